@@ -1,0 +1,1 @@
+"""Networks and their parts. Nothing here knows Lightning or Hydra."""

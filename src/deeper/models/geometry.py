@@ -1,0 +1,76 @@
+"""How large each feature map is. Plain arithmetic: a config may ask without importing torch."""
+
+from math import ceil
+from typing import Literal
+
+Stem = Literal["imagenet", "small"]
+
+SMALL_UP_TO = 64
+"""Images of at most this many pixels get the small stem unless told otherwise."""
+
+AUX_POOL, AUX_STRIDE = 5, 3
+"""§5: an auxiliary head begins with a 5×5 average pool of stride 3."""
+
+LAST_STAGE = "inception5b"
+
+
+def auto_stem(image_size: int) -> Stem:
+    """The stem that `stem: auto` stands for.
+
+    Stem `imagenet` divides the size by 8 before the first Inception module, stem `small` by 2.
+    """
+    return "small" if image_size <= SMALL_UP_TO else "imagenet"
+
+
+def feature_sizes(image_size: int, stem: Stem) -> dict[str, int]:
+    """Height (= width) of the feature map after each stage, in pixels; 0 where nothing is left."""
+    conv1 = ceil(image_size / 2) if stem == "imagenet" else image_size
+    pool1 = _pool(conv1) if stem == "imagenet" else conv1
+    pool2 = _pool(pool1)
+    pool3 = _pool(pool2)
+    pool4 = _pool(pool3)
+    sizes = {"conv1": conv1, "pool1": pool1, "norm1": pool1}
+    sizes |= dict.fromkeys(["conv2_reduce", "conv2", "norm2"], pool1) | {"pool2": pool2}
+    sizes |= dict.fromkeys(["inception3a", "inception3b"], pool2) | {"pool3": pool3}
+    sizes |= dict.fromkeys([f"inception4{x}" for x in "abcde"], pool3) | {"pool4": pool4}
+    sizes |= dict.fromkeys(["inception5a", "inception5b"], pool4)
+    return sizes
+
+
+def aux_grid(size: int) -> int:
+    """Cells per side after an auxiliary head's pool; 0 if the map is smaller than the pool."""
+    return (size - AUX_POOL) // AUX_STRIDE + 1 if size >= AUX_POOL else 0
+
+
+def require_room(image_size: int, stem: Stem, taps: list[str]) -> dict[str, int]:
+    """`feature_sizes`, refused with a `ValueError` where a map is too small for what reads it."""
+    if image_size < 1:
+        raise ValueError(f"image_size={image_size}: must be a positive number of pixels")
+    sizes = feature_sizes(image_size, stem)
+    if unknown := [tap for tap in taps if not tap.startswith("inception") or tap not in sizes]:
+        choices = [stage for stage in sizes if stage.startswith("inception")]
+        raise ValueError(f"no stage {unknown[0]!r} to tap; the stages are {', '.join(choices)}")
+    cramped = [tap for tap in taps if not aux_grid(sizes[tap])]
+    if cramped or sizes[LAST_STAGE] < 1:
+        least = _smallest(stem, taps)
+        where = f"the auxiliary head at {cramped[0]}" if cramped else f"stage {LAST_STAGE}"
+        advice = " or model/aux=none" if cramped else ""
+        small = ", or model.stem=small" if stem == "imagenet" else ""
+        raise ValueError(
+            f"image_size={image_size} is too small for {where} behind stem {stem!r}; "
+            f"the smallest that works is {least}: data.image_size={least}{small}{advice}"
+        )
+    return sizes
+
+
+def _pool(size: int) -> int:
+    """3×3 max pool of stride 2 without padding, rounded up as Caffe does (112 → 56 → 28 …)."""
+    return max(ceil((size - 3) / 2) + 1, 0) if size > 1 else 0
+
+
+def _smallest(stem: Stem, taps: list[str]) -> int:
+    for image_size in range(1, 1024):
+        sizes = feature_sizes(image_size, stem)
+        if sizes[LAST_STAGE] >= 1 and all(aux_grid(sizes[tap]) for tap in taps):
+            return image_size
+    raise AssertionError("every tap fits an image of 1024 pixels")

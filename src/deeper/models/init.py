@@ -1,0 +1,108 @@
+"""Initial weights. A parameter's first value depends on the seed and its name alone,
+
+so an ablation changes the parameters it adds or removes and leaves every other one as it was.
+"""
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Initializer(ABC):
+    """Sets every convolution and linear layer of a network in place; norm layers keep 1 and 0."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def __call__(self, net: nn.Module, name: str = "") -> None:
+        """`name` is where `net` stands in the whole network; "" for the whole."""
+        for name, layer in net.named_modules(prefix=name):
+            if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.weight.is_meta:
+                continue
+            with torch.no_grad():
+                self.draw(name, layer.weight, generator(self.seed, f"{name}.weight"))
+                if layer.bias is not None:
+                    layer.bias.fill_(self.bias(name))
+
+    @abstractmethod
+    def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
+        """Fill `weight` of layer `name` in place."""
+
+    def bias(self, name: str) -> float:
+        return 0.0
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _is_classifier(name: str) -> bool:
+    return name.rpartition(".")[2] == "classifier"
+
+
+class BVLC(Initializer):
+    """Caffe's "xavier", U(±√(3/fan_in)), and bias 0.2 but in the three classifiers (BVLC train_val)."""
+
+    def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
+        bound = math.sqrt(3 / weight[0].numel())
+        weight.uniform_(-bound, bound, generator=random)
+
+    def bias(self, name: str) -> float:
+        return 0.0 if _is_classifier(name) else 0.2
+
+
+class He(Initializer):
+    """N(0, 2/fan_in) before a ReLU (He et al., 2015, eq. 10), N(0, 1/fan_in) in classifiers."""
+
+    def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
+        gain = 1.0 if _is_classifier(name) else 2.0
+        weight.normal_(0, math.sqrt(gain / weight[0].numel()), generator=random)
+
+
+class TruncatedNormal(Initializer):
+    """N(0, std) cut at ±2 std: TF-slim's choice, made for nets with batch norm.
+
+    torchvision's ±2 are absolute bounds, which with std 0.01 truncate nothing.
+    """
+
+    def __init__(self, seed: int = 0, std: float = 0.01) -> None:
+        super().__init__(seed)
+        if std <= 0:
+            raise ValueError(f"std={std}: must be above 0")
+        self.std = std
+
+    def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
+        nn.init.trunc_normal_(
+            weight, std=self.std, a=-2 * self.std, b=2 * self.std, generator=random
+        )
+
+
+class Gaussian(Initializer):
+    """The standard deviations that BVLC's deploy.prototxt still carries, by kind of layer.
+
+    They look like those of the original training; bias 0.2 as in `BVLC`.
+    """
+
+    STD = {
+        "conv1": 0.1,
+        "conv2_reduce": 0.1,
+        "conv2": 0.03,
+        "conv1x1": 0.03,
+        "reduce3x3": 0.09,
+        "conv3x3": 0.03,
+        "reduce5x5": 0.2,
+        "conv5x5": 0.03,
+        "pool_proj": 0.1,
+    }
+
+    def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
+        kind = name.removesuffix(".conv").rpartition(".")[2]
+        std = self.STD.get(kind, math.sqrt(1 / weight[0].numel()))
+        weight.normal_(0, std, generator=random)
+
+    def bias(self, name: str) -> float:
+        return 0.0 if _is_classifier(name) else 0.2
