@@ -6,6 +6,7 @@ so an ablation changes the parameters it adds or removes and leaves every other 
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ class Initializer(ABC):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def __call__(self, net: nn.Module, name: str = "") -> None:
-        """`name` is where `net` stands in the whole network; "" for the whole."""
-        for name, layer in net.named_modules(prefix=name):
+    def __call__(self, net: nn.Module, prefix: str = "") -> None:
+        """`prefix` is where `net` stands in the whole network; "" for the whole."""
+        for name, layer in net.named_modules(prefix=prefix):
             if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.weight.is_meta:
                 continue
             with torch.no_grad():
@@ -87,7 +88,7 @@ class Gaussian(Initializer):
     They look like those of the original training; bias 0.2 as in `BVLC`.
     """
 
-    STD = {
+    STD: ClassVar = {
         "conv1": 0.1,
         "conv2_reduce": 0.1,
         "conv2": 0.03,

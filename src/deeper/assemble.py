@@ -1,0 +1,74 @@
+"""From a checked config to the objects of a run, the same for training, evaluation and notebooks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from deeper.checkpoint import AtomicCheckpointIO, contents
+from deeper.config.check import build, resolved
+from deeper.data.datamodule import ImageData
+from deeper.loggers import MetricsFile
+from deeper.training.module import ImageClassifier
+from deeper.training.precision import Resolved
+
+
+def data(cfg: Any) -> ImageData:
+    """Indexed: missing or mistaken images are said now, before a network is built."""
+    module: ImageData = build(
+        cfg.data,
+        augment=build(cfg.augment),
+        protocol=build(cfg.protocol),
+        seed=cfg.data_seed,
+    )
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
+    """`init_seed` fixes the weights of networks that draw from torch's own generator, too."""
+    torch.manual_seed(cfg.init_seed)
+    net: nn.Module = build(cfg.model, num_classes=len(classes))
+    if cfg.channels_last:
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if cfg.compile:
+        net.compile()  # in place: torch.compile(net) would rename every key of the checkpoint
+    return net
+
+
+def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
+    return ImageClassifier(
+        network(cfg, classes),
+        build(cfg.preprocess),
+        build(cfg.loss),
+        build(cfg.optimizer),
+        build(cfg.scheduler),
+        seed=cfg.seed,
+        carried=contents(resolved(cfg), [*classes]),
+    )
+
+
+def precision(cfg: Any) -> Resolved:
+    cpu = cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    resolved: Resolved = build(cfg.precision).resolve("cpu" if cpu else "cuda")
+    resolved.apply()
+    return resolved
+
+
+def trainer(cfg: Any, run: Path) -> L.Trainer:
+    """`run` gets metrics.jsonl, checkpoints and whatever loggers write."""
+    callbacks = [*build(cfg.get("callbacks", {})).values()]
+    if cfg.get("averaging"):
+        callbacks.append(build(cfg.averaging))
+    built: L.Trainer = build(
+        cfg.trainer,
+        precision=precision(cfg).plugin,
+        callbacks=callbacks,
+        logger=[MetricsFile(run), *build(cfg.get("logger", {})).values()],
+        plugins=[AtomicCheckpointIO()],
+    )
+    return built

@@ -1,0 +1,58 @@
+"""Writes `last.ckpt` after every validation and `best.ckpt` when its metric was never better.
+
+Lightning's own `save_last` writes only in steps in which a top-k file was saved, so it can be stale.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+
+from deeper import checkpoint as files
+
+
+class Checkpoint(L.Callback):
+    """`folder` gets both files; `monitor` is a metric's name, better when `mode` says."""
+
+    def __init__(
+        self,
+        folder: str,
+        monitor: str = "val/top1",
+        mode: Literal["maximize", "minimize"] = "maximize",
+    ) -> None:
+        self.folder, self.monitor, self.mode = Path(folder), monitor, mode
+        self.best: float | None = None
+        self.best_metrics: dict[str, float] = {}
+        """All that was known when the best checkpoint was written, with its epoch (from 1)."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """After the epoch's validation, which Lightning runs inside the epoch."""
+        better = self._improves(trainer)
+        if better:
+            metrics = trainer.callback_metrics.items()
+            self.best_metrics = {name: float(value) for name, value in metrics}
+            self.best_metrics["epoch"] = trainer.current_epoch + 1
+        last = self.folder / "last.ckpt"
+        trainer.save_checkpoint(last)
+        if better and trainer.is_global_zero:
+            files.link(last, self.folder / "best.ckpt")
+        trainer.strategy.barrier()
+
+    def _improves(self, trainer: L.Trainer) -> bool:
+        if self.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics)) or "none"
+            raise ValueError(
+                f"callbacks.checkpoint.monitor={self.monitor}: not logged; known: {known}"
+            )
+        value = float(trainer.callback_metrics[self.monitor])
+        sign = 1 if self.mode == "maximize" else -1
+        better = value == value and (self.best is None or sign * value > sign * self.best)
+        if better:
+            self.best = value
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_metrics": self.best_metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_metrics = state_dict["best"], state_dict["best_metrics"]

@@ -1,0 +1,155 @@
+"""What is in a checkpoint, and how it is written and read so that a crash costs nothing.
+
+A checkpoint is tensors and plain dict, list, str and numbers: `torch.load(weights_only=True)`
+reads it. Beside Lightning's state it holds, under "deeper", a format version, the resolved config
+and the class list; under "averaged_state_dict" the averaged network, where there is one.
+"""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+FORMAT = 1
+
+
+def contents(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+    return {"format": FORMAT, "config": config, "classes": list(classes)}
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Written beside its target, synced, renamed, with a digest: a file under its name is whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        save(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        return load(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+        digest_path(Path(path)).unlink(missing_ok=True)
+
+
+def save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Replace `path` at once. A failure, such as a full disk, leaves the old file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _put(temporary, path, _digest(temporary))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, which keeps its content when the first is replaced."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, temporary)
+    _put(temporary, target, digest_path(source).read_text().split()[0])
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Raises `ValueError` for a missing, damaged or foreign file. Never unpickles code."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint file")
+    if digest_path(path).exists() and _digest(path) not in digest_path(path).read_text().split():
+        raise ValueError(f"{path}: damaged, its digest differs from {digest_path(path).name}")
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path}: not a checkpoint that loads safely ({type(error).__name__})"
+        ) from error
+    found = loaded.get("deeper", {}).get("format") if isinstance(loaded, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"{path}: not a checkpoint of this project's format {FORMAT} (found {found})"
+        )
+    return loaded
+
+
+def network_state(checkpoint: dict[str, Any], weights: str = "averaged") -> dict[str, Any]:
+    """The network's state: averaged where asked for and there, else live."""
+    if weights not in ("averaged", "live"):
+        raise ValueError(f"weights={weights}: choose averaged or live")
+    if weights == "averaged" and "averaged_state_dict" in checkpoint:
+        averaged: dict[str, Any] = checkpoint["averaged_state_dict"]
+        return averaged
+    prefix = "net."
+    return {
+        key.removeprefix(prefix): value
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(prefix)
+    }
+
+
+def require_classes(checkpoint: dict[str, Any], classes: list[str]) -> None:
+    """Refuse data whose labels mean something else than those that the network learned."""
+    learned = checkpoint["deeper"]["classes"]
+    if learned == classes:
+        return
+    differ = [
+        f"{i}: {a!r} against {b!r}"
+        for i, (a, b) in enumerate(zip(learned, classes, strict=False))
+        if a != b
+    ]
+    first = f", first at {differ[0]}" if differ else ""
+    raise ValueError(
+        f"the checkpoint was trained on {len(learned)} classes, the data has {len(classes)}{first}; "
+        f"evaluate on data of the same classes, or train anew"
+    )
+
+
+def digest_path(path: Path) -> Path:
+    """Readable by `sha256sum --check` in the checkpoint's folder."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _put(temporary: Path, path: Path, digest: str) -> None:
+    """Rename, at every instant beside a digest file that names what stands there.
+
+    Between the two renames the digest file lists the old content and the new.
+    """
+    sidecar, line = digest_path(path), f"{digest}  {path.name}\n"
+    old = sidecar.read_text() if sidecar.exists() and path.exists() else ""
+    _replace_text(sidecar, line + old)
+    os.replace(temporary, path)
+    _replace_text(sidecar, line)
+    _sync_folder(path.parent)
+
+
+def _replace_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

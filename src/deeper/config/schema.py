@@ -1,0 +1,95 @@
+"""Root schemas: the keys that every file may set at top level, with their types.
+
+A typo or a wrong type in one of them dies at composition, with the name of the file. What stands
+below a group belongs to the class that it builds (see `signatures`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Scale:
+    """How long and how fast a recipe trains on a data set of one size."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    lr: float = MISSING
+
+
+@dataclass
+class Train:
+    task_name: str = "train"
+    name: str = "${run_name:}"
+    """Of the run, for folders and dashboards; recipe and experiments unless given."""
+    seed: int = 0
+    """Dropout and device-side randomness."""
+    init_seed: int = "${seed}"  # type: ignore[assignment]
+    """Initial weights."""
+    data_seed: int = "${seed}"  # type: ignore[assignment]
+    """Order and augmentation."""
+    epochs: int = MISSING
+    scales: dict[str, Scale] = field(default_factory=dict)
+    """The recipe's row for each `data.scale`."""
+    requires: dict[str, list[str]] = field(default_factory=dict)
+    """What an experiment needs of its recipe: group → options, one of which must be chosen."""
+    resume: str | None = None
+    """A run directory to go on with."""
+    test: bool = True
+    """Read the test set once at the end; a search sets it false."""
+    objective: str = "val/top1"
+    direction: str = "maximize"
+    compile: bool = False
+    channels_last: bool = True
+    paths: Any = MISSING
+    data: Any = MISSING
+    augment: Any = MISSING
+    preprocess: Any = MISSING
+    protocol: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    averaging: Any = MISSING
+    precision: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class DataChange:
+    """What may differ from the training's data; null keeps what the checkpoint says."""
+
+    root: str | None = None
+    workers: int | None = None
+    eval_batch_size: int | None = None
+    limit: int | None = None
+
+
+@dataclass
+class Eval:
+    task_name: str = "eval"
+    name: str = "eval"
+    run: str | None = None
+    """A run directory: its best checkpoint is evaluated."""
+    ckpt: str | None = None
+    """A checkpoint file."""
+    weights: str = "averaged"
+    """averaged (live where nothing was averaged) or live."""
+    split: str = "test"
+    """test or val."""
+    seed: int = 0
+    data: DataChange = field(default_factory=DataChange)
+    paths: Any = MISSING
+    precision: Any = MISSING
+    trainer: Any = MISSING
+
+
+def register() -> None:
+    store = ConfigStore.instance()
+    store.store(name="schema_train", node=Train, provider="deeper")
+    store.store(name="schema_eval", node=Eval, provider="deeper")

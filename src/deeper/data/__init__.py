@@ -1,0 +1,1 @@
+"""From files to batches: sources of images, their order, and the LightningDataModule."""

@@ -1,0 +1,64 @@
+"""From a split to its loader: each sample through a pipeline, under a seed of its own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from deeper.data.batch import Batch, Sample
+from deeper.data.order import Key, seed_sample
+from deeper.data.source import LabelledImages
+
+Transform = Callable[[Any], Any]
+
+
+class Pipeline:
+    """Transforms in the order of their names' appearance: PIL RGB → uint8 [3, size, size]."""
+
+    def __init__(self, transforms: Mapping[str, Transform], size: int) -> None:
+        self.transforms = {name: step for name, step in transforms.items() if step}  # {} is none
+        self.size = size
+
+    def __call__(self, image: Image) -> Tensor:
+        result: Any = image
+        for transform in self.transforms.values():
+            result = transform(result)
+        if not isinstance(result, Tensor):
+            result = pil_to_tensor(result)
+        if result.shape != (3, self.size, self.size) or result.dtype != torch.uint8:
+            names = ", ".join(self.transforms) or "no transform"
+            raise ValueError(
+                f"{names} made {result.dtype} {list(result.shape)} of a picture; expected "
+                f"torch.uint8 [3, {self.size}, {self.size}]: let a crop come first, e.g. augment/crop=fixed"
+            )
+        return result.as_subclass(Tensor)
+
+
+class Samples(Dataset[Sample]):
+    """A split under a pipeline, each sample under a seed of its own."""
+
+    def __init__(self, part: LabelledImages, pipeline: Pipeline, seed: int) -> None:
+        self.part, self.pipeline, self.seed = part, pipeline, seed
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, key: Key) -> Sample:
+        seed_sample(self.seed, key)
+        image, label = self.part[key.index]
+        return Sample(self.pipeline(image), label, key.index, key.valid)
+
+
+class LazyLoader(DataLoader[Batch]):
+    """A loader that asks its order nothing before the first batch is wanted.
+
+    Lightning makes the iterator before it restores progress; an eager loader would by then have
+    sent the first keys of the wrong place to its workers.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        yield from super().__iter__()

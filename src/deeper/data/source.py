@@ -1,0 +1,39 @@
+"""Where images come from. A data set of your own is one class with these two methods."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+
+class LabelledImages(Protocol):
+    """A map-style data set that knows its labels without reading an image."""
+
+    labels: NDArray[np.int64]
+    """[n], each in 0..len(classes)-1"""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Image, int]:
+        """An RGB picture of any size, and its label."""
+        ...
+
+
+class Splits(NamedTuple):
+    classes: list[str]
+    """Sorted; a label is a place in this list."""
+    train: LabelledImages
+    val: LabelledImages
+    """The official validation set; the test set again where there is only one."""
+    test: LabelledImages
+    """What `test` reports on, read once."""
+
+
+class Source(Protocol):
+    def prepare(self) -> None:
+        """Download or generate what is missing. One process of a node at a time calls it."""
+
+    def load(self) -> Splits:
+        """Index the images. Raises `ValueError` that names the culprit for what is wrong with them."""
+        ...

@@ -1,0 +1,49 @@
+"""Parts of a split: what is held out, what a limit leaves."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from deeper.data.source import LabelledImages
+
+HOLDOUT_SEED = 2014
+"""The slice of train that chooses is the same for every seed of a run."""
+
+
+class Part:
+    """Some images of a split."""
+
+    def __init__(self, images: LabelledImages, indices: NDArray[np.int64]) -> None:
+        self.images, self.indices = images, indices
+        self.labels = images.labels[indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Image, int]:
+        return self.images[int(self.indices[index])]
+
+
+def split_holdout(
+    labels: NDArray[np.int64], share: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices to fit on and indices held out: `share` of each class, at least one image of each."""
+    held = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            raise ValueError(
+                f"class {label} has a single training image, so none can be held out; "
+                f"pass data.val_from=official"
+            )
+        order = np.random.default_rng([HOLDOUT_SEED, int(label)]).permutation(members)
+        held.append(order[: max(round(share * len(members)), 1)])
+    chosen = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def limited(images: LabelledImages, limit: int) -> LabelledImages:
+    """At most `limit` images at equal distances; files are sorted by class, so all classes stay."""
+    if len(images) <= limit:
+        return images
+    return Part(images, np.linspace(0, len(images) - 1, limit).astype(np.int64))

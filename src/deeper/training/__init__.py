@@ -1,0 +1,1 @@
+"""How a network is trained: the LightningModule, its loss, optimizers and schedules."""

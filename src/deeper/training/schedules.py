@@ -1,0 +1,45 @@
+"""Learning-rate schedules: pure functions of progress that answer a factor of the peak rate."""
+
+from math import cos, pi
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    fraction: float
+    """Of the whole training, in 0..1."""
+    epoch: float
+    """Epochs done, with the share of the current one."""
+    epochs: float
+    """Epochs in all."""
+
+
+def constant(progress: Progress) -> float:
+    return 1.0
+
+
+def paper(progress: Progress, factor: float = 0.96, every_epochs: float = 8) -> float:
+    """§6: "decreasing the learning rate by 4% every 8 epochs"."""
+    return factor ** (progress.epoch // every_epochs)
+
+
+def poly(progress: Progress, power: float = 0.5) -> float:
+    """(1 − fraction)^power: BVLC's quick solver, with power 0.5."""
+    return (1 - min(progress.fraction, 1.0)) ** power
+
+
+def cosine(progress: Progress, warmup_epochs: float = 0, final: float = 0.0) -> float:
+    """Linear rise over `warmup_epochs` (at most half of the training), then half a cosine to `final`."""
+    warmup = min(warmup_epochs / progress.epochs, 0.5)
+    return _rise_and_fall(progress.fraction, warmup, final)
+
+
+def onecycle(progress: Progress, rise: float = 0.25, final: float = 0.0) -> float:
+    """Linear rise over the share `rise` of the training, then half a cosine to `final`."""
+    return _rise_and_fall(progress.fraction, rise, final)
+
+
+def _rise_and_fall(fraction: float, rise: float, final: float) -> float:
+    if fraction < rise:
+        return max(fraction / rise, 1e-3)  # never a step that moves nothing
+    fall = min((fraction - rise) / (1 - rise), 1.0)
+    return final + (1 - final) * (1 + cos(pi * fall)) / 2

@@ -1,0 +1,114 @@
+"""hydra/launcher=process: each job of a multirun in a process of its own.
+
+A crash, an out-of-memory kill or a library's global state ends with its job; the others go on.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+log = logging.getLogger(__name__)
+
+OWN = (
+    "hydra.mode",
+    "hydra.run.dir",
+    "hydra.sweep",
+    "hydra/launcher",
+    "hydra/sweeper",
+    "hydra.sweeper",
+)
+"""Overrides of Hydra itself that are about the sweep, not about a job."""
+
+
+@dataclass
+class ProcessLauncherConf:
+    _target_: str = "hydra_plugins.process_launcher.ProcessLauncher"
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="process", node=ProcessLauncherConf, provider="deeper"
+)
+
+
+class JobFailed(RuntimeError):
+    """Names the job, its exit status and its directory."""
+
+
+class ProcessLauncher(Launcher):
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.context, self.config = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        sweep = Path(str(self.config.hydra.sweep.dir))
+        jobs = [
+            self._job(sweep, initial_job_idx + place, list(overrides))
+            for place, overrides in enumerate(job_overrides)
+        ]
+        for number, job in enumerate(jobs, initial_job_idx):
+            assert job.overrides is not None  # noqa: S101
+            log.info(f"job {number + 1 - initial_job_idx} of {len(jobs)}: {_spoken(job.overrides)}")
+            self._run(number, job)
+        failed = sum(job.status == JobStatus.FAILED for job in jobs)
+        log.info(f"{len(jobs) - failed} finished, {failed} failed: {sweep}")
+        return jobs
+
+    def _job(self, sweep: Path, number: int, overrides: list[str]) -> JobReturn:
+        """Composed in the parent, so that a mistake in any job stops all before one has begun."""
+        from deeper.config.refusals import refuse_multirun_with_ddp
+        from deeper.runs import identity
+
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        plain = config.copy()
+        with open_dict(plain):
+            del plain["hydra"]
+        refuse_multirun_with_ddp(plain)
+        digest = identity(OmegaConf.to_container(plain, resolve=False))  # type: ignore[arg-type]
+        folder = sweep / f"{number}-{digest[:8]}"
+        return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
+
+    def _run(self, number: int, job: JobReturn) -> None:
+        folder = Path(str(job.working_dir))
+        hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(OWN)]
+        command = [sys.executable, os.path.abspath(sys.argv[0]), *_flags(sys.argv[1:])]
+        command += [*(job.overrides or []), *hydra]
+        command += ["hydra.mode=RUN", f'hydra.run.dir="{folder}"', f"hydra.job.num={number}"]
+        code = subprocess.run(command, check=False).returncode
+        record = folder / "run.json"
+        content = json.loads(record.read_text()) if record.exists() else {}
+        if code == 0 and content.get("status") == "finished":
+            job.status = JobStatus.COMPLETED
+            job.return_value = content.get("objective")
+        else:
+            job.status = JobStatus.FAILED
+            job.return_value = JobFailed(f"job {number} ended with status {code}: {folder}")
+            log.error(f"job {number} FAILED with status {code}: {_spoken(job.overrides or [])}")
+
+
+def _flags(arguments: Sequence[str]) -> list[str]:
+    """Hydra's own options that choose config files, which every job needs too."""
+    kept = []
+    for place, word in enumerate(arguments):
+        name = word.partition("=")[0]
+        if name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"):
+            kept += [word] if "=" in word else [word, arguments[place + 1]]
+    return kept
+
+
+def _spoken(overrides: Sequence[str]) -> str:
+    return " ".join(filter_overrides(overrides)) or "(no overrides)"

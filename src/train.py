@@ -1,0 +1,30 @@
+"""Train a network: `python src/train.py experiment=no_aux`. All options: configs/train.yaml."""
+
+import hydra
+from omegaconf import DictConfig
+
+from deeper import cli, runs
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    from deeper import assemble, resume
+    from deeper.config.check import check
+    from deeper.reporting import results
+
+    run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
+    cfg = resume.continued(cfg, run)
+    check(cfg)
+
+    data = assemble.data(cfg)
+    module = assemble.classifier(cfg, data.classes)
+    trainer = assemble.trainer(cfg, run)
+    with runs.record(run, **resume.facts(cfg, data.fingerprint())) as record:
+        trainer.fit(module, data, ckpt_path=resume.last(cfg, run), weights_only=True)
+        record["results"] = results.after_training(cfg, run, trainer, module, data)
+        record["objective"] = results.objective(cfg, record["results"])
+    return record["objective"]
+
+
+if __name__ == "__main__":
+    cli.start(main)
