@@ -1,11 +1,14 @@
 """From a checked config to the objects of a run, the same for training, evaluation and notebooks."""
 
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from deeper.checkpoint import AtomicCheckpointIO, contents
@@ -14,6 +17,13 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers import MetricsFile
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Resolved
+
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.WARNING)  # its tips are no news of this run
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning on torch 2.14
+warnings.filterwarnings(
+    "ignore", message=".*does not have many workers.*"
+)  # data.workers=auto chose
 
 
 def data(cfg: Any) -> ImageData:
@@ -34,7 +44,7 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     torch.manual_seed(cfg.init_seed)
     net: nn.Module = build(cfg.model, num_classes=len(classes))
     if cfg.channels_last:
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.to(memory_format=torch.channels_last)
     if cfg.compile:
         net.compile()  # in place: torch.compile(net) would rename every key of the checkpoint
     return net
@@ -64,9 +74,11 @@ def trainer(cfg: Any, run: Path) -> L.Trainer:
     callbacks = [*build(cfg.get("callbacks", {})).values()]
     if cfg.get("averaging"):
         callbacks.append(build(cfg.averaging))
+    chosen = precision(cfg)
+    rank_zero_only(print)(f"precision {chosen.name} ({chosen.reason})")
     built: L.Trainer = build(
         cfg.trainer,
-        precision=precision(cfg).plugin,
+        precision=chosen.plugin,
         callbacks=callbacks,
         logger=[MetricsFile(run), *build(cfg.get("logger", {})).values()],
         plugins=[AtomicCheckpointIO()],

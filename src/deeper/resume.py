@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeper import runs
 from deeper.config import choices
-from deeper.config.check import ConfigError, resolved
+from deeper.config.check import resolved
+from deeper.config.refusals import ConfigError
 
 MAY_CHANGE = ("trainer", "precision", "logger", "callbacks", "paths")
 """Groups that say with what a run computes, and may differ after a restart."""

@@ -82,8 +82,8 @@ class FixedCrop:
     def __call__(self, image: Image) -> Tensor:
         width, height = image.size
         shorter = min(width, height)
-        side_x, side_y = (shorter, shorter) if self.keep_aspect else (width, height)
-        side_x, side_y = side_x * self.crop, side_y * self.crop
+        whole = (shorter, shorter) if self.keep_aspect else (width, height)
+        side_x, side_y = (side * self.crop for side in whole)
         random_place = self.place == "random"
         left = (width - side_x) * (random.random() if random_place else 0.5)
         top = (height - side_y) * (random.random() if random_place else 0.5)

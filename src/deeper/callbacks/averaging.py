@@ -120,7 +120,7 @@ class Averaging(L.Callback):
             norm.eval()
             for buffer in (norm.running_mean, norm.running_var):
                 if buffer is not None:
-                    buffer.copy_(trainer.strategy.reduce(buffer, reduce_op="mean"))  # type: ignore[arg-type]
+                    buffer.copy_(trainer.strategy.reduce(buffer, reduce_op="mean"))
 
 
 def _plain(net: nn.Module) -> nn.Module:

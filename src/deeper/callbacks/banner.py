@@ -13,15 +13,14 @@ MEASURED_STEPS = 20
 class Banner(L.Callback):
     """Facts before the first step; the estimated hours after `MEASURED_STEPS` of them."""
 
-    def __init__(self, precision: str = "") -> None:
-        self.precision = precision
+    def __init__(self) -> None:
         self._started = 0.0
         self._from = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
             for line in facts(trainer, pl_module):
-                Console().print(line, highlight=False)
+                Console().print(line, highlight=False, soft_wrap=True)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Timed from the second batch on: the first one warms caches and compiles."""
@@ -39,19 +38,21 @@ class Banner(L.Callback):
                 f"time      about {duration(seconds * left)} of training, "
                 f"at {images / seconds:,.0f} images/s",
                 highlight=False,
+                soft_wrap=True,
             )
 
 
 def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    parameters = sum(p.numel() for p in pl_module.net.parameters())  # type: ignore[union-attr, operator]
+    net: Any = pl_module.net
+    parameters = sum(p.numel() for p in net.parameters())
     order = data.train_order()
     share = order.share
     rate = trainer.optimizers[0].defaults["lr"] if trainer.optimizers else None
     train, val, test = (len(split) for split in data.splits[1:])
     chosen = "held out of train" if data.val_from == "holdout" else "the official set"
     lines = [
-        f"network   {type(pl_module.net).__name__}, {parameters:,} parameters, {data.image_size} px",
+        f"network   {type(net).__name__}, {parameters:,} parameters, {data.image_size} px",
         f"data      {len(data.classes)} classes from {data.root}",
         f"images    {train:,} train · {val:,} val ({chosen}) · {test:,} test",
         f"epochs    {trainer.max_epochs} of {len(order) // share.accumulate:,} steps",

@@ -33,7 +33,7 @@ class Checkpoint(L.Callback):
             self.best_metrics = {name: float(value) for name, value in metrics}
             self.best_metrics["epoch"] = trainer.current_epoch + 1
         last = self.folder / "last.ckpt"
-        trainer.save_checkpoint(last)
+        trainer.save_checkpoint(last, weights_only=False)
         if better and trainer.is_global_zero:
             files.link(last, self.folder / "best.ckpt")
         trainer.strategy.barrier()

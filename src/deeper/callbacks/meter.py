@@ -1,6 +1,5 @@
 """Measures training without slowing it: values wait on the device and cross over once a log row."""
 
-from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -49,7 +48,7 @@ class Meter(L.Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
     ) -> None:
@@ -62,7 +61,8 @@ class Meter(L.Callback):
         self._step = trainer.global_step
 
     def _row_ends(self, trainer: L.Trainer, step: int) -> bool:
-        return step % max(trainer.log_every_n_steps, 1) == 0
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return step % max(every, 1) == 0
 
     def _write(self, trainer: L.Trainer) -> None:
         now = perf_counter()
@@ -85,7 +85,7 @@ class Meter(L.Callback):
 def _norms(module: L.LightningModule) -> dict[str, Tensor]:
     """Norm of the gradient of each child of the network."""
     norms = {}
-    for stage, child in module.net.named_children():  # type: ignore[union-attr, operator]
+    for stage, child in module.net.named_children():  # type: ignore[union-attr]
         gradients = [p.grad for p in child.parameters() if p.grad is not None]
         if gradients:
             norms[stage] = torch.linalg.vector_norm(

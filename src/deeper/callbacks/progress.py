@@ -60,7 +60,7 @@ class Progress(RichProgressBar):
 
     def _print(self, line: str) -> None:
         console = self.progress.console if self.progress is not None else Console()
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Nothing: the bar shows time and speed; a tensor here would cost a sync each refresh."""

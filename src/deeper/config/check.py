@@ -28,9 +28,17 @@ def check(cfg: DictConfig, config_name: str = "train") -> None:
         raise ConfigError(list(dict.fromkeys(found)))
 
 
+def check_eval(cfg: DictConfig) -> None:
+    """As `check`, for the few keys that an evaluation has of its own."""
+    plain = resolved(cfg)
+    found = targets.refused(plain) or signatures.problems(plain) + hardware_problems(plain)
+    if found:
+        raise ConfigError(found)
+
+
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """Plain dict, list, str, numbers: what a checkpoint carries."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
+    plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     if not isinstance(plain, dict):
         raise TypeError("the root of a config is a mapping")
     return {str(key): value for key, value in plain.items()}

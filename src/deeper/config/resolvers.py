@@ -1,6 +1,8 @@
 """Interpolations that config files use beyond OmegaConf's own."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -12,7 +14,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def register() -> None:
-    resolvers = {
+    resolvers: dict[str, Callable[..., Any]] = {
         "project": lambda: str(PROJECT),
         "auto_stem": auto_stem,
         "run_name": choices.run_name,

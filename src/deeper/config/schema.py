@@ -5,6 +5,7 @@ below a group belongs to the class that it builds (see `signatures`).
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,6 +19,11 @@ class Scale:
     epochs: int = MISSING
     batch_size: int = MISSING
     lr: float = MISSING
+
+
+class Direction(StrEnum):
+    maximize = "maximize"
+    minimize = "minimize"
 
 
 @dataclass
@@ -41,7 +47,7 @@ class Train:
     test: bool = True
     """Read the test set once at the end; a search sets it false."""
     objective: str = "val/top1"
-    direction: str = "maximize"
+    direction: Direction = Direction.maximize
     compile: bool = False
     channels_last: bool = True
     paths: Any = MISSING
@@ -58,6 +64,16 @@ class Train:
     trainer: Any = MISSING
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+
+
+class Weights(StrEnum):
+    averaged = "averaged"
+    live = "live"
+
+
+class Split(StrEnum):
+    test = "test"
+    val = "val"
 
 
 @dataclass
@@ -78,11 +94,10 @@ class Eval:
     """A run directory: its best checkpoint is evaluated."""
     ckpt: str | None = None
     """A checkpoint file."""
-    weights: str = "averaged"
+    weights: Weights = Weights.averaged
     """averaged (live where nothing was averaged) or live."""
-    split: str = "test"
-    """test or val."""
-    seed: int = 0
+    split: Split = Split.test
+    epochs: int = 1
     data: DataChange = field(default_factory=DataChange)
     paths: Any = MISSING
     precision: Any = MISSING

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 DEEPER = """
     augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.FixedCrop
@@ -102,7 +102,7 @@ def _own() -> tuple[frozenset[str], frozenset[str]]:
     for folder in _config_folders():
         path = folder / "trusted.yaml"
         if path.is_file():
-            own = OmegaConf.load(path)
+            own = yaml.safe_load(path.read_text()) or {}
             packages |= set(own.get("packages") or [])
             names |= set(own.get("targets") or [])
     return frozenset(packages), frozenset(names)

@@ -10,7 +10,7 @@ class Sample(NamedTuple):
     image: Tensor
     """uint8 [3, H, W], RGB"""
     label: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of this name
     """Place in the split's list of images."""
     valid: bool
     """False for the padding that gives every process equally many samples to evaluate."""
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     """uint8 [B, 3, H, W], channels_last: a quarter of the bytes of float on the way to the device."""
     labels: Tensor
     """int64 [B]"""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]
     """int64 [B]"""
     valid: Tensor
     """bool [B]"""

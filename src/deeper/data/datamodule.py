@@ -153,7 +153,7 @@ class ImageData(L.LightningDataModule):
     ) -> DataLoader[Batch]:
         workers = self._num_workers()
         return LazyLoader(
-            Samples(part, pipeline, self.seed),
+            Samples(part, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
             batch_sampler=order,
             num_workers=workers,
             collate_fn=collate,

@@ -19,7 +19,7 @@ class Key(NamedTuple):
     """What the order asks of the data set."""
 
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of this name
     valid: bool = True
 
 

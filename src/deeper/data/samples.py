@@ -20,7 +20,9 @@ class Pipeline:
     """Transforms in the order of their names' appearance: PIL RGB → uint8 [3, size, size]."""
 
     def __init__(self, transforms: Mapping[str, Transform], size: int) -> None:
-        self.transforms = {name: step for name, step in transforms.items() if step}  # {} is none
+        self.transforms = {
+            n: step for n, step in transforms.items() if callable(step)
+        }  # {} is none
         self.size = size
 
     def __call__(self, image: Image) -> Tensor:
@@ -35,7 +37,8 @@ class Pipeline:
                 f"{names} made {result.dtype} {list(result.shape)} of a picture; expected "
                 f"torch.uint8 [3, {self.size}, {self.size}]: let a crop come first, e.g. augment/crop=fixed"
             )
-        return result.as_subclass(Tensor)
+        plain: Tensor = result.as_subclass(Tensor)
+        return plain
 
 
 class Samples(Dataset[Sample]):

@@ -8,23 +8,26 @@ from collections.abc import Callable
 from colorsys import hsv_to_rgb
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from PIL import Image
 
+from deeper.data.folder import Folder
+
 Array = NDArray[np.float32]
 
 
-def _off(t: Array) -> Array:
+def _off(t: Any) -> Any:
     """Distance to the nearest integer, 0..0.5."""
     return np.abs(t - np.rint(t))
 
 
 # A texture maps coordinates, counted in its periods, to a height: ink lies where it is above 0.
 # All look the same after a flip or a turn, and a patch of two periods shows which one it is.
-TEXTURES: dict[str, Callable[[Array, Array], Array]] = {
+TEXTURES: dict[str, Callable[[Array, Array], Any]] = {
     "bricks": lambda u, v: 6 * np.minimum(_off(u + np.floor(2 * v) / 2), _off(2 * v) / 2) - 0.5,
     "checks": lambda u, v: np.sin(2 * math.pi * u) * np.sin(2 * math.pi * v),
     "dots": lambda u, v: np.cos(2 * math.pi * u) + np.cos(2 * math.pi * v) - 0.5,
@@ -38,8 +41,25 @@ CLASSES = tuple(f"{texture}_{tint}" for texture in sorted(TEXTURES) for tint in 
 SPLITS = ("train", "val")
 
 
+class Synthetic(Folder):
+    """The embedded set under `root`, generated there where there is none."""
+
+    def __init__(
+        self, root: str, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
+    ) -> None:
+        super().__init__(root, num_classes=len(CLASSES))
+        if min(train_per_class, val_per_class) < 1:
+            raise ValueError("train_per_class and val_per_class must be at least 1")
+        self.seed, self.train_per_class, self.val_per_class = seed, train_per_class, val_per_class
+
+    def prepare(self) -> None:
+        if not self.root.exists():
+            counts = {"train_per_class": self.train_per_class, "val_per_class": self.val_per_class}
+            generate(self.root, seed=self.seed, **counts)
+
+
 def generate(
-    root: Path, *, seed: int = 0, train_per_class: int = 200, val_per_class: int = 60
+    root: Path, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
 ) -> None:
     """Write `root/train/<class>/*.JPEG` and `root/val/<class>/*.JPEG`, all or nothing.
 
@@ -82,7 +102,8 @@ def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
 
     image *= 1 + 0.3 * _field(random, height, width)
     image += random.uniform(0.02, 0.08) * random.standard_normal(x.shape, dtype=np.float32)
-    return (image.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    pixels: NDArray[np.uint8] = (image.clip(0, 1) * 255).astype(np.uint8)
+    return pixels.transpose(1, 2, 0)
 
 
 def _field(random: Generator, height: int, width: int) -> Array:
@@ -91,7 +112,7 @@ def _field(random: Generator, height: int, width: int) -> Array:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> Array:
+def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> Any:
     """The colours [3, ...], 0..1, at `x` and `y`: ink of the tint on a ground near grey."""
     u, v = _turned(random, x, y)
     period = random.uniform(16, 30)
@@ -99,12 +120,16 @@ def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> Ar
     share = (0.5 + share).clip(0, 1)
 
     hue = TINTS[tint] + random.normal(0, 0.035)
-    ink = np.float32(hsv_to_rgb(hue % 1, random.uniform(0.35, 0.9), random.uniform(0.65, 1)))
-    ground = np.float32(hsv_to_rgb(random.random(), random.uniform(0, 0.3), random.uniform(0, 0.4)))
+    ink = np.array(
+        hsv_to_rgb(hue % 1, random.uniform(0.35, 0.9), random.uniform(0.65, 1)), np.float32
+    )
+    ground = np.array(
+        hsv_to_rgb(random.random(), random.uniform(0, 0.3), random.uniform(0, 0.4)), np.float32
+    )
     return np.multiply.outer(ink, share) + np.multiply.outer(ground, 1 - share)
 
 
-def _shape(random: Generator, x: Array, y: Array) -> NDArray[np.bool_]:
+def _shape(random: Generator, x: Array, y: Array) -> Any:
     """[H, W], true inside a turned diamond, ellipse or box somewhere in the picture."""
     height, width = x.shape
     a, b = _turned(random, x - random.uniform(0, width), y - random.uniform(0, height))

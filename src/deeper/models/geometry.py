@@ -52,13 +52,16 @@ def require_room(image_size: int, stem: Stem, taps: list[str]) -> dict[str, int]
         raise ValueError(f"no stage {unknown[0]!r} to tap; the stages are {', '.join(choices)}")
     cramped = [tap for tap in taps if not aux_grid(sizes[tap])]
     if cramped or sizes[LAST_STAGE] < 1:
-        least = _smallest(stem, taps)
         where = f"the auxiliary head at {cramped[0]}" if cramped else f"stage {LAST_STAGE}"
-        advice = " or model/aux=none" if cramped else ""
-        small = ", or model.stem=small" if stem == "imagenet" else ""
+        least = _smallest(stem, taps)
+        ways = [f"data.image_size={least}"]
+        if stem == "imagenet" and image_size >= _smallest("small", taps):
+            ways.append("model.stem=small")
+        if cramped and image_size >= _smallest(stem, []):
+            ways.append("model/aux=none")
         raise ValueError(
             f"image_size={image_size} is too small for {where} behind stem {stem!r}; "
-            f"the smallest that works is {least}: data.image_size={least}{small}{advice}"
+            f"the smallest that works is {least}: {' or '.join(ways)}"
         )
     return sizes
 

@@ -64,6 +64,8 @@ class GoogLeNet(nn.Module):
             raise ValueError(f"width={width}: must be above 0")
         if widths not in TABLES:
             raise ValueError(f"widths={widths!r}: choose from {', '.join(TABLES)}")
+        if stem not in ("auto", "imagenet", "small"):
+            raise ValueError(f"stem={stem!r}: choose from auto, imagenet, small")
         chosen: Stem = auto_stem(image_size) if stem == "auto" else stem
         sizes = require_room(image_size, chosen, list(aux))
         self.image_size = image_size
@@ -116,6 +118,9 @@ class GoogLeNet(nn.Module):
         self._init(self.head, "head")
         self.aux = nn.ModuleDict({tap: make(num_classes) for tap, make in self._make_aux.items()})
         self._init(self.aux, "aux")
+        trunk = next(self.conv1.parameters())
+        self.head.to(trunk).train(self.training)
+        self.aux.to(trunk).train(self.training)
 
     def forward(self, images: Tensor) -> Output:
         features, aux = self._trunk(images)

@@ -24,7 +24,9 @@ class Initializer(ABC):
             if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.weight.is_meta:
                 continue
             with torch.no_grad():
-                self.draw(name, layer.weight, generator(self.seed, f"{name}.weight"))
+                drawn = torch.empty_like(layer.weight, device="cpu")  # the same on every device
+                self.draw(name, drawn, generator(self.seed, f"{name}.weight"))
+                layer.weight.copy_(drawn)
                 if layer.bias is not None:
                     layer.bias.fill_(self.bias(name))
 

@@ -27,11 +27,11 @@ class Preprocess(nn.Module):
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f"mean={mean}, std={std}: three values each, std above 0")
         self.scale, self.channels = scale, channels
-        self.register_buffer("mean", torch.tensor(list(mean)).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(list(std)).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor([*mean], dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([*std], dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         if self.channels == "bgr":
             images = images.flip(1)
-        result = images.float().mul_(self.scale).sub_(self.mean).div_(self.std)
+        result = (images * self.scale).sub_(self.mean).div_(self.std)
         return result.contiguous(memory_format=torch.channels_last)

@@ -55,7 +55,8 @@ class ImageClassifier(L.LightningModule):
         torch.manual_seed(mix(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self.loss(self(batch.images), batch.labels)
+        losses: dict[str, Tensor] = self.loss(self(batch.images), batch.labels)
+        return losses
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self(batch.images).logits.float()

@@ -19,12 +19,12 @@ def constant(progress: Progress) -> float:
 
 def paper(progress: Progress, factor: float = 0.96, every_epochs: float = 8) -> float:
     """§6: "decreasing the learning rate by 4% every 8 epochs"."""
-    return factor ** (progress.epoch // every_epochs)
+    return float(factor ** (progress.epoch // every_epochs))
 
 
 def poly(progress: Progress, power: float = 0.5) -> float:
     """(1 − fraction)^power: BVLC's quick solver, with power 0.5."""
-    return (1 - min(progress.fraction, 1.0)) ** power
+    return float((1 - min(progress.fraction, 1.0)) ** power)
 
 
 def cosine(progress: Progress, warmup_epochs: float = 0, final: float = 0.0) -> float:
