@@ -95,7 +95,7 @@ def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
     x += 4 * _field(random, height, width)
 
     image = _paint(random, x, y, texture, tint)
-    for _ in range(random.integers(1, 5)):
+    for _ in range(random.integers(0, 4)):
         inside = _shape(random, x, y)
         other = random.choice(list(TEXTURES)), random.choice(list(TINTS))
         image[:, inside] = _paint(random, x[inside], y[inside], *other)

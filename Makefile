@@ -1,0 +1,49 @@
+# make train      set up .venv and train the embedded default
+# make test       the tests that run in minutes, the type checker, the linter
+# make test-all   the slow tests too
+# make gpu        tests and a short training on a CUDA GPU
+# make lock       pin anew what pyproject.toml allows
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: install train test test-all gpu lint types lock clean
+
+install: $(READY)
+
+# A lock of hashes first, then the package itself, editable, without looking at its dependencies.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --no-deps -e .
+	touch $@
+
+train: install
+	$(PY) src/train.py $(ARGS)
+
+test: install lint types
+	$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-all: install lint types
+	$(PY) -m pytest -m "not gpu" $(ARGS)
+
+gpu: install
+	$(PY) -m pytest -m gpu $(ARGS)
+	$(PY) src/train.py trainer=gpu epochs=3 name=gpu_check
+
+lint: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: install
+	$(PY) -m mypy
+
+# uv is needed here alone: pip install uv
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache data logs
