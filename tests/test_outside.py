@@ -1,0 +1,131 @@
+"""A network, a transform, a data set and a callback from a folder of the user's: one .py, one .yaml each."""
+
+import json
+
+import pytest
+from conftest import record, run_dirs, shell, small
+
+CODE = {
+    "my_network.py": """
+from torch import nn
+
+class SmallNet(nn.Sequential):
+    def __init__(self, num_classes: int, width: int = 8) -> None:
+        super().__init__(nn.Conv2d(3, width, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Linear(width, num_classes))
+""",
+    "my_transform.py": """
+import random
+from torchvision.transforms import v2
+
+class Invert(v2.Transform):
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def transform(self, inpt, params):
+        return v2.functional.invert(inpt) if random.random() < self.p else inpt
+""",
+    "my_data.py": """
+import numpy as np
+from PIL import Image
+from deeper.data.source import Splits
+
+class Shades:
+    def __init__(self, n: int) -> None:
+        self.labels = np.arange(n) % 2
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int):
+        label = int(self.labels[index])
+        return Image.new("RGB", (40 + index, 60), (200 * label, 90, 30)), label
+
+class TwoShades:
+    def prepare(self) -> None: ...
+
+    def load(self) -> Splits:
+        return Splits(["dark", "light"], Shades(60), Shades(21), Shades(21))
+""",
+    "my_callback.py": """
+import json
+import lightning as L
+
+class Witness(L.Callback):
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        row = [trainer.current_epoch, trainer.global_step, sorted(batch.index.tolist())]
+        with open(f"{self.folder}/seen_{trainer.global_rank}.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\\n")
+""",
+}
+CONFIGS = {
+    "trusted.yaml": "packages: [my_network, my_transform, my_data, my_callback]\n",
+    "model/mine.yaml": "_target_: my_network.SmallNet\nwidth: 8\n",
+    "augment/mine.yaml": (
+        "defaults: [standard, _self_]\ninvert:\n  _target_: my_transform.Invert\n  p: 0.3\n"
+    ),
+    "data/mine.yaml": (
+        "defaults: [_common, _self_]\nsource:\n  _target_: my_data.TwoShades\n"
+        "root: nowhere\nimage_size: 32\n"
+    ),
+    "callbacks/witness.yaml": (
+        "witness:\n  _target_: my_callback.Witness\n  folder: ${paths.run}\n"
+    ),
+}
+
+
+@pytest.fixture
+def outside(tmp_path):
+    for name, text in {**{f"code/{k}": v for k, v in CODE.items()},
+                       **{f"configs/{k}": v for k, v in CONFIGS.items()}}.items():  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_all_three_train_evaluate_and_resume(outside):
+    logs, code = outside / "logs", str(outside / "code")
+    flag = f"--config-dir={outside / 'configs'}"
+    words = [flag, "model=mine", "augment=mine", "data=mine", f"paths.logs={logs}", "epochs=2"]
+    fast = ["debug=fast", "data.limit=null", "trainer.max_epochs=1"]
+    first = shell(*words, *fast, PYTHONPATH=code)
+    assert first.returncode == 0, first.stderr
+    (run,) = run_dirs(logs)
+    assert record(run)["results"]["test/n"] == 21
+    again = shell(flag, f"resume={run}", "trainer.max_epochs=2", PYTHONPATH=code)
+    assert again.returncode == 0, again.stderr
+    judged = shell(
+        flag, f"run={run}", "trainer=cpu", f"paths.logs={logs}", script="eval", PYTHONPATH=code
+    )
+    assert judged.returncode == 0, judged.stderr
+    untrusted = shell(
+        f"run={run}", "trainer=cpu", f"paths.logs={logs}", script="eval", PYTHONPATH=code
+    )
+    assert untrusted.returncode == 2
+    assert "is not trusted" in untrusted.stderr
+
+
+def test_two_processes_see_the_samples_of_one_that_accumulates(outside, images):
+    """Step by step the same samples: 1 × 2 accumulated, 2 × 1."""
+    flag, code = f"--config-dir={outside / 'configs'}", str(outside / "code")
+    seen = []
+    for n, words in enumerate((["trainer.accumulate_grad_batches=2"], ["trainer=ddp_cpu"])):
+        logs = outside / f"logs{n}"
+        watch = "callbacks=[banner,meter,checkpoint,progress,witness]"
+        more = ["model=mine", watch, "epochs=2", *words]
+        result = shell(flag, *small(images, logs, *more), PYTHONPATH=code)
+        assert result.returncode == 0, result.stderr
+        (run,) = run_dirs(logs)
+        steps: dict[tuple[int, int], list[int]] = {}
+        for file in run.glob("seen_*.jsonl"):
+            for line in file.read_text().splitlines():
+                epoch, step, index = json.loads(line)
+                steps.setdefault((epoch, step), []).extend(index)
+        seen.append({step: sorted(index) for step, index in steps.items()})
+    assert len(seen[0]) == 4
+    assert seen[0] == seen[1]
