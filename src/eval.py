@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 from deeper import cli, runs
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="eval")
+@hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="eval")
+@cli.task
 def main(cfg: DictConfig) -> None:
     from deeper import assemble
     from deeper.config.check import check_eval

@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 from deeper import cli, runs
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+@hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="train")
+@cli.task
 def main(cfg: DictConfig) -> float | None:
     from deeper import assemble, resume
     from deeper.config.check import check
@@ -19,6 +20,7 @@ def main(cfg: DictConfig) -> float | None:
     data = assemble.data(cfg)
     module = assemble.classifier(cfg, data.classes)
     trainer = assemble.trainer(cfg, run)
+    data.require_divisible(trainer)
     with runs.record(run, **resume.facts(cfg, data.fingerprint())) as record:
         trainer.fit(module, data, ckpt_path=resume.last(cfg, run), weights_only=True)
         record["results"] = results.after_training(cfg, run, trainer, module, data)

@@ -101,7 +101,7 @@ BY_CHECK = {
         ["data.image_size=66"],
         [
             "model: image_size=66 is too small for the auxiliary head at inception4a behind stem "
-            "'imagenet'; the smallest that works is 69: data.image_size=69 or model.stem=small or "
+            "'imagenet'; the smallest that works is 79: data.image_size=79 or model.stem=small or "
             "model/aux=none"
         ],
     ),

@@ -1,5 +1,6 @@
 """From a shell to `main(cfg)` and back: quoting of paths, plain words for mistakes, exit codes."""
 
+import functools
 import os
 import re
 import sys
@@ -9,6 +10,9 @@ from typing import Any
 from deeper import runs
 from deeper.config import resolvers, schema
 from deeper.config.refusals import own_words
+
+CONFIGS = str(resolvers.PROJECT / "configs")
+"""Absolute, so that an entry point works from any folder and when it is imported."""
 
 PATH_KEYS = ("data.root", "resume", "run", "ckpt", "paths.logs", "paths.data", "paths.cache")
 
@@ -21,29 +25,55 @@ def start(main: Callable[..., Any]) -> None:
     schema.register()
     resolvers.register()
     sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
-    verbose = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through instead of Hydra's own report
+    # Let exceptions through instead of Hydra's own report; children decide for themselves.
+    os.environ.setdefault(_ASKED, os.environ.get("HYDRA_FULL_ERROR", "0"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        message = mistake(error)
-        if message is None or verbose:
-            raise
-        print(f"\n{message}", file=sys.stderr)
-        runs.discard_refused()
-        sys.exit(2)
-    finally:
-        if not verbose:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
+        refuse(error)
+
+
+def refuse(error: Exception) -> None:
+    """Say a user's mistake and exit 2; raise anything else, and all where tracebacks are asked for."""
+    message = mistake(error)
+    if message is None or os.environ.get(_ASKED) == "1":
+        raise error
+    print(f"\n{message}", file=sys.stderr)
+    runs.discard_refused()
+    sys.exit(2)
+
+
+_ASKED = "DEEPER_FULL_ERROR"
+
+
+def task(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Stands under `hydra.main`, which would print its own line above ours."""
+
+    @functools.wraps(function)
+    def run(cfg: Any) -> Any:
+        try:
+            return function(cfg)
+        except Exception as error:
+            refuse(error)
+
+    return run
 
 
 def quoted(word: str) -> str:
     """A path as Hydra's grammar wants it. Quoting twice changes nothing: DDP ranks run argv again."""
     key, equals, value = word.partition("=")
     plain = re.fullmatch(r"[\w./~+-]+", value)
-    if not equals or key.lstrip("+") not in PATH_KEYS or not value or plain or value[0] in "'\"[":
+    if (
+        not equals
+        or key.lstrip("+") not in PATH_KEYS
+        or not value
+        or plain
+        or value == "???"
+        or value[0] in "'\"["
+    ):
         return word
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{key}="{escaped}"'
@@ -68,21 +98,23 @@ def mistake(error: BaseException) -> str | None:
 def in_plain_words(error: BaseException) -> str:
     """Hydra's message without its advice to append a key with +, which hides most typos."""
     text = str(error)
-    if found := re.search(r"Could not override '([^']+)'\.\nTo append.*\n(.*)", text, re.S):
+    if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
         key = found[1]
         return f"Could not override {key!r}: {_near(key)}"
-    return text
+    reason = str(error.__cause__ or "").partition("\n")[0]
+    return text if reason in text else f"{text}\n{reason}"
 
 
 def _near(key: str) -> str:
+    from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     from deeper.config.experiments import composed, flat
     from deeper.config.signatures import suggestion
 
-    if not GlobalHydra.instance().is_initialized():
-        return "no such key"
-    known = flat(composed("train", []))
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        known = flat(composed("train", []))
     holder = key.rpartition(".")[0]
     names = {k[len(holder) :].strip(".").partition(".")[0] for k in known if k.startswith(holder)}
     return "no such key" + suggestion(key.rpartition(".")[2], sorted(names))

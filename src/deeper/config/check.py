@@ -15,8 +15,8 @@ def check(cfg: DictConfig, config_name: str = "train") -> None:
     """Raise `ConfigError` with every problem that can be seen without reading data."""
     overrides = choices.task_overrides()
     found = experiments.problems(config_name, overrides)
-    found += [f"{key}: required; pass {key}=<value>" for key in sorted(OmegaConf.missing_keys(cfg))]
-    found += _scale_problems(cfg)
+    found += [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]
+    found = found or _scale_problems(cfg)
     if not found:
         plain = resolved(cfg)
         found += targets.refused(plain)
@@ -50,6 +50,11 @@ def build(node: Any, **arguments: Any) -> Any:
     if lines := targets.refused(plain):
         raise ConfigError(lines)
     return instantiate(plain, _convert_="all", **arguments)
+
+
+def _missing(cfg: DictConfig) -> list[str]:
+    """Keys still at ???, found without following the interpolations that lead to them."""
+    return [key for key, value in experiments.flat(cfg).items() if value == "???"]
 
 
 def _scale_problems(cfg: DictConfig) -> list[str]:

@@ -111,6 +111,11 @@ class ImageData(L.LightningDataModule):
             return Share()
         return Share(t.global_rank, t.world_size, t.accumulate_grad_batches)
 
+    def require_divisible(self, trainer: L.Trainer) -> None:
+        """Refuse a batch size that these processes can't share, before the run is recorded."""
+        self.trainer = trainer
+        self.train_order()
+
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader(self.splits.train, self._augment, self.train_order())
 

@@ -1,0 +1,87 @@
+"""Photometric distortions against their formulas."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from deeper.augment.color import PCA_VALUES, PCA_VECTORS, Photometric
+
+
+def noise(side=8):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side), np.uint8)
+    return torch.from_numpy(pixels)
+
+
+def test_nothing_asked_nothing_done():
+    for seed in range(20):
+        random.seed(seed)
+        assert torch.equal(Photometric(0, 0)(noise()), noise())
+
+
+def expected(image, seed, amount):
+    """Brightness, contrast and saturation in float64, in the order and with the factors of the seed."""
+    random.seed(seed)
+    steps = ["brightness", "contrast", "saturation"]
+    random.shuffle(steps)
+    x = image.double()
+    for step in steps:
+        factor = random.uniform(1 - amount, 1 + amount)
+        grey = (torch.tensor([0.2989, 0.587, 0.114]).double().view(3, 1, 1) * x).sum(0)
+        other = {"brightness": 0 * grey, "contrast": grey.mean() + 0 * grey, "saturation": grey}
+        x = (factor * x + (1 - factor) * other[step]).clamp(0, 255)
+    return x
+
+
+@pytest.mark.parametrize("amount", [0.5, 1.0])
+def test_the_three_factors(amount):
+    """Each step rounds down to whole values, which the next may double: 6 of 255 at most."""
+    for seed in range(30):
+        target = expected(noise(), seed, amount)
+        random.seed(seed)
+        result = Photometric(amount, 0)(noise())
+        assert result.dtype == torch.uint8
+        assert (result - target).abs().max() <= 6, seed
+
+
+def test_brightness_multiplies():
+    """On one grey, contrast and saturation do nothing; what is left is the factor, 0.5..1.5."""
+    random.seed(0)
+    grey = torch.full((3, 2, 2), 100, dtype=torch.uint8)
+    values = torch.stack([Photometric(0.5, 0)(grey)[:, 0, 0] for _ in range(400)]).double()
+    assert (values.max(1).values - values.min(1).values).max() <= 2  # still grey
+    factors = values.mean(1) / 100
+    assert 0.47 <= factors.min() < 0.52
+    assert 1.47 < factors.max() <= 1.5
+    assert factors.mean() == pytest.approx(1, abs=0.06)
+
+
+def test_noise_moves_all_pixels_along_the_principal_components():
+    grey = torch.full((3, 2, 2), 128, dtype=torch.uint8)
+    torch.manual_seed(0)
+    shifts = []
+    for _ in range(2000):
+        result = Photometric(0, 0.5)(grey)
+        assert (result == result[:, :1, :1]).all()
+        shifts.append(result[:, 0, 0].double() - 128)
+    vectors = torch.tensor(PCA_VECTORS).double()
+    components = torch.stack(shifts) @ vectors / (255 * 0.5)
+    # Whole values add a deviation of 1/√12 of 255, which drowns the third component alone.
+    assert components.std(0)[:2].tolist() == pytest.approx(PCA_VALUES[:2], rel=0.06)
+    assert components.mean(0).abs().max() < 0.01
+    assert vectors.T @ vectors == pytest.approx(np.eye(3), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"amount": -0.1}, "amount=-0.1: must lie in 0..1"),
+        ({"amount": 1.1}, "amount=1.1: must lie in 0..1"),
+        ({"pca_std": -1}, "pca_std=-1: must be at least 0"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Photometric(**options)
