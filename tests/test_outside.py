@@ -127,5 +127,5 @@ def test_two_processes_see_the_samples_of_one_that_accumulates(outside, images):
                 epoch, step, index = json.loads(line)
                 steps.setdefault((epoch, step), []).extend(index)
         seen.append({step: sorted(index) for step, index in steps.items()})
-    assert len(seen[0]) == 4
+    assert len(seen[0]) == 6
     assert seen[0] == seen[1]

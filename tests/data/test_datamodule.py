@@ -247,12 +247,6 @@ def test_a_pipeline_that_ends_in_a_picture():
     assert result[:, 0, 0].tolist() == [1, 2, 3]
 
 
-def test_an_error_in_a_worker_keeps_its_words():
-    loader = data(augment={"crop": FixedCrop(9)}, workers=1).train_dataloader()
-    with pytest.raises(ValueError, match=r"crop made torch\.uint8 \[3, 9, 9\] of a picture"):
-        next(iter(loader))
-
-
 def test_calibration_batches_repeat_and_are_those_of_epoch_0():
     module = data()
     in_training = list(at(module, 3))

@@ -1,0 +1,104 @@
+"""Trainings of a few steps of a net of a few weights."""
+
+import lightning as L
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
+
+from deeper.checkpoint import AtomicCheckpointIO, contents
+from deeper.data.datamodule import ImageData
+from deeper.data.source import Splits
+from deeper.evaluation.protocol import Single
+from deeper.models.output import Output
+from deeper.models.preprocess import Preprocess
+from deeper.training.loss import CrossEntropy
+from deeper.training.module import ImageClassifier
+from deeper.training.optimizers import sgd
+from deeper.training.schedules import constant
+
+CLASSES = ["ant", "bee", "cat"]
+
+
+class Pictures:
+    def __init__(self, n: int) -> None:
+        self.labels = np.arange(n) % 3
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int):
+        pixels = np.random.default_rng(index).integers(0, 256, (6, 6, 3), np.uint8)
+        return Image.fromarray(pixels), int(self.labels[index])
+
+
+class Source:
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def load(self) -> Splits:
+        train, val = Pictures(18), Pictures(10)  # 10 is no multiple of a batch of 4
+        return Splits(CLASSES, train, val, val)
+
+
+class Net(nn.Module):
+    """Dropout stands before the norm, so that it would show in the norm's statistics."""
+
+    def __init__(self, dropout: float = 0.0, aux: bool = False, buffers: bool = True) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(dropout)
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4) if buffers else nn.Identity()
+        self.head = nn.Linear(4, 3)
+        self.aux = nn.Linear(4, 3) if aux else None
+
+    def forward(self, x):
+        features = self.norm(self.conv(self.drop(x))).relu().mean((2, 3))
+        aux = {"norm": self.aux(features)} if self.training and self.aux is not None else {}
+        return Output(self.head(features), aux)
+
+
+def data(**options) -> ImageData:
+    options = {"batch_size": 6, "eval_batch_size": 4, "image_size": 6} | options
+    return ImageData(
+        Source(),
+        root="/",
+        augment={"flip": v2.RandomHorizontalFlip()},
+        protocol=lambda size, crop: Single(size, 1.0),
+        seed=3,
+        val_from="official",
+        workers=0,
+        **options,
+    )
+
+
+def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant):
+    torch.manual_seed(0)
+    return ImageClassifier(
+        net or Net(),
+        Preprocess([0.5] * 3, [0.25] * 3),
+        loss or CrossEntropy(),
+        lambda net: sgd(net, lr=lr, batch_size=6),
+        scheduler,
+        seed=1,
+        carried=contents({}, CLASSES),
+    )
+
+
+def trainer(*callbacks: L.Callback, max_epochs: int = 2, **options) -> L.Trainer:
+    """3 steps an epoch."""
+    return L.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=max_epochs,
+        callbacks=[*callbacks],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        plugins=[AtomicCheckpointIO()],
+        **options,
+    )
