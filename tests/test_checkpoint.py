@@ -25,7 +25,9 @@ def value_in(path: Path) -> float:
 
 def strays(folder: Path) -> list[str]:
     """Whatever is neither a checkpoint nor its digest."""
-    return sorted(p.name for p in folder.iterdir() if not re.search(r"^\w+\.ckpt(\.sha256)?$", p.name))
+    return sorted(
+        p.name for p in folder.iterdir() if not re.search(r"^\w+\.ckpt(\.sha256)?$", p.name)
+    )
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_a_crash_in_a_first_save(tmp_path, monkeypatch, call):
     if call == 3:
         assert value_in(path) == 2
     else:
-        with pytest.raises(ValueError, match="no such checkpoint file$"):
+        with pytest.raises(ValueError, match=r"no such checkpoint file$"):
             load(path)
     monkeypatch.undo()
     save(state(3.0), path)
@@ -148,7 +150,9 @@ def test_a_crash_in_a_first_save(tmp_path, monkeypatch, call):
     ("module", "name", "call"),
     [
         (os, "replace", 2),
-        pytest.param(os, "replace", 1, marks=pytest.mark.xfail(strict=True, reason="digest's file")),
+        pytest.param(
+            os, "replace", 1, marks=pytest.mark.xfail(strict=True, reason="digest's file")
+        ),
         pytest.param(os, "fsync", 2, marks=pytest.mark.xfail(strict=True, reason="digest's file")),
     ],
 )
@@ -202,7 +206,9 @@ def test_a_link_made_twice_leaves_no_temporary_file(path):
     assert strays(path.parent) == []
 
 
-@pytest.mark.xfail(reason="the first digest listed is that of the file that never came", strict=True)
+@pytest.mark.xfail(
+    reason="the first digest listed is that of the file that never came", strict=True
+)
 def test_a_link_to_what_a_crash_left(path, monkeypatch):
     fail_at(monkeypatch, 2)
     with pytest.raises(OSError, match="No space left"):
@@ -225,7 +231,9 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, with_digest):
         save(state(callbacks=Bomb()), path)
     else:
         path.write_bytes(pickle.dumps({"deeper": Bomb()}, protocol=2))
-    with pytest.raises(ValueError, match=r"evil\.ckpt: not a checkpoint that loads safely \(Unpick"):
+    with pytest.raises(
+        ValueError, match=r"evil\.ckpt: not a checkpoint that loads safely \(Unpick"
+    ):
         load(path)
     assert not Bomb.folder.exists()
 

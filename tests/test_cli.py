@@ -1,13 +1,14 @@
 """The entry points as people start them."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
-from conftest import PROJECT, command, record, run_dirs, shell, small
+from entry import PROJECT, command, record, run_dirs, shell, small
 
 from deeper import checkpoint
 
@@ -238,3 +239,21 @@ def test_help_is_fast():
         )  # fmt: skip
         seconds.append(time.perf_counter() - start)
     assert sorted(seconds)[2] < 4, seconds
+
+
+def test_ctrl_c_says_so_and_keeps_the_last_checkpoint(images, tmp_path):
+    words = [*small(images, tmp_path, TINY, "epochs=1000"), "test=false"]
+    start = subprocess.Popen(
+        [sys.executable, str(PROJECT / "src/train.py"), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert start.stdout is not None
+    for line in start.stdout:
+        if line.startswith("epoch"):
+            break
+    start.send_signal(signal.SIGINT)
+    start.communicate(timeout=60)
+    assert start.returncode == 130
+    (run,) = run_dirs(tmp_path)
+    assert record(run)["status"] == "interrupted"
+    assert checkpoint.load(run / "checkpoints/last.ckpt")["epoch"] >= 0

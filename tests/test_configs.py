@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import EXPERIMENTS, PROJECT, RECIPES
+from entry import EXPERIMENTS, PROJECT, RECIPES
 from omegaconf import OmegaConf
 
 from deeper import assemble

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import run_dirs, shell, small
+from entry import run_dirs, shell, small
 
 FAST_S = 1.5
 

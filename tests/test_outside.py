@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import record, run_dirs, shell, small
+from entry import record, run_dirs, shell, small
 
 CODE = {
     "my_network.py": """

@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from conftest import EXPERIMENTS, PROJECT, RECIPES, shell
+from entry import EXPERIMENTS, PROJECT, RECIPES, shell
 
 README = (PROJECT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^(?:torchrun \S+ |)python src/\S+\.py[^#\n]*", README, re.M)))

@@ -30,8 +30,10 @@ def start(main: Callable[..., Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if runs.is_interrupt(error):
+            sys.exit(130)
+        raise
     except Exception as error:
         refuse(error)
 

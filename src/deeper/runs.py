@@ -139,17 +139,21 @@ def record(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     _write(run, content)
     try:
         yield content
-    except KeyboardInterrupt:
-        content["status"] = "interrupted"
-        raise
     except BaseException as error:
         content |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        if is_interrupt(error):
+            content["status"] = "interrupted"
         raise
     else:
         content["status"] = "finished"
     finally:
         content["ended"] = _now()
         _write(run, content)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Ctrl-C, also where Lightning turned it into an exit of status 1."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
 def _now() -> str:

@@ -211,7 +211,7 @@ def test_statistics_that_are_kept_do_not_touch_the_live_ones():
 
 
 def test_a_network_without_batch_norm():
-    nets, average, _, run = fit(Averaging("polyak", bn_batches=2), net=Net(buffers=False))
+    nets, average, _, run = fit(Averaging("polyak", bn_batches=2), net=Net(norm=False))
     names = list(nets[0])
     assert_close(average, {name: polyak_mean(nets, name) for name in names}, names)
     assert int(run.callback_metrics["val/n"]) == 10

@@ -25,7 +25,7 @@ def cross_entropy(logits, smoothing=0.0):
 
 def binary(logits):
     sign = [[1 if c == label else -1 for c in range(3)] for label in LABELS.tolist()]
-    terms = zip(logits.double().flatten().tolist(), sum(sign, []), strict=True)
+    terms = zip(logits.double().flatten().tolist(), [s for row in sign for s in row], strict=True)
     return sum(math.log1p(math.exp(-s * x)) for x, s in terms) / 3
 
 

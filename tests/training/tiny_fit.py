@@ -45,11 +45,14 @@ class Source:
 class Net(nn.Module):
     """Dropout stands before the norm, so that it would show in the norm's statistics."""
 
-    def __init__(self, dropout: float = 0.0, aux: bool = False, buffers: bool = True) -> None:
+    def __init__(
+        self, dropout: float = 0.0, aux: bool = False, norm: bool = True, seed: int = 0
+    ) -> None:
         super().__init__()
+        torch.manual_seed(seed)
         self.drop = nn.Dropout(dropout)
         self.conv = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4) if buffers else nn.Identity()
+        self.norm = nn.BatchNorm2d(4) if norm else nn.Identity()
         self.head = nn.Linear(4, 3)
         self.aux = nn.Linear(4, 3) if aux else None
 
@@ -74,7 +77,6 @@ def data(**options) -> ImageData:
 
 
 def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant):
-    torch.manual_seed(0)
     return ImageClassifier(
         net or Net(),
         Preprocess([0.5] * 3, [0.25] * 3),
