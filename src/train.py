@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> float | None:
     from deeper.config.check import check
     from deeper.reporting import results
 
-    run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
+    run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir, cfg.resume)
     cfg = resume.continued(cfg, run)
     check(cfg)
 

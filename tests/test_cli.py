@@ -249,7 +249,7 @@ def test_ctrl_c_says_so_and_keeps_the_last_checkpoint(images, tmp_path):
     )  # fmt: skip
     assert start.stdout is not None
     for line in start.stdout:
-        if line.startswith("epoch"):
+        if line.startswith("epoch "):
             break
     start.send_signal(signal.SIGINT)
     start.communicate(timeout=60)

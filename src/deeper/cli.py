@@ -45,7 +45,7 @@ def refuse(error: Exception) -> None:
         raise error
     print(f"\n{message}", file=sys.stderr)
     runs.discard_refused()
-    sys.exit(2)
+    sys.exit(getattr(error, "exit_status", 2))
 
 
 _ASKED = "DEEPER_FULL_ERROR"

@@ -134,6 +134,8 @@ def is_main_process() -> bool:
 def record(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     """run.json from start to end: what runs, on what, how it ended. Results go into the dict."""
     earlier = read(run) if (run / RECORD).exists() else {}
+    for stale in ("error", "ended", "results", "objective"):
+        earlier.pop(stale, None)
     content = earlier | provenance() | facts | {"status": "running", "started": _now()}
     content["starts"] = [*earlier.get("starts", []), content["started"]]
     _write(run, content)
@@ -211,17 +213,21 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip()
 
 
-_opened: list[Path] = []
+_made: list[Path] = []
 
 
-def open_dir(path: str) -> Path:
-    """Remember the directory that Hydra made, in case the run is refused before it begins."""
-    _opened.append(Path(path))
+def open_dir(path: str, resume: str | None = None) -> Path:
+    """Remember the directory that Hydra made for a new run, in case the run is refused."""
+    if resume is None:
+        _made.append(Path(path))
     return Path(path)
 
 
 def discard_refused() -> None:
-    """Remove what a refused start left: a directory without run.json holds nothing of worth."""
-    for path in _opened:
-        if path.is_dir() and not (path / RECORD).exists():
-            shutil.rmtree(path)
+    """Remove a new run's directory if it holds nothing but what Hydra wrote before `main`."""
+    for path in _made:
+        if not path.is_dir():
+            continue
+        found = {entry.name for entry in path.iterdir()}
+        if all(name == ".hydra" or name.endswith(".log") for name in found):
+            shutil.rmtree(path, ignore_errors=True)  # another rank may be at it too

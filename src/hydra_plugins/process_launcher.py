@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -41,8 +42,10 @@ ConfigStore.instance().store(
 )
 
 
-class JobFailed(RuntimeError):
+class JobFailed(HydraException):
     """Names the job, its exit status and its directory."""
+
+    exit_status = 1
 
 
 class ProcessLauncher(Launcher):

@@ -6,7 +6,7 @@ from copy import deepcopy
 import lightning as L
 import pytest
 import torch
-from tiny_fit import Net, data, module, trainer
+from tiny_fit import Net, data, module, one_thread, trainer  # noqa: F401
 from torch import nn
 
 from deeper import checkpoint
@@ -96,15 +96,18 @@ def test_a_checkpoint_holds_live_and_averaged_weights(tmp_path):
     assert set(saved["state_dict"]) == set(model.state_dict())
 
 
-def test_before_its_start_there_is_no_average(tmp_path):
-    _, _, model, run = fit(Averaging("polyak", start=0.9), epochs=1, limit_train_batches=1)
-    assert run.callback_metrics["val/n"] == 10
-    del model
-    quiet = Averaging("polyak", start=0.99)
-    quiet.setup(run, module(), "fit")
-    content = {"state_dict": {}}
-    quiet.on_save_checkpoint(run, module(), content)
-    assert content == {"state_dict": {}, "averaged_steps": 0}
+def test_before_its_start_the_live_weights_are_judged():
+    """The first of two validations comes after half of the training."""
+    seen = []
+
+    class Look(L.Callback):
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
+            if batch_idx == 0:
+                saved = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+                seen.append((len(pl_module._stand_in), "averaged_state_dict" in saved))
+
+    fit(Averaging("polyak", start=0.6), Look())
+    assert seen == [(0, False), (1, True)]
 
 
 @pytest.mark.parametrize("kind", ["ema", "polyak"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_fit import CLASSES, Net, Pictures, data, module, trainer
+from tiny_fit import CLASSES, Net, Pictures, data, module, one_thread, trainer  # noqa: F401
 from torch import nn
 
 from deeper.checkpoint import contents

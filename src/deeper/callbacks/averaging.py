@@ -51,6 +51,9 @@ class Averaging(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._average.to(pl_module.device)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Progress of a resumed run is restored by now, which on_fit_start comes too early for."""
         self._seen_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: ImageClassifier, *_: Any) -> None:  # type: ignore[override]

@@ -38,11 +38,7 @@ class Meter(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any
     ) -> None:
         if self.grad_norm and self._row_ends(trainer, trainer.global_step + 1):
-            scaler = getattr(trainer.precision_plugin, "scaler", None)
-            scale = scaler.get_scale() if scaler is not None else 1.0
-            self._norms = {
-                f"grad_norm/{stage}": norm / scale for stage, norm in _norms(pl_module).items()
-            }
+            self._norms = {f"grad_norm/{s}": norm for s, norm in _norms(pl_module).items()}
 
     def on_train_batch_end(
         self,
@@ -53,7 +49,9 @@ class Meter(L.Callback):
         batch_idx: int,
     ) -> None:
         for name, value in outputs.items():
-            self._losses.setdefault(f"train/{name}", []).append(value.detach())
+            # Lightning has divided "loss", and it alone, by the accumulated batches.
+            whole = trainer.accumulate_grad_batches if name == "loss" else 1
+            self._losses.setdefault(f"train/{name}", []).append(value.detach() * whole)
         self._images += len(batch.images) * trainer.world_size
         self._left = perf_counter()
         if trainer.global_step != self._step and self._row_ends(trainer, trainer.global_step):

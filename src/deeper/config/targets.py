@@ -91,7 +91,10 @@ def _borrowed(target: str) -> bool:
     """Whether `deeper.x.os.system` reaches through an import into somebody else's code."""
     from hydra.utils import get_object
 
-    module_name = getattr(get_object(target), "__module__", None) or ""
+    try:
+        module_name = getattr(get_object(target), "__module__", None) or ""
+    except Exception:
+        return False  # it cannot be imported, which the signatures' check says better
     return str(module_name).partition(".")[0] != target.partition(".")[0]
 
 
