@@ -45,6 +45,7 @@ def train(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(sys, "argv", ["src/train.py", *overrides, *words])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         before = set(run_dirs(tmp_path))
+        GlobalHydra.instance().clear()  # of the fixture that composes
         resolvers.runs._stamp.cache_clear()
         entry.main()
         (new,) = set(run_dirs(tmp_path)) - before or {next(iter(before))}

@@ -117,6 +117,13 @@ def test_dropout_follows_from_seed_epoch_and_step():
     assert torch.equal(weights(), weights(limit_val_batches=0))
 
 
+def test_every_step_has_a_seed_of_its_own():
+    seeds, model = [], module()
+    model.net.register_forward_pre_hook(lambda net, _: seeds.append(torch.initial_seed()))
+    trainer(limit_val_batches=0).fit(model, data())
+    assert len(set(seeds)) == 6
+
+
 @pytest.mark.parametrize(
     ("options", "batch", "steps"),
     [
