@@ -43,7 +43,7 @@ types: install
 # uv is needed here alone: pip install uv
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements.lock
+	  --generate-hashes --no-annotate --quiet -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .cache data logs
