@@ -9,22 +9,22 @@ from deeper import cli, runs
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="eval")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    from deeper import assemble
+    from deeper import assemble, reevaluate
     from deeper.config.check import check_eval
-    from deeper.evaluation import again
+    from deeper.record import recorded
 
     run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
     check_eval(cfg)
-    path = again.checkpoint_path(cfg)
-    trained, state = again.trained_config(cfg, path)
+    path = reevaluate.checkpoint_path(cfg)
+    trained, state = reevaluate.trained_config(cfg, path)
 
     data = assemble.data(trained)
     module = assemble.classifier(trained, data.classes)
-    again.load_weights(module, state, cfg.weights)
+    weights = reevaluate.load_weights(module, state, cfg.weights)
     trainer = assemble.trainer(trained, run)
-    with runs.record(run, checkpoint=str(path), weights=cfg.weights) as record:
-        record["results"] = again.evaluate(trainer, module, data, cfg.split)
-    again.publish(record, path, cfg)
+    with recorded(run, **reevaluate.facts(cfg, path, weights, data)) as record:
+        record["results"] = reevaluate.evaluate(trainer, module, data, cfg.split)
+    reevaluate.publish(record, path, run)
 
 
 if __name__ == "__main__":

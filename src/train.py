@@ -9,9 +9,9 @@ from deeper import cli, runs
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="train")
 @cli.task
 def main(cfg: DictConfig) -> float | None:
-    from deeper import assemble, resume
+    from deeper import assemble, finish, resume
     from deeper.config.check import check
-    from deeper.reporting import results
+    from deeper.record import recorded
 
     run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir, cfg.resume)
     cfg = resume.continued(cfg, run)
@@ -20,11 +20,12 @@ def main(cfg: DictConfig) -> float | None:
     data = assemble.data(cfg)
     module = assemble.classifier(cfg, data.classes)
     trainer = assemble.trainer(cfg, run)
-    data.require_divisible(trainer)
-    with runs.record(run, **resume.facts(cfg, data.fingerprint())) as record:
+    data.require_trainable(trainer, test=cfg.test)
+    resume.keep(cfg, run)
+    with recorded(run, **resume.facts(cfg, data.fingerprint())) as record:
         trainer.fit(module, data, ckpt_path=resume.last(cfg, run), weights_only=True)
-        record["results"] = results.after_training(cfg, run, trainer, module, data)
-        record["objective"] = results.objective(cfg, record["results"])
+        record["results"] = finish.results(cfg, run, trainer, module, data)
+        record["objective"] = finish.objective(cfg, record["results"])
     return record["objective"]
 
 

@@ -8,6 +8,7 @@ import torch
 from entry import PROJECT, run_dirs, small
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
 from deeper.config import resolvers, schema
 from deeper.data.synthetic import generate
@@ -29,6 +30,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configs():
     """`configs("recipe=paper", …)` composes train.yaml as the command line would."""
     GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None  # of a run in this process
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         yield lambda *overrides, name="train", **options: compose(name, [*overrides], **options)
 

@@ -43,3 +43,8 @@ def run_dirs(logs: Path) -> list[Path]:
 
 def record(run: Path) -> dict:
     return json.loads((run / "run.json").read_text())
+
+
+def rows(run: Path) -> list[dict]:
+    """Of metrics.jsonl."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -150,21 +150,18 @@ def test_a_crash_in_a_first_save(tmp_path, monkeypatch, call):
     ("module", "name", "call"),
     [
         (os, "replace", 2),
-        pytest.param(
-            os, "replace", 1, marks=pytest.mark.xfail(strict=True, reason="digest's file")
-        ),
-        pytest.param(os, "fsync", 2, marks=pytest.mark.xfail(strict=True, reason="digest's file")),
+        (os, "replace", 1),
+        (os, "fsync", 2),
     ],
 )
 def test_no_failure_leaves_a_temporary_file(path, monkeypatch, module, name, call):
-    """A disk may be full at the digest, too: `_replace_text` tidies up nothing."""
+    """A disk may be full at the digest, too."""
     fail_at(monkeypatch, call, module, name)
     with pytest.raises(OSError, match="No space left"):
         save(state(2.0), path)
     assert strays(path.parent) == []
 
 
-@pytest.mark.xfail(reason="the list of digests then lacks the file that stands there", strict=True)
 def test_a_crash_over_a_file_that_came_without_a_digest(path, monkeypatch):
     digest_path(path).unlink()
     fail_at(monkeypatch, 2)
@@ -199,16 +196,12 @@ def test_a_crash_while_linking(path, monkeypatch, call):
     assert (value_in(best), value_in(path)) == (2 if call == 3 else 1, 2)
 
 
-@pytest.mark.xfail(reason="rename() of two names of one file does nothing", strict=True)
 def test_a_link_made_twice_leaves_no_temporary_file(path):
     for _ in range(2):
         link(path, path.with_name("best.ckpt"))
     assert strays(path.parent) == []
 
 
-@pytest.mark.xfail(
-    reason="the first digest listed is that of the file that never came", strict=True
-)
 def test_a_link_to_what_a_crash_left(path, monkeypatch):
     fail_at(monkeypatch, 2)
     with pytest.raises(OSError, match="No space left"):
@@ -245,12 +238,9 @@ FOREIGN = {
     "of the future": ({"deeper": {"format": 99}}, 99),
     "of a namesake": ({"deeper": [1]}, None),
 }
-NOT_A_DICT = pytest.mark.xfail(reason="AttributeError: 'list' object has no 'get'", strict=True)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=NOT_A_DICT if k == "of a namesake" else ()) for k in FOREIGN]
-)
+@pytest.mark.parametrize("kind", FOREIGN)
 def test_a_foreign_checkpoint_is_refused(tmp_path, kind):
     content, found = FOREIGN[kind]
     path = tmp_path / "other.ckpt"

@@ -1,18 +1,30 @@
 """The entry points as people start them."""
 
 import json
+import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from entry import PROJECT, command, record, run_dirs, shell, small
+from entry import PROJECT, command, record, rows, run_dirs, shell, small
+from omegaconf import OmegaConf
 
 from deeper import checkpoint
 
 TINY = "model.width=0.125"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def test_a_run_leaves_what_the_readme_says(train):
@@ -24,11 +36,15 @@ def test_a_run_leaves_what_the_readme_says(train):
     )
     assert content["objective"] == content["results"]["val/top1"]
     assert content["results"]["test/n"] == 48
-    for name in ("metrics.jsonl", ".hydra/config.yaml", "csv/metrics.csv", "checkpoints/best.ckpt"):
+    for name in (
+        "metrics.jsonl",
+        ".hydra/config.yaml",
+        "csv/version_0/metrics.csv",
+        "checkpoints/best.ckpt",
+    ):
         assert (run / name).exists(), name
     assert list((run / "tensorboard").glob("events*"))
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    names = set().union(*rows)
+    names = set().union(*rows(run))
     assert {
         "train/loss", "train/loss_main", "train/loss_aux/inception4a", "train/loss_aux/inception4d",
         "val/loss", "val/top1", "val/top5", "optim/lr", "grad_norm/conv1", "perf/images_per_s",
@@ -52,10 +68,18 @@ def test_eval_needs_nothing_said_again(train, tmp_path):
         f"run={run}", "trainer=cpu", "precision=fp32", f"paths.logs={tmp_path / 'e'}", script="eval"
     )
     assert result.returncode == 0, result.stderr
-    written = json.loads((run / "eval/best-averaged-test.json").read_text())
+    (file,) = (run / "eval").iterdir()
+    written = json.loads(file.read_text())
+    assert written["weights"] == "averaged"
+    assert written["root"] == record(run)["overrides"][0].removeprefix("data.root=")
     for name, value in record(run)["results"].items():
         if name.startswith("test/"):
-            assert written[name] == pytest.approx(value, abs=1e-6), name
+            assert written["results"][name] == pytest.approx(value, abs=1e-6), name
+    assert record(run)["test_looks"] == 2
+    again = shell(f"run={run}", "trainer=cpu", "split=val", "weights=live", script="eval")
+    assert again.returncode == 0, again.stderr
+    assert len(list((run / "eval").iterdir())) == 2
+    assert record(run)["test_looks"] == 2  # the held-out slice is no test
 
 
 def test_resume_goes_on_in_the_same_directory(images, tmp_path):
@@ -70,11 +94,54 @@ def test_resume_goes_on_in_the_same_directory(images, tmp_path):
     assert len(content["starts"]) == 2
     assert content["overrides"][0].startswith("data.root=")
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
-    assert (run / ".hydra/resume_1/overrides.yaml").exists()
+    (start,) = (run / ".hydra").glob("resume_*")
+    assert (start / "overrides.yaml").exists()
     assert "max_epochs=1" in (run / ".hydra/overrides.yaml").read_text()
-    refused = shell(f"resume={run}", "model=timm", f"paths.logs={tmp_path}")
+    assert [path.name for path in sorted((run / "csv").iterdir())] == ["version_0", "version_1"]
+    assert [row["step"] for row in rows(run) if "val/top1" in row] == [2, 4]
+
+    third = shell(f"resume={run}", "test=false", "trainer.log_every_n_steps=2")
+    assert third.returncode == 0, third.stderr
+    config = OmegaConf.load(run / ".hydra/continued.yaml")
+    assert config.trainer.max_epochs == 2  # of the second start
+    assert config.trainer.log_every_n_steps == 2
+
+
+@pytest.mark.parametrize(
+    "change", ["model=timm", "seed=1", "model.width=0.5", "experiment=[no_aux]"]
+)
+def test_resume_changes_nothing_of_what_is_computed(train, change):
+    run = train(TINY, "test=false")
+    before = sorted(run.rglob("*"))
+    refused = shell(f"resume={run}", change)
+    assert refused.returncode == 2, refused.stderr
+    assert f"{change} can't be changed now (trainer, precision, logger" in refused.stderr
+    assert sorted(run.rglob("*")) == before
+
+
+def test_rows_after_the_last_checkpoint_are_logged_anew(train):
+    run = train(TINY, "test=false", "epochs=2", "trainer.max_epochs=1")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "train/loss": 1.0}\n{"step": 4, "tra')
+    again = shell(f"resume={run}", "trainer.max_epochs=2")
+    assert again.returncode == 0, again.stderr
+    assert [row["step"] for row in rows(run) if "train/loss" in row] == [1, 2, 3, 4]
+
+
+def test_a_new_run_never_writes_over_another(train, images, tmp_path):
+    run = train(TINY, "test=false")
+    before = (run / "run.json").read_text()
+    refused = shell(*small(images, tmp_path, TINY, f'hydra.run.dir="{run}"'))
     assert refused.returncode == 2
-    assert "model=timm can't be changed now" in refused.stderr
+    assert f"{run}: holds a run already; resume={run} goes on with it" in refused.stderr
+    assert (run / "run.json").read_text() == before
+
+
+def test_the_set_that_chose_is_no_test(images, tmp_path):
+    refused = shell(*small(images, tmp_path, TINY, "data.val_from=official"))
+    assert refused.returncode == 2
+    assert "data.val_from=official: there is one official set" in refused.stderr
+    assert run_dirs(tmp_path) == []
 
 
 def test_resumed_at_an_epochs_start_it_is_the_uninterrupted_run(train, monkeypatch, tmp_path):
@@ -120,6 +187,21 @@ def test_compiled_and_eager_load_each_other(train, monkeypatch):
     assert not any("_orig_mod" in key for key in keys[0])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_goes_on_compiled_or_eager(images, tmp_path, first):
+    words = ["epochs=2", "trainer.max_epochs=1", "model.width=0.25", f"compile={first}"]
+    start = shell(*small(images, tmp_path, *words), HOME=str(tmp_path))
+    assert start.returncode == 0, start.stderr
+    (run,) = run_dirs(tmp_path)
+    more = [f"resume={run}", "trainer.max_epochs=2", f"compile={not first}"]
+    again = shell(*more, HOME=str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    judged = shell(f"run={run}", "trainer=cpu", script="eval")
+    assert judged.returncode == 0, judged.stderr
+
+
 def test_multirun_gives_a_process_and_a_directory_a_job(images, tmp_path):
     words = ["-m", "experiment=baseline,no_aux,head_fc", "seed=0,1", "logger=[csv,wandb]", TINY]
     result = shell(*words, *small(images, tmp_path))
@@ -130,6 +212,11 @@ def test_multirun_gives_a_process_and_a_directory_a_job(images, tmp_path):
     assert [run.name.partition("-")[0] for run in runs] == list("012345")
     assert len({record(run)["identity"] for run in runs}) == 6
     assert all(record(run)["results"]["test/n"] == 48 for run in runs)
+    ended = [record(run)["ended"] for run in runs]
+    again = shell(*words, *small(images, tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("has finished already") == 6
+    assert [record(run)["ended"] for run in runs] == ended
     offline = list((tmp_path / "wandb").glob("offline-run-*"))
     assert len(offline) == 6
     assert len({path.name.partition("-")[2] for path in offline}) == 6
@@ -168,7 +255,8 @@ def test_two_processes_evaluate_as_one(train, tmp_path):
         ]
         result = shell(*words, "data.eval_batch_size=7", script="eval")
         assert result.returncode == 0, result.stderr
-        found.append(json.loads((run / "eval/best-averaged-test.json").read_text()))
+        newest = max((run / "eval").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        found.append(json.loads(newest.read_text())["results"])
     assert found[0]["test/n"] == 50  # does not divide by 2 × 7
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
@@ -191,9 +279,42 @@ def test_torchrun_leaves_one_directory(images, tmp_path):
     assert record(run_dirs(tmp_path)[0])["results"]["test/n"] == 48
 
 
+def test_torchrun_over_two_nodes_leaves_one_directory(images, tmp_path):
+    """Two agents of one process each, which start at different times."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    nodes = ["trainer=ddp_cpu", "trainer.num_nodes=2", "trainer.devices=1"]
+    words = [str(PROJECT / "src/train.py"), *small(images, tmp_path, TINY, *nodes)]
+    with ThreadPoolExecutor() as pool:
+        starts = [pool.submit(command, *torchrun, f"--node-rank={i}", *words) for i in range(2)]
+    for start in starts:
+        assert start.result().returncode == 0, start.result().stderr
+    assert len(list((tmp_path / "train/runs").iterdir())) == 1
+    assert record(run_dirs(tmp_path)[0])["results"]["test/n"] == 48
+
+
+def test_srun_leaves_one_directory(images, tmp_path):
+    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("no SLURM cluster here")
+    nodes = ["trainer=ddp_cpu", "trainer.num_nodes=2", "trainer.devices=1"]
+    words = [str(PROJECT / "src/train.py"), *small(images, tmp_path, TINY, *nodes)]
+    cluster = {"SLURM_CONF": os.environ["SLURM_CONF"]} if "SLURM_CONF" in os.environ else {}
+    result = command("srun", "-N2", "--ntasks-per-node=1", sys.executable, *words, **cluster)
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "train/runs").iterdir())) == 1
+    assert record(run_dirs(tmp_path)[0])["results"]["test/n"] == 48
+
+
 @pytest.mark.parametrize("norm", ["bn", "lrn", "lrn_google", "none"])
 def test_bf16_on_cpu_runs_for_every_norm(train, norm):
-    words = ["precision=bf16", f"model/norm={norm}", "model/init=bvlc", "data.limit=8", TINY]
+    words = [
+        "precision=bf16",
+        f"model/norm={norm}",
+        "model/init=bvlc",
+        "data.limit=8",
+        TINY,
+        "test=false",
+    ]
     train(*words, "data.batch_size=4", "data.eval_batch_size=4", "data.val_from=official")
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from deeper import assemble
 from deeper.config import experiments, signatures, targets
-from deeper.config.check import build, resolved
+from deeper.config.build import build, resolved
 
 NEEDS_ROOT = ["data.root=/nowhere"]
 
@@ -38,7 +38,7 @@ ABOUT = {
 def accepted(configs, recipe, experiment):
     configs(f"recipe={recipe}")
     with patch.object(experiments, "_elsewhere", return_value=""):  # a second's advice each time
-        return not experiments.problems("train", [f"recipe={recipe}", f"experiment={experiment}"])
+        return not experiments.problems([f"recipe={recipe}", f"experiment={experiment}"])
 
 
 def test_every_experiment_is_known_here():
@@ -158,7 +158,7 @@ def test_the_order_of_overrides_does_not_matter(configs):
 )
 def test_refused_experiments(configs, overrides, reason):
     configs()
-    assert experiments.problems("train", overrides) == [reason]
+    assert experiments.problems(overrides) == [reason]
 
 
 def test_lrn_off_is_a_question_for_the_paper(configs):

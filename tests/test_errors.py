@@ -88,6 +88,30 @@ BY_CHECK = {
             "loss: aux_weight=-1: weights must be at least 0",
         ],
     ),
+    "values that only their owners can judge": (
+        None,
+        [
+            "optimizer.lr=-1",
+            "scheduler.warmup_epochs=-2",
+            "data.batch_size=0",
+            "objective=val/loss",
+            "loss.aux_weight={inception4q: 0.3}",
+        ],
+        [
+            "objective=val/loss is better when it is lower: pass direction=minimize too",
+            "loss.aux_weight.inception4q: no stage has this name; did you mean 'inception4a'?",
+            "loss.aux_weight: has no weight for the head at inception4a",
+            "loss.aux_weight: has no weight for the head at inception4d",
+            "optimizer: lr=-1: must be above 0",
+            "scheduler: warmup_epochs=-2: must be at least 0",
+            "data: image_size, batch_size and eval_batch_size must be at least 1",
+        ],
+    ),
+    "a callback that is none": (
+        None,
+        ["+callbacks.mine={patience: 3}"],
+        ["callbacks.mine: has no _target_; remove it with ~callbacks.mine"],
+    ),
     "an experiment that asks nothing": (
         None,
         ["experiment=no_lrn"],
@@ -200,6 +224,13 @@ def test_a_batch_that_does_not_divide(images, tmp_path):
     )
 
 
+def test_a_multirun_is_checked_before_its_first_job(images, tmp_path):
+    message = refused(shell("-m", "optimizer.lr=0.1,-1,-2", *small(images, tmp_path)))
+    assert message.startswith("2 problems in the configuration:\n  job 1 (optimizer.lr=-1 ")
+    assert message.endswith("optimizer: lr=-2: must be above 0")
+    assert not run_dirs(tmp_path)
+
+
 def test_a_multirun_with_ddp(images, tmp_path):
     result = shell("-m", "seed=0,1", "trainer=ddp_cpu", *small(images, tmp_path))
     assert "with -m each rank of a DDP trainer would start the whole sweep again" in refused(result)
@@ -214,6 +245,25 @@ def test_a_broken_image_names_the_file(images, tmp_path):
     words = small(root, tmp_path / "logs", "data=folder", "data.image_size=80", "data.limit=null")
     message = refused(shell(*words, "data.workers=1", "model.width=0.125"))
     assert message.startswith(f"cannot read the image {broken}: ")
+
+
+TRAP = """
+class Trap:
+    def __call__(self, image):
+        raise ValueError("not the user's fault")
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_crash_of_foreign_code_keeps_its_traceback(images, tmp_path, workers):
+    (tmp_path / "traps.py").write_text(TRAP)
+    (tmp_path / "trusted.yaml").write_text("packages: [traps]\n")
+    flag = own_config(tmp_path, "augment", "trap: {_target_: traps.Trap}\n")
+    words = small(images, tmp_path / "logs", flag, "augment=mine", f"data.workers={workers}")
+    result = shell(*words, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "not the user's fault" in result.stderr
 
 
 def test_the_traceback_is_there_for_those_who_want_it():

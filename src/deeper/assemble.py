@@ -4,19 +4,20 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
+from deeper.callbacks.checkpoint import Checkpoint
 from deeper.checkpoint import AtomicCheckpointIO, contents
-from deeper.config.check import build, resolved
+from deeper.config.build import build, resolved
 from deeper.data.datamodule import ImageData
 from deeper.loggers import MetricsFile
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Resolved
+from deeper.training.precision import Chosen
 
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.WARNING)  # its tips are no news of this run
@@ -63,9 +64,14 @@ def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
     )
 
 
-def precision(cfg: Any) -> Resolved:
-    cpu = cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available()
-    resolved: Resolved = build(cfg.precision).resolve("cpu" if cpu else "cuda")
+def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
+    """auto is CUDA or the CPU: Apple's MPS has no float64, in which the losses are summed."""
+    asked = cfg.trainer.get("accelerator", "auto")
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def precision(cfg: Any) -> Chosen:
+    resolved: Chosen = build(cfg.precision).resolve(accelerator(cfg))
     resolved.apply()
     return resolved
 
@@ -75,10 +81,12 @@ def trainer(cfg: Any, run: Path) -> L.Trainer:
     callbacks = [*build(cfg.get("callbacks", {})).values()]
     if cfg.get("averaging"):
         callbacks.append(build(cfg.averaging))
+    callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))  # it saves the others
     chosen = precision(cfg)
     rank_zero_only(print)(f"precision {chosen.name} ({chosen.reason})")
     built: L.Trainer = build(
         cfg.trainer,
+        accelerator=accelerator(cfg),
         precision=chosen.plugin,
         callbacks=callbacks,
         logger=[MetricsFile(run), *build(cfg.get("logger", {})).values()],

@@ -42,7 +42,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def save(checkpoint: dict[str, Any], path: Path) -> None:
     """Replace `path` at once. A failure, such as a full disk, leaves the old file as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _beside(path)
     try:
         with temporary.open("wb") as file:
             torch.save(checkpoint, file)
@@ -55,13 +55,18 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
 
 def link(source: Path, target: Path) -> None:
     """Give a checkpoint a second name, which keeps its content when the first is replaced."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = _beside(target)
     temporary.unlink(missing_ok=True)
     try:
-        os.link(source, temporary)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, temporary)
-    _put(temporary, target, digest_path(source).read_text().split()[0])
+        try:
+            os.link(source, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(source, temporary)
+        _put(temporary, target, _digest(temporary))
+    finally:
+        temporary.unlink(
+            missing_ok=True
+        )  # renaming one name of a file to another of it does nothing
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -76,7 +81,8 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: not a checkpoint that loads safely ({type(error).__name__})"
         ) from error
-    found = loaded.get("deeper", {}).get("format") if isinstance(loaded, dict) else None
+    ours = loaded.get("deeper") if isinstance(loaded, dict) else None
+    found = ours.get("format") if isinstance(ours, dict) else None
     if found != FORMAT:
         raise ValueError(
             f"{path}: not a checkpoint of this project's format {FORMAT} (found {found})"
@@ -124,10 +130,10 @@ def digest_path(path: Path) -> Path:
 def _put(temporary: Path, path: Path, digest: str) -> None:
     """Rename, at every instant beside a digest file that names what stands there.
 
-    Between the two renames the digest file lists the old content and the new.
+    Between the two renames the digest file lists the new content and the old.
     """
     sidecar, line = digest_path(path), f"{digest}  {path.name}\n"
-    old = sidecar.read_text() if sidecar.exists() and path.exists() else ""
+    old = f"{_digest(path)}  {path.name}\n" if path.exists() else ""
     _replace_text(sidecar, line + old)
     os.replace(temporary, path)
     _replace_text(sidecar, line)
@@ -135,12 +141,19 @@ def _put(temporary: Path, path: Path, digest: str) -> None:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary = _beside(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _sync_folder(folder: Path) -> None:

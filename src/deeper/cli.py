@@ -5,11 +5,13 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from deeper import runs
 from deeper.config import resolvers, schema
 from deeper.config.refusals import own_words
+from deeper.record import is_interrupt
 
 CONFIGS = str(resolvers.PROJECT / "configs")
 """Absolute, so that an entry point works from any folder and when it is imported."""
@@ -31,7 +33,7 @@ def start(main: Callable[..., Any]) -> None:
     try:
         main()
     except (KeyboardInterrupt, SystemExit) as error:
-        if runs.is_interrupt(error):
+        if is_interrupt(error):
             sys.exit(130)
         raise
     except Exception as error:
@@ -83,18 +85,28 @@ def quoted(word: str) -> str:
 
 def mistake(error: BaseException) -> str | None:
     """The text for a user's mistake; None for what deserves a traceback."""
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, InstantiationException
     from omegaconf.errors import OmegaConfBaseException
 
-    if words := own_words(error):
+    if words := own_words(error) or _from_a_worker(str(error)):
         return words
-    if found := re.search(
-        r"Caught ValueError in DataLoader worker.*\nValueError: (.*)", str(error), re.S
-    ):
-        return found[1].strip()
+    if isinstance(error, InstantiationException):
+        return None  # a constructor crashed: its author wants the traceback
     if isinstance(error, HydraException | OmegaConfBaseException):
         return in_plain_words(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of a trainer's values
+        return f"trainer: {error}"
     return None
+
+
+def _from_a_worker(text: str) -> str | None:
+    """Our own words out of the traceback that a DataLoader worker sent in place of its exception."""
+    if "Caught ValueError in DataLoader worker" not in text:
+        return None
+    traceback, _, message = text.rpartition("\nValueError: ")
+    raised_in = re.findall(r'File "([^"]+)", line', traceback)[-1:]
+    ours = [f for f in raised_in if Path(f).is_relative_to(Path(__file__).parent)]
+    return message.strip() if ours else None
 
 
 def in_plain_words(error: BaseException) -> str:
@@ -108,15 +120,33 @@ def in_plain_words(error: BaseException) -> str:
 
 
 def _near(key: str) -> str:
-    from hydra import initialize_config_dir
+    """What else stands where the key was looked for, in the config as it is without overrides."""
+    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
 
-    from deeper.config.experiments import composed, flat
+    from deeper.config.experiments import flat
     from deeper.config.signatures import suggestion
 
+    folder = _option("--config-dir", "-cd")
+    search = [f'hydra.searchpath=["file://{Path(folder).absolute()}"]'] if folder else []
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"(recipe|model|data)=\w+", word)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        known = flat(composed("train", []))
+        name = _option("--config-name", "-cn") or Path(sys.argv[0]).stem
+        try:
+            known = flat(compose(name, [*search, *groups]))
+        except HydraException:
+            return "no such key"
     holder = key.rpartition(".")[0]
     names = {k[len(holder) :].strip(".").partition(".")[0] for k in known if k.startswith(holder)}
     return "no such key" + suggestion(key.rpartition(".")[2], sorted(names))
+
+
+def _option(*names: str) -> str | None:
+    """The value of one of Hydra's own options on the command line."""
+    for place, word in enumerate(sys.argv):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else next(iter(sys.argv[place + 1 :]), None)
+    return None

@@ -25,6 +25,22 @@ class MetricsFile(Logger):
     def version(self) -> str:
         return ""
 
+    def rewind(self, step: int) -> None:
+        """Drop rows after `step`, and one that a crash cut short: training goes on from there."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if row["step"] <= step:
+                kept.append(line + "\n")
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary.write_text("".join(kept))
+        os.replace(temporary, self.path)
+
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The config lies in .hydra/ and in every checkpoint."""

@@ -1,56 +1,79 @@
 """Going on with a run: its own config is the truth, whatever the config files say today."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deeper import runs
+from deeper import record, runs
 from deeper.config import choices
-from deeper.config.check import resolved
+from deeper.config.build import resolved
 from deeper.config.refusals import ConfigError
+from deeper.identity import identity
 
-MAY_CHANGE = ("trainer", "precision", "logger", "callbacks", "paths")
-"""Groups that say with what a run computes, and may differ after a restart."""
+MAY_CHANGE = (
+    "trainer", "precision", "logger", "callbacks", "paths", "epochs", "test", "compile",
+    "data.root", "data.workers", "data.eval_batch_size",
+)  # fmt: skip
+"""Where, with what and how long a run computes; keys below these may change too."""
+
+CONTINUED = ".hydra/continued.yaml"
+"""The config of the last start, where something was changed."""
 
 
 def continued(cfg: DictConfig, run: Path) -> DictConfig:
     """`cfg` itself for a new run; for `resume=`, the run's config with what was asked to change."""
     if cfg.resume is None:
         return cfg
-    runs.find(str(run))
-    runs.checkpoint(run, runs.LAST)
-    stored = OmegaConf.load(run / ".hydra" / "config.yaml")
-    if not isinstance(stored, DictConfig):
-        raise ValueError(f"{run}/.hydra/config.yaml: not a config")
+    stored = _config(run)
     with open_dict(stored):
-        for key in _asked():
-            before = OmegaConf.select(stored, key)
-            after = OmegaConf.select(cfg, key)
-            OmegaConf.update(stored, key, after, merge=False)
+        for key, removed in _asked():
+            before, after = OmegaConf.select(stored, key), OmegaConf.select(cfg, key)
+            if removed:
+                holder, _, name = key.rpartition(".")
+                OmegaConf.select(stored, holder).pop(name, None)
+            else:
+                OmegaConf.update(stored, key, after, merge=False)
             if before != after and not OmegaConf.is_config(after):
                 print(f"resume: {key} {before} → {after}")
         stored.resume = cfg.resume
     return stored
 
 
-def _asked() -> Iterable[str]:
-    """Config keys that the command line names besides `resume`."""
-    groups = HydraConfig.get().runtime.choices
+def keep(cfg: DictConfig, run: Path) -> None:
+    """Let the next `resume=` start from what this one changed."""
+    if not cfg.resume or not record.is_main_process():
+        return
+    temporary = run / f"{CONTINUED}.{os.getpid()}"
+    OmegaConf.save(cfg, temporary)
+    os.replace(temporary, run / CONTINUED)
+
+
+def _config(run: Path) -> DictConfig:
+    path = run / CONTINUED
+    stored = OmegaConf.load(path if path.exists() else run / ".hydra" / "config.yaml")
+    if not isinstance(stored, DictConfig):
+        raise ValueError(f"{path}: not a config")
+    return stored
+
+
+def _asked() -> Iterator[tuple[str, bool]]:
+    """Config keys that the command line names besides `resume`, and whether it removes them."""
+    refused = []
     for override in choices.task_overrides():
-        key = override.partition("=")[0].lstrip("+~")
+        key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
         if key == "resume":
             continue
-        if key in groups and key not in MAY_CHANGE:
-            raise ConfigError(
-                [
-                    f"resume goes on with a run as it was, so {override} can't be changed now "
-                    f"({', '.join(MAY_CHANGE)} can); start a new run without resume"
-                ]
+        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):
+            refused.append(
+                f"resume goes on with a run as it was, so {override} can't be changed now "
+                f"({', '.join(MAY_CHANGE)} can); start a new run without resume"
             )
-        yield key
+        yield key, override.startswith("~")
+    if refused:
+        raise ConfigError(refused)
 
 
 def last(cfg: Any, run: Path) -> Path | None:
@@ -60,10 +83,10 @@ def last(cfg: Any, run: Path) -> Path | None:
 
 def facts(cfg: Any, fingerprint: str) -> dict[str, Any]:
     """What run.json says of a run besides where and how it went."""
-    overrides = [o for o in choices.task_overrides() if not o.startswith("resume=")]
-    found = {"identity": runs.identity(resolved(cfg)), "data": fingerprint}
+    found = {"identity": identity(resolved(cfg)), "data": fingerprint}
     if cfg.resume:
         return found
+    overrides = choices.task_overrides()
     return found | {
         "overrides": overrides,
         "recipe": choices.recipe(overrides),

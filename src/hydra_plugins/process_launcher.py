@@ -11,13 +11,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +61,7 @@ class ProcessLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         sweep = Path(str(self.config.hydra.sweep.dir))
-        jobs = [
-            self._job(sweep, initial_job_idx + place, list(overrides))
-            for place, overrides in enumerate(job_overrides)
-        ]
+        jobs = self._jobs(sweep, initial_job_idx, job_overrides)
         for number, job in enumerate(jobs, initial_job_idx):
             assert job.overrides is not None  # noqa: S101
             log.info(f"job {number + 1 - initial_job_idx} of {len(jobs)}: {_spoken(job.overrides)}")
@@ -71,36 +70,72 @@ class ProcessLauncher(Launcher):
         log.info(f"{len(jobs) - failed} finished, {failed} failed: {sweep}")
         return jobs
 
+    def _jobs(
+        self, sweep: Path, first: int, job_overrides: Sequence[Sequence[str]]
+    ) -> list[JobReturn]:
+        """Checked in the parent, so that a mistake in any job stops all before one has begun."""
+        from deeper.config.refusals import ConfigError
+
+        jobs, problems = [], []
+        for number, overrides in enumerate(job_overrides, first):
+            try:
+                jobs.append(self._job(sweep, number, list(overrides)))
+            except ConfigError as error:
+                problems += [f"job {number} ({_spoken(overrides)}): {p}" for p in error.problems]
+        HydraConfig.instance().set_config(self.config)
+        if problems:
+            raise ConfigError(problems)
+        return jobs
+
     def _job(self, sweep: Path, number: int, overrides: list[str]) -> JobReturn:
-        """Composed in the parent, so that a mistake in any job stops all before one has begun."""
+        from deeper.config.build import resolved
+        from deeper.config.check import check, check_eval
         from deeper.config.refusals import refuse_multirun_with_ddp
-        from deeper.runs import identity
+        from deeper.identity import identity
 
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(sweep)
+            config.hydra.job.num = number
+        HydraConfig.instance().set_config(config)
         plain = config.copy()
         with open_dict(plain):
             del plain["hydra"]
         refuse_multirun_with_ddp(plain)
-        digest = identity(OmegaConf.to_container(plain, resolve=False))  # type: ignore[arg-type]
-        folder = sweep / f"{number}-{digest[:8]}"
+        (check if "model" in plain else check_eval)(plain)
+        folder = sweep / f"{number}-{identity(resolved(plain))[:8]}"
         return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
 
     def _run(self, number: int, job: JobReturn) -> None:
+        """A job that has finished is not run again; one that has a checkpoint goes on from it."""
+        from deeper.runs import LAST
+
         folder = Path(str(job.working_dir))
+        overrides = list(job.overrides or [])
+        if _record(folder).get("status") == "finished":
+            log.info(f"job {number} has finished already: {folder}")
+            job.status, job.return_value = JobStatus.COMPLETED, _record(folder).get("objective")
+            return
+        if (folder / LAST).exists():
+            overrides = [f'resume="{folder}"']
         hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(OWN)]
         command = [sys.executable, os.path.abspath(sys.argv[0]), *_flags(sys.argv[1:])]
-        command += [*(job.overrides or []), *hydra]
+        command += [*overrides, *hydra]
         command += ["hydra.mode=RUN", f'hydra.run.dir="{folder}"', f"hydra.job.num={number}"]
         code = subprocess.run(command, check=False).returncode
-        record = folder / "run.json"
-        content = json.loads(record.read_text()) if record.exists() else {}
-        if code == 0 and content.get("status") == "finished":
+        if code == 0 and _record(folder).get("status") == "finished":
             job.status = JobStatus.COMPLETED
-            job.return_value = content.get("objective")
+            job.return_value = _record(folder).get("objective")
         else:
             job.status = JobStatus.FAILED
             job.return_value = JobFailed(f"job {number} ended with status {code}: {folder}")
             log.error(f"job {number} FAILED with status {code}: {_spoken(job.overrides or [])}")
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return content
 
 
 def _flags(arguments: Sequence[str]) -> list[str]:

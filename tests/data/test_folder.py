@@ -141,12 +141,7 @@ BREAK = {
 }
 
 
-UNCAUGHT = pytest.mark.xfail(reason="Pillow's SyntaxError is not caught", strict=True)
-
-
-@pytest.mark.parametrize(
-    "how", [pytest.param(how, marks=UNCAUGHT if how == "chunk" else ()) for how in BREAK]
-)
+@pytest.mark.parametrize("how", BREAK)
 def test_an_image_that_cannot_be_read_is_named(tmp_path, how):
     path = make(tmp_path) / "train/bee/0.png"
     train = Folder(str(tmp_path)).load().train

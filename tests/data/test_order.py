@@ -7,19 +7,27 @@ import numpy as np
 import pytest
 import torch
 
-from deeper.data.order import EvalOrder, Key, Share, TrainOrder, mix, permutation, seed_sample
+from deeper.data.order import (
+    EvalBatchSampler,
+    Key,
+    Shard,
+    TrainBatchSampler,
+    derive_seed,
+    permutation,
+    seed_sample,
+)
 
 
-def train_order(n=53, batch=8, *, seed=1, epoch=0, done=0, rank=0, world=1, accumulate=1):
-    share = Share(rank, world, accumulate)
-    return TrainOrder(n, seed, batch, share, lambda: (epoch, done))
+def train_sampler(n=53, batch=8, *, seed=1, epoch=0, done=0, rank=0, world=1, accumulate=1):
+    shard = Shard(rank, world, accumulate)
+    return TrainBatchSampler(n, seed, batch, shard, lambda: (epoch, done))
 
 
 def steps(world, accumulate, n=53, batch=8, epoch=0):
     """The set of samples of each global step, over all processes and accumulated batches."""
     sets = [set() for _ in range(n // batch)]
     for rank in range(world):
-        order = train_order(n, batch, epoch=epoch, rank=rank, world=world, accumulate=accumulate)
+        order = train_sampler(n, batch, epoch=epoch, rank=rank, world=world, accumulate=accumulate)
         for number, keys in enumerate(order):
             assert len(keys) == batch // (world * accumulate)
             sets[number // accumulate] |= {key.index for key in keys}
@@ -39,7 +47,7 @@ def test_the_permutation_depends_on_seed_and_epoch_alone():
 
 @pytest.mark.parametrize(("n", "batch"), [(53, 8), (48, 8), (8, 8), (7, 1)])
 def test_an_epoch_has_each_index_once_without_the_incomplete_batch(n, batch):
-    order = train_order(n, batch, epoch=2)
+    order = train_sampler(n, batch, epoch=2)
     keys = [key for keys in order for key in keys]
     assert len(order) == n // batch
     assert [key.index for key in keys] == permutation(n, 1, 2)[: n // batch * batch].tolist()
@@ -60,14 +68,14 @@ def test_a_step_has_the_same_samples_however_it_is_divided(world, accumulate, ep
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
 def test_a_resumed_pass_is_the_tail_of_the_whole(done, rank, world):
     options = {"epoch": 3, "rank": rank, "world": world, "accumulate": 2}
-    whole = list(train_order(**options))
+    whole = list(train_sampler(**options))
     assert len(whole) == 12
-    assert list(train_order(done=done, **options)) == whole[done:]
+    assert list(train_sampler(done=done, **options)) == whole[done:]
 
 
 def test_the_position_is_asked_when_a_pass_begins():
     position = [(0, 0)]
-    order = TrainOrder(16, 1, 4, Share(), lambda: position[0])
+    order = TrainBatchSampler(16, 1, 4, Shard(), lambda: position[0])
     position[0] = (5, 3)
     (keys,) = order
     assert {key.epoch for key in keys} == {5}
@@ -83,8 +91,8 @@ def test_a_batch_that_does_not_divide(batch, world, accumulate, near):
         f"{accumulate} accumulated batches; the nearest that does: data.batch_size={near}"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        train_order(batch=batch, world=world, accumulate=accumulate)
-    assert Share(0, world, accumulate).micro_batch(near)  # the advice holds
+        train_sampler(batch=batch, world=world, accumulate=accumulate)
+    assert Shard(0, world, accumulate).micro_batch(near)  # the advice holds
 
 
 @pytest.mark.parametrize(("n", "advised"), [(53, 26), (1, 1)])
@@ -94,14 +102,14 @@ def test_a_batch_larger_than_the_set(n, advised):
         f"pass data.batch_size={advised} or less"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        train_order(n, 64)
+        train_sampler(n, 64)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("n", [1, 7, 50, 101])
 def test_evaluation_has_each_index_once_and_ranks_in_step(n, world, batch):
-    orders = [EvalOrder(n, batch, Share(rank, world)) for rank in range(world)]
+    orders = [EvalBatchSampler(n, batch, Shard(rank, world)) for rank in range(world)]
     passes = [list(order) for order in orders]
     keys = [key for batches in passes for keys in batches for key in keys]
 
@@ -116,17 +124,17 @@ def test_evaluation_has_each_index_once_and_ranks_in_step(n, world, batch):
 
 def test_nothing_to_evaluate_on():
     with pytest.raises(ValueError, match=r"^there is no image to evaluate on$"):
-        EvalOrder(0, 4, Share())
+        EvalBatchSampler(0, 4, Shard())
 
 
 def test_mix_does_not_collide_on_a_grid():
     seeds, epochs, indices = range(8), range(20), range(500)
-    bits = {mix(s, e, i) for s in seeds for e in epochs for i in indices}
+    bits = {derive_seed(s, e, i) for s in seeds for e in epochs for i in indices}
     assert len(bits) == 8 * 20 * 500
     assert all(0 <= value < 1 << 63 for value in bits)
     # numpy gets the low half only: collisions stay at the rate of chance (n²/2³³ ≈ 0.7).
     assert len({value & 0xFFFFFFFF for value in bits}) >= len(bits) - 8
-    assert mix(1, 2) != mix(2, 1)
+    assert derive_seed(1, 2) != derive_seed(2, 1)
 
 
 def test_a_sample_repeats_with_every_generator():

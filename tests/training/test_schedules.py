@@ -87,6 +87,5 @@ def test_onecycle_peaks_after_its_rise_and_ends_at_final(rise, final):
     assert all(factor > 0 for factor in steps(onecycle, 2, 9, rise=rise, final=final))
 
 
-@pytest.mark.xfail(reason="rise=1 divides by 0, after the last step of a training", strict=True)
 def test_a_rise_to_the_end():
     assert onecycle(Progress(1.0, 1, 1), rise=1.0) <= 1

@@ -1,5 +1,7 @@
 """Trainings of a few steps of a net of a few weights."""
 
+from tempfile import gettempdir
+
 import lightning as L
 import numpy as np
 import pytest
@@ -77,6 +79,7 @@ def data(**options) -> ImageData:
     return ImageData(
         Source(),
         root="/",
+        cache=gettempdir(),
         augment={"flip": v2.RandomHorizontalFlip()},
         protocol=lambda size, crop: Single(size, 1.0),
         seed=3,

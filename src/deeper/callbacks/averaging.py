@@ -45,9 +45,9 @@ class Averaging(L.Callback):
         if self.average is None:
             update = self._lean if self.kind == "ema" else None
             self.average = AveragedModel(
-                _plain(pl_module.net), multi_avg_fn=update, use_buffers=self.kind == "ema"
+                pl_module.net, multi_avg_fn=update, use_buffers=self.kind == "ema"
             )
-            self.average.requires_grad_(False)
+            self.average.requires_grad_(False).eval()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._average.to(pl_module.device)
@@ -68,10 +68,16 @@ class Averaging(L.Callback):
             return
         if self.bn_batches:
             self._estimate_statistics(trainer, pl_module)
-        pl_module.evaluate_with(self._average.module.eval())
+        pl_module.evaluate_with(self._average.module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         pl_module.evaluate_with(None)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
+        self.on_validation_start(trainer, pl_module)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
+        self.on_validation_end(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -105,12 +111,16 @@ class Averaging(L.Callback):
 
     @torch.no_grad()
     def _estimate_statistics(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:
-        """Cumulative statistics over training batches, the same ones each time; averaged over ranks."""
+        """Cumulative statistics over training batches, the same ones each time; averaged over ranks.
+
+        Auxiliary heads don't run in evaluation, so their norms keep what they have.
+        """
         net = self._average.module
         norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         if not norms:
             return
         momenta = [norm.momentum for norm in norms]
+        before = [deepcopy(norm.state_dict()) for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None
@@ -118,17 +128,12 @@ class Averaging(L.Callback):
         for batch in trainer.datamodule.calibration_batches(self.bn_batches):  # type: ignore[attr-defined]
             with trainer.precision_plugin.forward_context():
                 net(pl_module.preprocess(batch.images.to(pl_module.device)))
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, state in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
             norm.eval()
+            if not norm.num_batches_tracked:
+                norm.load_state_dict(state)
+                continue
             for buffer in (norm.running_mean, norm.running_var):
                 if buffer is not None:
                     buffer.copy_(trainer.strategy.reduce(buffer, reduce_op="mean"))
-
-
-def _plain(net: nn.Module) -> nn.Module:
-    """A copy without the compiled call that `net.compile()` left, which would run the original."""
-    copy = deepcopy(net)
-    for module in copy.modules():
-        module._compiled_call_impl = None
-    return copy

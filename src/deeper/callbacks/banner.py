@@ -46,8 +46,8 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     net: Any = pl_module.net
     parameters = sum(p.numel() for p in net.parameters())
-    order = data.train_order()
-    share = order.share
+    order = data.train_sampler()
+    shard = order.shard
     rate = trainer.optimizers[0].defaults["lr"] if trainer.optimizers else None
     train, val, test = (len(split) for split in data.splits[1:])
     chosen = "held out of train" if data.val_from == "holdout" else "the official set"
@@ -55,9 +55,9 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
         f"network   {type(net).__name__}, {parameters:,} parameters, {data.image_size} px",
         f"data      {len(data.classes)} classes from {data.root}",
         f"images    {train:,} train · {val:,} val ({chosen}) · {test:,} test",
-        f"epochs    {trainer.max_epochs} of {len(order) // share.accumulate:,} steps",
+        f"epochs    {trainer.max_epochs} of {len(order) // shard.accumulate:,} steps",
         f"batch     {order.global_batch} global = {order.micro_batch} micro × "
-        f"{share.world_size} processes × {share.accumulate} accumulated",
+        f"{shard.world_size} processes × {shard.accumulate} accumulated",
         f"hardware  {_device(trainer)}",
     ]
     if rate is not None:

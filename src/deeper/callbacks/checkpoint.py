@@ -1,6 +1,7 @@
 """Writes `last.ckpt` after every validation and `best.ckpt` when its metric was never better.
 
 Lightning's own `save_last` writes only in steps in which a top-k file was saved, so it can be stale.
+The trainer is to have this callback last, so that the state of all others is in the file.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import lightning as L
 
 from deeper import checkpoint as files
+from deeper.loggers import MetricsFile
 
 
 class Checkpoint(L.Callback):
@@ -24,18 +26,43 @@ class Checkpoint(L.Callback):
         self.best: float | None = None
         self.best_metrics: dict[str, float] = {}
         """All that was known when the best checkpoint was written, with its epoch (from 1)."""
+        self._validated = False
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best_file(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What was logged after the checkpoint is logged anew. And a crash may have come between
+        the two files: the last then knows that it is the best.
+        """
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.rewind(trainer.global_step)
+        resumed_from_best = self.best_metrics.get("epoch") == trainer.current_epoch > 0
+        if resumed_from_best and self.last.exists():
+            files.link(self.last, self.best_file)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """After the epoch's validation, which Lightning runs inside the epoch."""
-        better = self._improves(trainer)
+        """After the epoch's validation, where it had one: Lightning runs it inside the epoch."""
+        better = self._validated and self._improves(trainer)
+        self._validated = False
         if better:
             metrics = trainer.callback_metrics.items()
             self.best_metrics = {name: float(value) for name, value in metrics}
             self.best_metrics["epoch"] = trainer.current_epoch + 1
-        last = self.folder / "last.ckpt"
-        trainer.save_checkpoint(last, weights_only=False)
+        trainer.save_checkpoint(self.last, weights_only=False)
         if better and trainer.is_global_zero:
-            files.link(last, self.folder / "best.ckpt")
+            files.link(self.last, self.best_file)
         trainer.strategy.barrier()
 
     def _improves(self, trainer: L.Trainer) -> bool:

@@ -10,7 +10,7 @@ from rich.console import Console
 from deeper.callbacks.banner import duration
 
 
-class Progress(RichProgressBar):
+class ProgressBar(RichProgressBar):
     """Lightning's rich bar, and a line at each epoch's end that stays."""
 
     def __init__(self, refresh_rate: int = 10) -> None:
@@ -42,8 +42,8 @@ class Progress(RichProgressBar):
         done = trainer.current_epoch + 1
         elapsed = perf_counter() - self._fit_start
         left = elapsed / (done - self._first_epoch) * (epochs - done)
-        order = trainer.datamodule.train_order()  # type: ignore[attr-defined]
-        rate = int(trainer.num_training_batches) * order.micro_batch * order.share.world_size
+        order = trainer.datamodule.train_sampler()  # type: ignore[attr-defined]
+        rate = int(trainer.num_training_batches) * order.micro_batch * order.shard.world_size
         rate_text = f"{rate / max(self._train_seconds, 1e-9):,.0f} images/s"
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         parts = [

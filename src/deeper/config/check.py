@@ -1,28 +1,34 @@
 """All that is wrong with a composed config, at once, before any data is touched."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
+from torch import nn
 
 from deeper.config import choices, experiments, signatures, targets
+from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError, own_words
+from deeper.models.geometry import feature_sizes
+from deeper.training.schedules import Progress
 
 
-def check(cfg: DictConfig, config_name: str = "train") -> None:
+def check(cfg: DictConfig) -> None:
     """Raise `ConfigError` with every problem that can be seen without reading data."""
-    overrides = choices.task_overrides()
-    found = experiments.problems(config_name, overrides)
+    found = experiments.problems(choices.task_overrides())
     found += [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]
     found = found or _scale_problems(cfg)
     if not found:
         plain = resolved(cfg)
-        found += targets.refused(plain)
-        if not found:
-            found += signatures.problems(plain)
-            found += hardware_problems(plain)
+        found = targets.refused(plain) or [
+            *signatures.problems(plain),
+            *_not_objects(plain),
+            *hardware_problems(plain),
+            *_contradictions(plain),
+        ]
+        if not targets.refused(plain):
             found += _range_problems(cfg, {line.partition(".")[0] for line in found})
     if found:
         raise ConfigError(list(dict.fromkeys(found)))
@@ -34,22 +40,6 @@ def check_eval(cfg: DictConfig) -> None:
     found = targets.refused(plain) or signatures.problems(plain) + hardware_problems(plain)
     if found:
         raise ConfigError(found)
-
-
-def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Plain dict, list, str, numbers: what a checkpoint carries."""
-    plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    if not isinstance(plain, dict):
-        raise TypeError("the root of a config is a mapping")
-    return {str(key): value for key, value in plain.items()}
-
-
-def build(node: Any, **arguments: Any) -> Any:
-    """The object that a config node describes; its `_target_`s must be trusted."""
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    if lines := targets.refused(plain):
-        raise ConfigError(lines)
-    return instantiate(plain, _convert_="all", **arguments)
 
 
 def _missing(cfg: DictConfig) -> list[str]:
@@ -94,20 +84,60 @@ def hardware_problems(config: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _not_objects(config: dict[str, Any]) -> Iterator[str]:
+    """Entries of the lists that hold objects alone."""
+    for group in ("callbacks", "logger"):
+        for name, node in config[group].items():
+            if not isinstance(node, Mapping) or "_target_" not in node:
+                yield f"{group}.{name}: has no _target_; remove it with ~{group}.{name}"
+
+
+def _contradictions(config: dict[str, Any]) -> Iterator[str]:
+    """Keys that are well by themselves and wrong together."""
+    if config["objective"].endswith("loss") and config["direction"] == "maximize":
+        yield (
+            f"objective={config['objective']} is better when it is lower: pass direction=minimize too"
+        )
+    weights, aux = config["loss"].get("aux_weight"), config["model"].get("aux")
+    if isinstance(weights, Mapping) and isinstance(aux, Mapping):
+        # A weight for a head that an experiment took away is no mistake; a misspelt tap is.
+        stages = {*aux, *feature_sizes(224, "imagenet")}
+        yield from (
+            f"loss.aux_weight.{tap}: no stage has this name" + signatures.suggestion(tap, aux)
+            for tap in weights
+            if tap not in stages
+        )
+        yield from (
+            f"loss.aux_weight: has no weight for the head at {tap}"
+            for tap in aux
+            if tap not in weights
+        )
+
+
 def _range_problems(cfg: DictConfig, ill: set[str]) -> list[str]:
     """What constructors refuse, by building what is cheap to build; weights stay on the meta device."""
-    parts = ["preprocess", "loss", "precision", "averaging", "augment", "protocol", "model"]
     lines = []
-    for part in parts:
-        node = OmegaConf.select(cfg, part)
-        if part in ill or node is None:
+    for part, attempt in _attempts(cfg).items():
+        if part in ill or OmegaConf.select(cfg, part) is None:
             continue
-        needs_classes = part == "model"
         try:
             with torch.device("meta"):
-                build(node, **({"num_classes": 10} if needs_classes else {}))
+                attempt()
         except Exception as error:
             if (reason := own_words(error)) is None:
                 continue  # a user's network that dislikes the meta device is built for real later
             lines.append(f"{part}: {reason}")
     return lines
+
+
+def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
+    """Data is only described here: its images are looked for when nothing else is wrong."""
+    simple = ("preprocess", "loss", "precision", "averaging", "augment", "protocol")
+    return {part: lambda part=part: build(cfg[part]) for part in simple} | {
+        "model": lambda: build(cfg.model, num_classes=10),
+        "optimizer": lambda: build(cfg.optimizer)(nn.Linear(1, 1)),
+        "scheduler": lambda: build(cfg.scheduler)(Progress(0, 0, cfg.epochs)),
+        "data": lambda: build(
+            cfg.data, augment=build(cfg.augment), protocol=build(cfg.protocol), seed=cfg.data_seed
+        ),
+    }

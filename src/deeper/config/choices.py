@@ -24,7 +24,9 @@ def chosen(group: str, overrides: Sequence[str]) -> list[str]:
 
 
 def recipe(overrides: Sequence[str]) -> str:
-    return (chosen("recipe", overrides) or ["baseline"])[0]
+    """The recipe that `overrides` choose, else that of this run, else the default."""
+    running = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return (chosen("recipe", overrides) or [running.get("recipe") or "baseline"])[0]
 
 
 def experiments(overrides: Sequence[str]) -> list[str]:

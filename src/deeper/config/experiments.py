@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -14,28 +15,25 @@ from deeper.config import choices
 BOOKKEEPING = {"name", "requires", "hydra"}
 
 
-def problems(config_name: str, overrides: Sequence[str]) -> list[str]:
+def problems(overrides: Sequence[str]) -> list[str]:
     """Experiments that can't apply here, that change nothing, or that undo one another."""
     names = [name for name in choices.experiments(overrides) if name != "baseline"]
     if not names:
         return []
     rest = choices.without(["experiment", "debug", "resume"], overrides)
-    base = flat(composed(config_name, rest))
+    base = flat(composed(rest))
     changes: dict[str, dict[str, Any]] = {}
     lines = []
     for name in names:
-        if reason := inapplicable(config_name, name, rest):
+        if reason := inapplicable(name, rest):
             lines.append(reason)
             continue
-        after = flat(composed(config_name, [*rest, f"experiment={name}"]))
+        after = flat(composed([*rest, f"experiment={name}"]))
         changes[name] = difference(base, after)
         if strange := [key for key in changes[name] if _stranger(key, base, after)]:
-            lines.append(_not_there(name, strange[0].rpartition(".")[0], rest, config_name))
+            lines.append(_not_there(name, strange[0].rpartition(".")[0], rest))
         elif not changes[name]:
-            lines.append(
-                f"experiment={name} changes nothing of {_recipe(rest)}"
-                + _elsewhere(config_name, name)
-            )
+            lines.append(f"experiment={name} changes nothing of {_recipe(rest)}" + _elsewhere(name))
     for i, name in enumerate(changes):
         for other in list(changes)[i + 1 :]:
             if both := sorted(set(changes[name]) & set(changes[other])):
@@ -43,47 +41,47 @@ def problems(config_name: str, overrides: Sequence[str]) -> list[str]:
     return lines
 
 
-def inapplicable(config_name: str, name: str, rest: Sequence[str]) -> str | None:
+def inapplicable(name: str, rest: Sequence[str]) -> str | None:
     """Why this experiment asks nothing of this recipe, by its own `requires`; None if it does."""
     try:
-        requires = composed(config_name, [*rest, f"experiment={name}"]).requires
+        requires = composed([*rest, f"experiment={name}"]).requires
     except HydraException as error:
-        return missing_part(name, str(error), rest, config_name)
-    base = composed(config_name, [*rest], hydra=True)
+        return missing_part(name, str(error), rest)
+    base = composed([*rest], hydra=True)
     for group, options in requires.items():
         option = base.hydra.runtime.choices.get(group)
         if option not in options:
             return (
                 f"experiment={name} needs {group}={'|'.join(options)}, but {_recipe(rest)} has "
-                f"{group}={option}" + _elsewhere(config_name, name)
+                f"{group}={option}" + _elsewhere(name)
             )
     return None
 
 
-def missing_part(name: str, message: str, rest: Sequence[str], config_name: str) -> str:
+def missing_part(name: str, message: str, rest: Sequence[str]) -> str:
     """Hydra's "Could not override 'model/aux'. No match in the defaults list", in plain words."""
     group = message.partition("override '")[2].partition("'")[0].partition("@")[0]
     if not group:
         raise HydraException(message)
-    return _not_there(name, group, rest, config_name)
+    return _not_there(name, group, rest)
 
 
-def _not_there(name: str, part: str, rest: Sequence[str], config_name: str) -> str:
+def _not_there(name: str, part: str, rest: Sequence[str]) -> str:
     holder = part.replace("/", ".").partition(".")[0]
     option = (choices.chosen(holder, rest) or [_recipe(rest)])[0]
     return f"experiment={name} changes {part}, and {holder}={option} has no such part" + _elsewhere(
-        config_name, name
+        name
     )
 
 
-def _elsewhere(config_name: str, name: str) -> str:
+def _elsewhere(name: str) -> str:
     """The recipes on which the experiment does ask something."""
     works = []
     for recipe in options("recipe"):
         alone = [f"recipe={recipe}"]
         try:
-            base = composed(config_name, alone, hydra=True)
-            after = composed(config_name, [*alone, f"experiment={name}"])
+            base = composed(alone, hydra=True)
+            after = composed([*alone, f"experiment={name}"])
         except HydraException:
             continue
         chosen = base.hydra.runtime.choices
@@ -102,8 +100,10 @@ def options(group: str) -> list[str]:
     return loader.get_group_options(group, ObjectType.CONFIG)
 
 
-def composed(config_name: str, overrides: Sequence[str], hydra: bool = False) -> Any:
-    return compose(config_name, [*overrides], return_hydra_config=hydra)
+def composed(overrides: Sequence[str], hydra: bool = False) -> Any:
+    """train.yaml, or what --config-name says in its place."""
+    name = HydraConfig.get().job.config_name if HydraConfig.initialized() else "train"
+    return compose(name, [*overrides], return_hydra_config=hydra)
 
 
 def flat(config: Any) -> dict[str, Any]:

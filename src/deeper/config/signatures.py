@@ -11,6 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 
+from deeper.config import targets
+
 RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 GIVEN_LATER: Mapping[str, set[str]] = {
@@ -26,18 +28,7 @@ GIVEN_LATER: Mapping[str, set[str]] = {
 
 def problems(config: Mapping[str, Any]) -> list[str]:
     """One line a mistake, as `key: what is wrong; what would be right`."""
-    return [line for key, node in _nodes(config, "") for line in _mistakes(key, node)]
-
-
-def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield key, node
-        for name, child in node.items():
-            yield from _nodes(child, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list):
-        for place, child in enumerate(node):
-            yield from _nodes(child, f"{key}[{place}]")
+    return [line for key, node in targets.nodes(config) for line in _mistakes(key, node)]
 
 
 def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
@@ -61,7 +52,7 @@ def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
                 )
         elif argument in hints and not fits(value, hints[argument]):
             yield f"{key}.{argument}: {name} wants {spell(hints[argument])}, got {value!r}"
-    if not node.get("_partial_"):
+    if not node.get("_partial_") or key in GIVEN_LATER:
         given = set(node) | GIVEN_LATER.get(key, set())
         for argument, parameter in parameters.items():
             variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)

@@ -7,7 +7,7 @@ Your own packages are added in a `trusted.yaml` beside your config files:
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ DEEPER = """
     augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.FixedCrop
     augment.crops.PaddedCrop
     callbacks.averaging.Averaging callbacks.banner.Banner callbacks.checkpoint.Checkpoint
-    callbacks.meter.Meter callbacks.progress.Progress
+    callbacks.meter.Meter callbacks.progress.ProgressBar
     data.datamodule.ImageData data.download.CIFAR10 data.download.Imagenette data.folder.Folder
     data.synthetic.Synthetic
     evaluation.protocol.Single
@@ -64,22 +64,23 @@ def refused(config: Any) -> list[str]:
     """A line for every `_target_` in a plain container that is not trusted."""
     packages, names = _own()
     return [
-        f"{key}: _target_ {target!r} is not trusted; if you know what it does, add it to "
-        f"`targets:` (or its package to `packages:`) in configs/trusted.yaml"
-        for key, target in _targets(config)
-        if target not in names and not _inside(str(target), packages)
+        f"{key or 'config'}: _target_ {node['_target_']!r} is not trusted; if you know what it does, "
+        f"add it to `targets:` (or its package to `packages:`) in configs/trusted.yaml"
+        for key, node in nodes(config)
+        if node["_target_"] not in names and not _inside(str(node["_target_"]), packages)
     ]
 
 
-def _targets(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield key or "config", node["_target_"]
-        for name, child in node.items():
-            yield from _targets(child, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list):
-        for place, child in enumerate(node):
-            yield from _targets(child, f"{key}[{place}]")
+def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping with a `_target_` in a plain container, outer ones first, with its key."""
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            yield key, config
+        for name, child in config.items():
+            yield from nodes(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(config, list):
+        for place, child in enumerate(config):
+            yield from nodes(child, f"{key}[{place}]")
 
 
 def _inside(target: str, packages: frozenset[str]) -> bool:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch, collate
-from deeper.data.order import EvalOrder, Share, TrainOrder
+from deeper.data.order import EvalBatchSampler, Key, Shard, TrainBatchSampler
 from deeper.data.samples import LazyLoader, Pipeline, Samples, Transform
 from deeper.data.source import LabelledImages, Source, Splits
-from deeper.data.subset import Part, limited, split_holdout
+from deeper.data.subset import Subset, limited, split_holdout
 
 
 class ImageData(L.LightningDataModule):
@@ -28,7 +29,7 @@ class ImageData(L.LightningDataModule):
     the validation set from train (`holdout` is its share, by class), so that the official set,
     which `test` reports, chooses nothing. `limit` keeps that many images of each split, spread
     over the classes. `scale` says to recipes how long to train, `eval_crop` to the protocol how
-    much of the shorter side the centre crop keeps.
+    much of the shorter side the centre crop keeps. `cache` is a folder for what can be made again.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ImageData(L.LightningDataModule):
         source: Source,
         *,
         root: str,
+        cache: str,
         image_size: int,
         batch_size: int,
         augment: Mapping[str, Transform],
@@ -56,7 +58,7 @@ class ImageData(L.LightningDataModule):
             raise ValueError("image_size, batch_size and eval_batch_size must be at least 1")
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit}: must be at least 1 image, or null")
-        self.source, self.root = source, root
+        self.source, self.root, self.cache = source, root, cache
         self.image_size, self.scale = image_size, scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
@@ -64,24 +66,25 @@ class ImageData(L.LightningDataModule):
         self._augment = Pipeline(augment, image_size)
         self._evaluate = Pipeline({"protocol": protocol(image_size, eval_crop)}, image_size)
         self._splits: Splits | None = None
+        self._one_official = False
 
     def prepare_data(self) -> None:
-        """Safe for any number of processes that share a disk."""
-        root = Path(self.root).expanduser()
-        if root.exists():
-            self.source.prepare()
-            return
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.parent / f".{root.name}.lock"):
+        """Safe for any number of processes that share a disk: one at a time prepares a root."""
+        root = Path(self.root).expanduser().absolute()
+        name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+        locks = Path(self.cache).expanduser() / "locks"  # the data's own folder may be read-only
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{name}.lock"):
             self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
         if self._splits is not None:
             return
         classes, train, val, test = self.source.load()
+        self._one_official = val is test
         if self.val_from == "holdout":
             fit, held = split_holdout(train.labels, self.holdout)
-            self._splits = Splits(classes, Part(train, fit), Part(train, held), test)
+            self._splits = Splits(classes, Subset(train, fit), Subset(train, held), test)
         else:
             self._splits = Splits(classes, train, val, test)
         if self.limit is not None:
@@ -102,26 +105,29 @@ class ImageData(L.LightningDataModule):
         """Names the classes and the labels of every split; two runs that agree saw the same sets."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for part in self.splits[1:]:
-            digest.update(np.ascontiguousarray(part.labels).tobytes())
+            digest.update(len(part).to_bytes(8))
+            digest.update(np.ascontiguousarray(part.labels, dtype=np.int64).tobytes())
         return digest.hexdigest()[:16]
 
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         t = self.trainer
         if t is None:
-            return Share()
-        return Share(t.global_rank, t.world_size, t.accumulate_grad_batches)
+            return Shard()
+        return Shard(t.global_rank, t.world_size, t.accumulate_grad_batches)
 
-    def require_divisible(self, trainer: L.Trainer) -> None:
-        """Refuse a batch size that these processes can't share, before the run is recorded."""
+    def require_trainable(self, trainer: L.Trainer, test: bool) -> None:
+        """Refuse a batch size that these processes can't share, and a test that means nothing."""
         self.trainer = trainer
-        self.train_order()
+        self.train_sampler()
+        if test:
+            self.require_test()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.splits.train, self._augment, self.train_order())
+        return self._loader(self.splits.train, self._augment, self.train_sampler())
 
-    def train_order(self) -> TrainOrder:
+    def train_sampler(self) -> TrainBatchSampler:
         n = len(self.splits.train)
-        return TrainOrder(n, self.seed, self.batch_size, self.share(), self._position)
+        return TrainBatchSampler(n, self.seed, self.batch_size, self.shard(), self._position)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self.eval_dataloader(self.splits.val)
@@ -130,21 +136,18 @@ class ImageData(L.LightningDataModule):
         return self.eval_dataloader(self.splits.test)
 
     def eval_dataloader(self, part: LabelledImages) -> DataLoader[Batch]:
-        order = EvalOrder(len(part), self.eval_batch_size, self.share())
+        order = EvalBatchSampler(len(part), self.eval_batch_size, self.shard())
         return self._loader(part, self._evaluate, order)
 
     def calibration_batches(self, batches: int) -> Iterator[Batch]:
-        """The first batches that this process trains on in epoch 0, read anew in this process.
+        """What this process trains on in the first `batches` steps of epoch 0, read anew.
 
         For statistics of averaged weights: a resumed run sees the same ones.
         """
-        share = Share(self.share().rank, self.share().world_size)
-        part = self.splits.train
-        size = min(self.batch_size, len(part)) // share.world_size * share.world_size
-        order = TrainOrder(len(part), self.seed, size, share, lambda: (0, 0))
-        samples = Samples(part, self._augment, self.seed)
-        for _, keys in zip(range(batches), order, strict=False):
-            yield collate([samples[key] for key in keys])
+        shard, part = self.shard(), self.splits.train
+        order = TrainBatchSampler(len(part), self.seed, self.batch_size, shard, lambda: (0, 0))
+        keys = [*islice(order, batches * shard.accumulate)]
+        yield from self._loader(part, self._augment, keys, persistent=False)
 
     def _position(self) -> tuple[int, int]:
         """Read when a pass begins, so that a resumed loader starts where Lightning says it stopped."""
@@ -153,17 +156,30 @@ class ImageData(L.LightningDataModule):
             return 0, 0
         return t.current_epoch, t.fit_loop.epoch_loop.batch_progress.current.ready
 
+    def require_test(self) -> None:
+        """Refuse to test on the set that chooses the checkpoint: its number would be too good."""
+        if self.val_from == "official" and self._one_official:
+            raise ValueError(
+                "data.val_from=official: there is one official set, so it chooses the checkpoint "
+                "and can't be the test too; pass data.val_from=holdout, or go without a test "
+                "(train with test=false, evaluate with split=val)"
+            )
+
     def _loader(
-        self, part: LabelledImages, pipeline: Pipeline, order: TrainOrder | EvalOrder
+        self,
+        part: LabelledImages,
+        pipeline: Pipeline,
+        batches: Iterable[list[Key]],
+        persistent: bool = True,
     ) -> DataLoader[Batch]:
         workers = self._num_workers()
         return LazyLoader(
             Samples(part, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
-            batch_sampler=order,
+            batch_sampler=batches,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
+            persistent_workers=persistent and workers > 0,
         )
 
     def _num_workers(self) -> int:

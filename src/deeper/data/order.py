@@ -24,7 +24,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The part of every global batch that one process computes at a time."""
 
     rank: int = 0
@@ -47,7 +47,7 @@ def permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-class TrainOrder:
+class TrainBatchSampler:
     """Batches of keys for one process: shuffled anew each epoch, the incomplete last batch left out.
 
     `position` answers (epoch, batches of it already done) when a pass begins.
@@ -58,11 +58,11 @@ class TrainOrder:
         n: int,
         seed: int,
         global_batch: int,
-        share: Share,
+        shard: Shard,
         position: Callable[[], tuple[int, int]],
     ) -> None:
-        self.n, self.seed, self.global_batch, self.share = n, seed, global_batch, share
-        self.micro_batch = share.micro_batch(global_batch)
+        self.n, self.seed, self.global_batch, self.shard = n, seed, global_batch, shard
+        self.micro_batch = shard.micro_batch(global_batch)
         self.position = position
         if n < global_batch:
             raise ValueError(
@@ -71,36 +71,36 @@ class TrainOrder:
             )
 
     def __len__(self) -> int:
-        return self.n // self.global_batch * self.share.accumulate
+        return self.n // self.global_batch * self.shard.accumulate
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, done = self.position()
         order = permutation(self.n, self.seed, epoch)
         for batch in range(done, len(self)):
-            step, part = divmod(batch, self.share.accumulate)
-            place = part * self.share.world_size + self.share.rank
+            step, part = divmod(batch, self.shard.accumulate)
+            place = part * self.shard.world_size + self.shard.rank
             start = step * self.global_batch + place * self.micro_batch
             yield [Key(epoch, int(i)) for i in order[start : start + self.micro_batch]]
 
 
-class EvalOrder:
+class EvalBatchSampler:
     """Every sample once over all processes; all get equally many batches of equal size, by padding."""
 
-    def __init__(self, n: int, batch: int, share: Share) -> None:
+    def __init__(self, n: int, batch: int, shard: Shard) -> None:
         if n < 1:
             raise ValueError("there is no image to evaluate on")
-        self.n, self.batch, self.share = n, min(batch, n), share
+        self.n, self.batch, self.shard = n, min(batch, n), shard
 
     def __len__(self) -> int:
-        return ceil(self.n / (self.batch * self.share.world_size))
+        return ceil(self.n / (self.batch * self.shard.world_size))
 
     def __iter__(self) -> Iterator[list[Key]]:
         for number in range(len(self)):
-            start = (number * self.share.world_size + self.share.rank) * self.batch
+            start = (number * self.shard.world_size + self.shard.rank) * self.batch
             yield [Key(0, i % self.n, valid=i < self.n) for i in range(start, start + self.batch)]
 
 
-def mix(*words: int) -> int:
+def derive_seed(*words: int) -> int:
     """63 well-mixed bits of some integers (splitmix64, Steele et al., 2014): near keys, far seeds."""
     state = 0
     for word in words:
@@ -119,7 +119,7 @@ def seed_sample(seed: int, key: Key) -> None:
 
     `torch.manual_seed` would cost 83 µs, since it also visits the accelerators.
     """
-    bits = mix(seed, key.epoch, key.index)
+    bits = derive_seed(seed, key.epoch, key.index)
     torch.default_generator.manual_seed(bits)
     np.random.seed(bits & 0xFFFFFFFF)
     random.seed(bits)

@@ -17,12 +17,20 @@ Transform = Callable[[Any], Any]
 
 
 class Pipeline:
-    """Transforms in the order of their names' appearance: PIL RGB → uint8 [3, size, size]."""
+    """Transforms in the order of their names' appearance: PIL RGB → uint8 [3, size, size].
 
-    def __init__(self, transforms: Mapping[str, Transform], size: int) -> None:
-        self.transforms = {
-            n: step for n, step in transforms.items() if callable(step)
-        }  # {} is none
+    A name that maps to an empty mapping is no transform (`augment/color=none`).
+    """
+
+    def __init__(self, transforms: Mapping[str, Transform | Mapping[str, Any]], size: int) -> None:
+        self.transforms: dict[str, Transform] = {}
+        for name, step in transforms.items():
+            if callable(step):
+                self.transforms[name] = step
+            elif step != {}:
+                raise ValueError(
+                    f"augment.{name}: {step!r} is no transform; give it a _target_ that builds one"
+                )
         self.size = size
 
     def __call__(self, image: Image) -> Tensor:

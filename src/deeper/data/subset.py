@@ -10,7 +10,7 @@ HOLDOUT_SEED = 2014
 """The slice of train that chooses is the same for every seed of a run."""
 
 
-class Part:
+class Subset:
     """Some images of a split."""
 
     def __init__(self, images: LabelledImages, indices: NDArray[np.int64]) -> None:
@@ -27,7 +27,7 @@ class Part:
 def split_holdout(
     labels: NDArray[np.int64], share: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to fit on and indices held out: `share` of each class, at least one image of each."""
+    """Indices to fit on and indices held out: `share` of each class, at least one image in either."""
     held = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -37,13 +37,19 @@ def split_holdout(
                 f"pass data.val_from=official"
             )
         order = np.random.default_rng([HOLDOUT_SEED, int(label)]).permutation(members)
-        held.append(order[: max(round(share * len(members)), 1)])
+        held.append(order[: min(max(round(share * len(members)), 1), len(members) - 1)])
     chosen = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
 
 
 def limited(images: LabelledImages, limit: int) -> LabelledImages:
-    """At most `limit` images at equal distances; files are sorted by class, so all classes stay."""
+    """At most `limit` images, equally many of each class as far as they go; no class is left out
+    unless there are more classes than `limit`.
+    """
     if len(images) <= limit:
         return images
-    return Part(images, np.linspace(0, len(images) - 1, limit).astype(np.int64))
+    by_class = np.argsort(images.labels, kind="stable")
+    labels = images.labels[by_class]
+    rank = np.arange(len(labels)) - np.searchsorted(labels, labels)  # 0, 1, 2 … within a class
+    chosen = by_class[np.argsort(rank, kind="stable")[:limit]]
+    return Subset(images, np.sort(chosen))

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
-from deeper.data.order import mix
+from deeper.data.order import derive_seed
 from deeper.evaluation.metrics import TopK
 from deeper.models.output import Output
 from deeper.training.loss import AuxWeighted
@@ -51,8 +51,12 @@ class ImageClassifier(L.LightningModule):
         """Judge these weights in place of the live ones. A list keeps them out of `state_dict`."""
         self._stand_in = [] if net is None else [net]
 
+    def on_fit_start(self) -> None:
+        for logger in self.loggers:
+            logger.log_hyperparams(self.carried["config"])
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(mix(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = self.loss(self(batch.images), batch.labels)
@@ -75,7 +79,8 @@ class ImageClassifier(L.LightningModule):
     def _report(self, split: str, loader: Any, limit: float) -> None:
         counts = self.counts.compute()
         self.counts.reset()
-        whole = limit == 1.0 and not self.trainer.sanity_checking
+        # An int counts batches, a float is a share: 1 and 1.0 differ.
+        whole = isinstance(limit, float) and limit == 1.0 and not self.trainer.sanity_checking
         n, expected = int(counts["n"]), len(loader.dataset)
         assert not whole or n == expected, f"{n} of {expected} images counted"  # noqa: S101
         self.log_dict({f"{split}/{name}": value.float() for name, value in counts.items()})
@@ -97,7 +102,7 @@ class ImageClassifier(L.LightningModule):
     def progress(self, step: int) -> Progress:
         """Not from `estimated_stepping_batches`, which drops a loader's state (Lightning #20550)."""
         t = self.trainer
-        batches = len(t.datamodule.train_order())  # type: ignore[attr-defined]
+        batches = len(t.datamodule.train_sampler())  # type: ignore[attr-defined]
         limit = t.limit_train_batches
         batches = int(batches * limit) if isinstance(limit, float) else min(limit, batches)
         steps = max(batches // t.accumulate_grad_batches, 1)

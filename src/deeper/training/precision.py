@@ -18,20 +18,20 @@ class Precision:
             raise ValueError(f"precision={name!r}: choose from auto, {', '.join(LIGHTNING)}")
         self.asked = name
 
-    def resolve(self, accelerator: Literal["cpu", "cuda"]) -> "Resolved":
+    def resolve(self, accelerator: Literal["cpu", "cuda"]) -> "Chosen":
         """Raises `ValueError` for what the accelerator has no arithmetic for."""
         if self.asked == "auto":
             native, reason = bf16_in_hardware(accelerator)
-            return Resolved("bf16" if native else "fp32", f"auto: {reason}")
+            return Chosen("bf16" if native else "fp32", f"auto: {reason}")
         if accelerator == "cpu" and self.asked in ("fp16", "tf32"):
             raise ValueError(
                 f"precision={self.asked} needs a CUDA GPU; on CPU these work: "
                 f"precision=fp32, precision=bf16, precision=auto"
             )
-        return Resolved(self.asked, "as asked")
+        return Chosen(self.asked, "as asked")
 
 
-class Resolved:
+class Chosen:
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason, self.plugin = name, reason, LIGHTNING[name]
 

@@ -19,6 +19,8 @@ def constant(progress: Progress) -> float:
 
 def paper(progress: Progress, factor: float = 0.96, every_epochs: float = 8) -> float:
     """§6: "decreasing the learning rate by 4% every 8 epochs"."""
+    if every_epochs <= 0 or factor <= 0:
+        raise ValueError(f"factor={factor}, every_epochs={every_epochs}: both must be above 0")
     return float(factor ** (progress.epoch // every_epochs))
 
 
@@ -29,17 +31,21 @@ def poly(progress: Progress, power: float = 0.5) -> float:
 
 def cosine(progress: Progress, warmup_epochs: float = 0, final: float = 0.0) -> float:
     """Linear rise over `warmup_epochs` (at most half of the training), then half a cosine to `final`."""
+    if warmup_epochs < 0:
+        raise ValueError(f"warmup_epochs={warmup_epochs}: must be at least 0")
     warmup = min(warmup_epochs / progress.epochs, 0.5)
     return _rise_and_fall(progress.fraction, warmup, final)
 
 
 def onecycle(progress: Progress, rise: float = 0.25, final: float = 0.0) -> float:
     """Linear rise over the share `rise` of the training, then half a cosine to `final`."""
+    if not 0 <= rise <= 1:
+        raise ValueError(f"rise={rise}: a share of the training, in 0..1")
     return _rise_and_fall(progress.fraction, rise, final)
 
 
 def _rise_and_fall(fraction: float, rise: float, final: float) -> float:
     if fraction < rise:
         return max(fraction / rise, 1e-3)  # never a step that moves nothing
-    fall = min((fraction - rise) / (1 - rise), 1.0)
+    fall = min((fraction - rise) / max(1 - rise, 1e-9), 1.0)
     return final + (1 - final) * (1 + cos(pi * fall)) / 2

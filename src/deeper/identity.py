@@ -1,0 +1,58 @@
+"""What makes two runs the same: the hash of what they compute, not of where and with what."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+ELSEWHERE = frozenset(
+    ["paths", "logger", "name", "resume", "requires", "scales", "test", "compile", "task_name"]
+)
+"""Groups and keys that change no weight and no metric of validation."""
+
+BESIDE = {
+    "trainer": frozenset(
+        [
+            "accelerator",
+            "accumulate_grad_batches",
+            "default_root_dir",
+            "devices",
+            "enable_checkpointing",
+            "enable_model_summary",
+            "enable_progress_bar",
+            "log_every_n_steps",
+            "num_nodes",
+            "profiler",
+            "strategy",
+            "use_distributed_sampler",
+        ]
+    ),
+    "data": frozenset(["cache", "eval_batch_size", "root", "workers"]),
+    "callbacks": frozenset(["banner", "checkpoint", "meter", "progress"]),
+}
+"""The same, below groups of which other keys do count."""
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Twelve hex digits that a resolved config shares with every config that computes the same.
+
+    Precision counts, the number of devices does not: the global batch stays what it is.
+    """
+    kept = {key: value for key, value in config.items() if key not in ELSEWHERE}
+    for group, names in BESIDE.items():
+        node = kept.get(group) or {}
+        kept[group] = {key: value for key, value in node.items() if key not in names}
+    root = (config.get("data") or {}).get("root")
+    text = json.dumps(_without(root, kept), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _without(root: Any, node: Any) -> Any:
+    """Sources repeat the data's root under names of their own."""
+    if isinstance(node, Mapping):
+        return {
+            key: _without(root, value)
+            for key, value in node.items()
+            if root is None or value != root
+        }
+    return node
