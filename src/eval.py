@@ -1,4 +1,8 @@
-"""Evaluate a checkpoint: `python src/eval.py run=logs/train/runs/NAME`. It carries its own config."""
+"""Evaluate a checkpoint; nothing about its training needs to be said again.
+
+python src/eval.py run=logs/train/runs/NAME           its best checkpoint on the test set
+python src/eval.py ckpt=FILE data.root=DIR weights=live split=val
+"""
 
 import hydra
 from omegaconf import DictConfig

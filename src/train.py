@@ -1,4 +1,12 @@
-"""Train a network: `python src/train.py experiment=no_aux`. All options: configs/train.yaml."""
+"""Train a network.
+
+python src/train.py                                   the baseline on generated images
+python src/train.py experiment=no_aux                 one change of the paper's ablations
+python src/train.py recipe=paper experiment=no_aux    the same question, asked of the net of 2014
+python src/train.py data=folder data.root=DIR         your own images
+python src/train.py -m experiment=baseline,no_aux seed=0,1,2
+python src/train.py resume=logs/train/runs/NAME       go on with a run
+"""
 
 import hydra
 from omegaconf import DictConfig

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -349,14 +350,28 @@ def test_what_needs_no_torch_does_not_import_it(words):
     )
 
 
-def test_help_is_fast():
+def test_help_lists_the_words_of_its_own_entry_point(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("")
+    train = shell("--help", f"--config-dir={tmp_path}").stdout
+    assert "python src/train.py experiment=no_aux" in train
+    assert re.search(r"^  experiment=.*\|mine\|", train, re.M)
+    assert "  model/head=avgpool|fc|fc4096|nin\n" in train
+    assert "_common" not in train
+    judge = shell("--help", script="eval").stdout
+    assert "  trainer=auto|cpu" in judge
+    assert "experiment=" not in judge
+
+
+@pytest.mark.parametrize("word", ["--help", "--cfg=job", "experiment=no_auxx", "seed=fast"])
+def test_what_needs_no_torch_is_fast(word):
     """1.5 s on two quiet cores; the median of five here, since a loaded machine takes its time."""
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, str(PROJECT / "src/train.py"), "--cfg", "job"],
-            capture_output=True, check=True,
+            [sys.executable, str(PROJECT / "src/train.py"), *word.replace("--cfg=", "--cfg ").split()],
+            capture_output=True,
         )  # fmt: skip
         seconds.append(time.perf_counter() - start)
     assert sorted(seconds)[2] < 4, seconds

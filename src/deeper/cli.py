@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deeper import runs
-from deeper.config import resolvers, schema
+from deeper.config import help, resolvers, schema
 from deeper.config.refusals import own_words
 from deeper.record import is_interrupt
 
@@ -24,6 +24,10 @@ def start(main: Callable[..., Any]) -> None:
 
     HYDRA_FULL_ERROR=1 shows the traceback of a mistake too.
     """
+    if {"--help", "-h"} & {*sys.argv}:
+        about = sys.modules[main.__module__].__doc__ or ""
+        print(help.text(about, _config_name(), _config_folders()))
+        sys.exit(0)
     schema.register()
     resolvers.register()
     sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
@@ -128,19 +132,27 @@ def _near(key: str) -> str:
     from deeper.config.experiments import flat
     from deeper.config.signatures import suggestion
 
-    folder = _option("--config-dir", "-cd")
-    search = [f'hydra.searchpath=["file://{Path(folder).absolute()}"]'] if folder else []
+    added = [f'"file://{folder.absolute()}"' for folder in _config_folders()[1:]]
+    search = [f"hydra.searchpath=[{','.join(added)}]"] if added else []
     groups = [word for word in sys.argv[1:] if re.fullmatch(r"(recipe|model|data)=\w+", word)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        name = _option("--config-name", "-cn") or Path(sys.argv[0]).stem
         try:
-            known = flat(compose(name, [*search, *groups]))
+            known = flat(compose(_config_name(), [*search, *groups]))
         except HydraException:
             return "no such key"
     holder = key.rpartition(".")[0]
     names = {k[len(holder) :].strip(".").partition(".")[0] for k in known if k.startswith(holder)}
     return "no such key" + suggestion(key.rpartition(".")[2], sorted(names))
+
+
+def _config_name() -> str:
+    return _option("--config-name", "-cn") or Path(sys.argv[0]).stem
+
+
+def _config_folders() -> list[Path]:
+    added = _option("--config-dir", "-cd")
+    return [Path(CONFIGS), *([Path(added)] if added else [])]
 
 
 def _option(*names: str) -> str | None:

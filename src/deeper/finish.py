@@ -36,7 +36,9 @@ def objective(cfg: Any, found: dict[str, float]) -> float | None:
     """What a search maximises or minimises; None where it was never measured."""
     if cfg.objective not in found:
         known = ", ".join(sorted(found)) or "none"
-        rank_zero_only(print)(f"objective={cfg.objective} was not measured; the results are {known}")
+        rank_zero_only(print)(
+            f"objective={cfg.objective} was not measured; the results are {known}"
+        )
     return found.get(cfg.objective)
 
 
