@@ -166,7 +166,8 @@ def test_a_missing_data_root(tmp_path):
     message = refused(shell("data=folder", "data.root=/nowhere", f"paths.logs={tmp_path}"))
     assert message == (
         "data.root=/nowhere: no such folder; pass data.root=<a folder with train/<class>/* and "
-        "val/<class>/*>"
+        "val/<class>/*>, or with ImageNet in another form: packed, parquet, archives, kaggle, tiny, "
+        "flat_val, tree"
     )
 
 

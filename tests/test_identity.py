@@ -15,7 +15,7 @@ def of(configs, *overrides):
 @pytest.mark.parametrize(
     "override",
     [
-        ["data=folder", "data.root=/elsewhere"],
+        ["data=folder", "data.root=/elsewhere", "paths.cache=/elsewhere/cache"],
         ["trainer=ddp_cpu"],
         ["trainer.accumulate_grad_batches=2"],
         ["data.workers=3"],

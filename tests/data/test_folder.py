@@ -30,7 +30,7 @@ def refused(root: Path, message: str, **options):
 
 
 def colours(part):
-    return {part[i][0].getpixel((0, 0)) for i in range(len(part))}
+    return {part[i][0].pil().getpixel((0, 0)) for i in range(len(part))}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_layout(tmp_path, found, val, test):
     for part, name in zip(splits[1:], ("train", val, test), strict=True):
         assert colours(part) == {COLOURS[name]}
         image, label = part[3]
-        assert (image.mode, image.size, label) == ("RGB", (6, 4), 1)
+        assert (image.pil().mode, image.size, label) == ("RGB", (6, 4), 1)
 
 
 def test_what_is_no_image_is_passed_over(tmp_path):
@@ -54,7 +54,7 @@ def test_what_is_no_image_is_passed_over(tmp_path):
     Image.new("L", (6, 4)).save(tmp_path / "train/ant/GREY.JPEG")
     train = Folder(str(tmp_path)).load().train
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
-    assert {train[i][0].mode for i in range(5)} == {"RGB"}
+    assert {train[i][0].pil().mode for i in range(5)} == {"RGB"}
 
 
 def test_a_missing_root(tmp_path):
@@ -147,8 +147,15 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, how):
     train = Folder(str(tmp_path)).load().train
     BREAK[how](path)
     with pytest.raises(ValueError, match=f"^cannot read the image {re.escape(str(path))}: ."):
-        train[2]
+        train[2][0].pil()
     assert train[3][1] == 1
+
+
+@pytest.mark.parametrize("make_it", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_only_looks_like_an_image_is_refused(make_it, tmp_path):
+    """A pipe would wait for a writer for ever."""
+    make_it(make(tmp_path) / "train/bee/x.png")
+    refused(tmp_path, f"{tmp_path / 'train/bee/x.png'} is no file; expected an image")
 
 
 HOSTILE = [
@@ -170,5 +177,5 @@ def test_hostile_names(tmp_path):
     assert splits.classes == ["it's a class", "ünï [x]"]
     names = sorted(os.listdir(root / "train/it's a class"))
     assert len(names) > len(HOSTILE) / 2
-    widths = {splits.train[i][0].width for i in range(len(names))}
+    widths = {splits.train[i][0].size[0] for i in range(len(names))}
     assert widths == {6} | {10 + i for i, name in enumerate(HOSTILE) if name in names}
