@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> float | None:
     trainer = assemble.trainer(cfg, run)
     data.require_trainable(trainer, test=cfg.test)
     resume.keep(cfg, run)
-    with recorded(run, **resume.facts(cfg, data.fingerprint())) as record:
+    images = data.census._asdict()
+    with recorded(run, **resume.facts(cfg, data.fingerprint()), images=images) as record:
         trainer.fit(module, data, ckpt_path=resume.last(cfg, run), weights_only=True)
         record["results"] = finish.results(cfg, run, trainer, module, data)
         record["objective"] = finish.objective(cfg, record["results"])

@@ -16,7 +16,10 @@ from deeper.record import is_interrupt
 CONFIGS = str(resolvers.PROJECT / "configs")
 """Absolute, so that an entry point works from any folder and when it is imported."""
 
-PATH_KEYS = ("data.root", "resume", "run", "ckpt", "paths.logs", "paths.data", "paths.cache")
+PATH_KEYS = (
+    "data.root", "data.stage_to", "resume", "run", "ckpt", "out", "paths.logs", "paths.data",
+    "paths.cache",
+)  # fmt: skip
 
 
 def start(main: Callable[..., Any]) -> None:

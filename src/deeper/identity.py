@@ -27,7 +27,7 @@ BESIDE = {
             "use_distributed_sampler",
         ]
     ),
-    "data": frozenset(["cache", "eval_batch_size", "root", "workers"]),
+    "data": frozenset(["cache", "eval_batch_size", "root", "stage_to", "workers"]),
     "callbacks": frozenset(["banner", "checkpoint", "meter", "progress"]),
 }
 """The same, below groups of which other keys do count."""

@@ -30,11 +30,13 @@ def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
     stored = state["deeper"]["config"]
     here = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(here, dict)  # noqa: S101
-    data = stored["data"]
+    data = _moved(stored["data"], stored["data"]["cache"], here["paths"]["cache"])
     if here["data"]["root"] is not None:
         data = _moved(data, data["root"], here["data"]["root"])
     data |= {key: value for key, value in here["data"].items() if value is not None}
-    data["cache"] = here["paths"]["cache"]
+    data["stage_to"] = here["data"][
+        "stage_to"
+    ]  # a disk of the node that trained is none of this one's
     config = stored | {key: here[key] for key in ("trainer", "precision", "paths")}
     config |= {"data": data, "callbacks": {}, "logger": {}, "averaging": {}, "compile": False}
     return OmegaConf.create(config), state

@@ -15,7 +15,7 @@ from deeper.identity import identity
 
 MAY_CHANGE = (
     "trainer", "precision", "logger", "callbacks", "paths", "epochs", "test", "compile",
-    "data.root", "data.workers", "data.eval_batch_size",
+    "data.root", "data.workers", "data.eval_batch_size", "data.stage_to",
 )  # fmt: skip
 """Where, with what and how long a run computes; keys below these may change too."""
 

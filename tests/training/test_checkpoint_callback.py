@@ -2,7 +2,8 @@
 
 import lightning as L
 import pytest
-from tiny_fit import data, module, one_thread, trainer  # noqa: F401
+import torch
+from tiny_fit import Pictures, data, module, one_thread, trainer  # noqa: F401
 
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
@@ -69,6 +70,38 @@ def test_a_crash_between_the_two_files_is_made_good(tmp_path, monkeypatch):
     run = trainer(Scores(0.5, 0.4), Checkpoint(str(tmp_path), "val/score"), max_epochs=2)
     run.fit(module(), data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert epochs(tmp_path) == [2, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+@pytest.mark.parametrize(("broken_at", "steps"), [(0, None), (3, 3), (4, 4), (5, 5), (8, 8)])
+def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broken_at, steps):
+    """Mended, the run goes on as if nothing had been."""
+    whole = module()
+    trainer(max_epochs=3).fit(whole, data())
+
+    read, fetched = Pictures.__getitem__, []
+
+    def broken(self, index):
+        if len(self) == 18:
+            fetched.append(index)
+            if len(fetched) > broken_at * 6:
+                raise ValueError("cannot read the image x.jpg: it is broken")
+        return read(self, index)
+
+    kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
+    with monkeypatch.context() as patch:
+        patch.setattr(Pictures, "__getitem__", broken)
+        with pytest.raises(ValueError, match="cannot read the image x"):
+            trainer(kept, max_epochs=3).fit(module(), data())
+    if steps is None:
+        assert not list(tmp_path.iterdir())  # before the first step there is nothing to keep
+        return
+    assert checkpoint.load(kept.last)["global_step"] == steps
+    again = module()
+    kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
+    trainer(kept, max_epochs=3).fit(again, data(), ckpt_path=kept.last, weights_only=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
 
 
 def test_the_state_of_early_stopping_is_that_of_its_epoch(tmp_path, configs):

@@ -60,6 +60,13 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
         f"{shard.world_size} processes × {shard.accumulate} accumulated",
         f"hardware  {_device(trainer)}",
     ]
+    census = data.census
+    if census.quarantined:
+        lines.insert(
+            3,
+            f"bad       {census.quarantined:,} of {census.total:,} images quarantined, "
+            f"{census.good:,} good",
+        )
     if rate is not None:
         lines.append(f"rate      peak {rate:g}")
     return lines

@@ -65,6 +65,19 @@ class Checkpoint(L.Callback):
             files.link(self.last, self.best_file)
         trainer.strategy.barrier()
 
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """An image that cannot be read stops between two steps: `last` is what was learned so far.
+
+        One process alone: in several, the others are in the midst of a step.
+        """
+        done = trainer.fit_loop.epoch_loop.batch_progress.current
+        between = done.ready == done.completed and done.ready % trainer.accumulate_grad_batches == 0
+        bad_data = isinstance(exception, ValueError) and trainer.training and trainer.global_step
+        if bad_data and between and trainer.world_size == 1:
+            trainer.save_checkpoint(self.last, weights_only=False)
+
     def _improves(self, trainer: L.Trainer) -> bool:
         if self.monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(trainer.callback_metrics)) or "none"

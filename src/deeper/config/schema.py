@@ -85,6 +85,7 @@ class DataChange:
     eval_batch_size: int | None = None
     limit: int | None = None
 
+    stage_to: str | None = None
 
 @dataclass
 class Eval:
@@ -105,6 +106,55 @@ class Eval:
 
 
 def register() -> None:
+class OnBad(StrEnum):
+    strict = "strict"
+    quarantine = "quarantine"
+
+
+@dataclass
+class Prepare:
+    task_name: str = "prepare"
+    pack: bool = False
+    """Write the packed form too."""
+    out: str = MISSING
+    """The folder of the packed form."""
+    size: Any = 256
+    """Pixels of the shorter side when packed, or original: the images' own bytes."""
+    quality: int = 90
+    """Of JPEG, where an image is made smaller."""
+    workers: Any = "auto"
+    on_bad: OnBad = OnBad.strict
+    data: Any = MISSING
+    paths: Any = MISSING
+
+
+class Benchmark(StrEnum):
+    loading = "loading"
+
+
+@dataclass
+class BenchData:
+    root: str = MISSING
+    """Photos in train/<class>/*."""
+
+
+@dataclass
+class Bench:
+    task_name: str = "bench"
+    what: Benchmark = Benchmark.loading
+    """A module of deeper.benchmarks."""
+    images: int = 1200
+    """In each round."""
+    rounds: int = 7
+    workers: int = 2
+    """Of the loader's processes, besides none."""
+    results: str = "${project:}/benchmarks/results"
+    data: BenchData = field(default_factory=BenchData)
+    paths: Any = MISSING
+
+
     store = ConfigStore.instance()
     store.store(name="schema_train", node=Train, provider="deeper")
     store.store(name="schema_eval", node=Eval, provider="deeper")
+    store.store(name="schema_prepare", node=Prepare, provider="deeper")
+    store.store(name="schema_bench", node=Bench, provider="deeper")

@@ -10,15 +10,17 @@ from typing import Literal
 import lightning as L
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch, collate
+from deeper.data.layouts import packed
 from deeper.data.order import EvalBatchSampler, Key, Shard, TrainBatchSampler
+from deeper.data.quarantine import Census, Policy, admitted
 from deeper.data.samples import LazyLoader, Pipeline, Samples, Transform
-from deeper.data.source import LabelledImages, Source, Splits
+from deeper.data.source import LabelledImages, Source, Splits, prepare_once
+from deeper.data.staging import staged
 from deeper.data.subset import Subset, limited, split_holdout
 
 
@@ -30,6 +32,8 @@ class ImageData(L.LightningDataModule):
     which `test` reports, chooses nothing. `limit` keeps that many images of each split, spread
     over the classes. `scale` says to recipes how long to train, `eval_crop` to the protocol how
     much of the shorter side the centre crop keeps. `cache` is a folder for what can be made again.
+    `bad` says what becomes of images that the manifest of prepare.py knows to be unreadable;
+    `stage_to` is a disk of the node to which a packed root is copied first.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class ImageData(L.LightningDataModule):
         val_from: Literal["holdout", "official"] = "holdout",
         holdout: float = 0.05,
         limit: int | None = None,
+        bad: Policy = "strict",
+        stage_to: str | None = None,
         workers: int | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
@@ -62,25 +68,27 @@ class ImageData(L.LightningDataModule):
         self.image_size, self.scale = image_size, scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
-        self.workers = workers
+        self.bad, self.stage_to, self.workers = bad, stage_to, workers
         self._augment = Pipeline(augment, image_size)
         self._evaluate = Pipeline({"protocol": protocol(image_size, eval_crop)}, image_size)
+        self.census = Census(verified=False, total=0, quarantined=0)
         self._splits: Splits | None = None
         self._one_official = False
 
     def prepare_data(self) -> None:
-        """Safe for any number of processes that share a disk: one at a time prepares a root."""
-        root = Path(self.root).expanduser().absolute()
-        name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-        locks = Path(self.cache).expanduser() / "locks"  # the data's own folder may be read-only
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{name}.lock"):
-            self.source.prepare()
+        """Safe for any number of processes: one at a time prepares a root, or copies it to a node."""
+        prepare_once(self.source, Path(self.root), Path(self.cache))
+        if self.stage_to is not None:
+            staged(Path(self.root).expanduser(), Path(self.stage_to).expanduser())
 
     def setup(self, stage: str | None = None) -> None:
         if self._splits is not None:
             return
-        classes, train, val, test = self.source.load()
+        root, cache = Path(self.root).expanduser(), Path(self.cache).expanduser()
+        official = self.source.load()
+        if self.stage_to is not None:
+            official = packed.load(staged(root, Path(self.stage_to).expanduser()))
+        (classes, train, val, test), self.census = admitted(official, root, cache, self.bad)
         self._one_official = val is test
         if self.val_from == "holdout":
             fit, held = split_holdout(train.labels, self.holdout)

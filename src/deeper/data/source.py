@@ -1,8 +1,12 @@
 """Where images come from. A data set of your own is one class with these two methods."""
 
+import hashlib
+import os
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL.Image import Image
 
@@ -37,3 +41,12 @@ class Source(Protocol):
     def load(self) -> Splits:
         """Index the images. Raises `ValueError` that names the culprit for what is wrong with them."""
         ...
+
+
+def prepare_once(source: Source, root: Path, cache: Path) -> None:
+    """Safe for any number of processes that share a disk: one at a time prepares a root."""
+    name = hashlib.sha256(os.fsencode(root.expanduser().absolute())).hexdigest()[:16]
+    locks = cache.expanduser() / "locks"  # the data's own folder may be read-only
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{name}.lock"):
+        source.prepare()

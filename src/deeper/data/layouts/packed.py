@@ -1,0 +1,156 @@
+"""Our packed form: `packed.json` and memory-mapped Arrow files, written by src/prepare.py.
+
+Each shard is an Arrow IPC file of one record batch with the columns image (large_binary), label
+(int64) and name (string), so anything that speaks Arrow opens it.
+"""
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from deeper.data.source import Splits
+from deeper.data.stored import Stored
+
+FORMAT = 1
+FILE = "packed.json"
+
+
+def fits(root: Path) -> bool:
+    return (root / FILE).is_file()
+
+
+def load(root: Path, cache: Path | None = None) -> Splits:
+    """Sizes of the shards are checked here; their digests by prepare, and when they are staged."""
+    about = read(root)
+    loaded = {split: _part(root, split, about) for split in about["splits"]}
+    return Splits(
+        about["classes"], loaded["train"], loaded["val"], loaded.get("test", loaded["val"])
+    )
+
+
+def read(root: Path) -> dict[str, Any]:
+    """packed.json; `ValueError` for one that is not of this format."""
+    path = root / FILE
+    try:
+        about: dict[str, Any] = json.loads(path.read_text())
+        found = about["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a packed form ({error}); pack the images anew") from error
+    if found != FORMAT:
+        raise ValueError(f"{path}: of format {found}, this version reads {FORMAT}; pack anew")
+    if about["fingerprint"] != fingerprint(about["classes"], about["splits"]):
+        raise ValueError(f"{path}: its classes or shards were changed by hand; pack anew")
+    return about
+
+
+def shards(about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every shard of packed.json: its file, images, bytes and sha256."""
+    return [shard for split in about["splits"].values() for shard in split["shards"]]
+
+
+def fingerprint(classes: list[str], splits: dict[str, Any]) -> str:
+    """Of the classes and of every byte of the shards."""
+    digests = [(split, [s["sha256"] for s in of["shards"]]) for split, of in splits.items()]
+    return hashlib.sha256(json.dumps([classes, digests]).encode()).hexdigest()[:16]
+
+
+class Packed(Stored):
+    """The images of one split. Shards are mapped when first read, by each process for itself."""
+
+    def __init__(
+        self, root: Path, files: Sequence[str], counts: Sequence[int], labels: NDArray[np.int64]
+    ) -> None:
+        self.root, self.files, self.labels = root, list(files), labels
+        self._starts: list[int] = [0, *np.cumsum(counts).tolist()]
+        self._open: dict[int, _Shard] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_open": {}}
+
+    def read(self, index: int) -> memoryview:
+        """Where the bytes lie in the file's mapping: nothing is copied."""
+        number, row = self._at(index)
+        shard = self._shard(number)
+        return shard.data[shard.offsets[row] : shard.offsets[row + 1]]
+
+    def name(self, index: int) -> str:
+        """As it was in the root that was packed."""
+        number, row = self._at(index)
+        return str(self._shard(number).names[row])
+
+    def where(self, index: int) -> str:
+        number, row = self._at(index)
+        return f"{self.root / self.files[number]}:{self._shard(number).names[row]}"
+
+    @property
+    def names(self) -> pa.Array:
+        return pa.concat_arrays([self._shard(number).names for number in range(len(self.files))])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Bytes of each image."""
+        shards = (self._shard(number) for number in range(len(self.files)))
+        return np.concatenate([np.diff(shard.offsets) for shard in shards])
+
+    def _at(self, index: int) -> tuple[int, int]:
+        """The number of the shard, and the row in it."""
+        if not 0 <= index < len(self.labels):
+            raise IndexError(index)
+        number = bisect_right(self._starts, index) - 1
+        return number, index - self._starts[number]
+
+    def _shard(self, number: int) -> "_Shard":
+        shard = self._open.get(number)
+        if shard is None:
+            shard = self._open[number] = _mapped(self.root / self.files[number])
+        return shard
+
+
+class _Shard(NamedTuple):
+    offsets: NDArray[np.int64]
+    """[n + 1], into `data`"""
+    data: memoryview
+    names: pa.Array
+    labels: NDArray[np.int64]
+
+
+def _mapped(path: Path) -> _Shard:
+    try:
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        images, label, name = (batch[column] for column in ("image", "label", "name"))
+        _, offsets, data = images.buffers()
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
+    return _Shard(
+        np.frombuffer(offsets, np.int64)[: len(batch) + 1],
+        memoryview(data).cast("B"),
+        name,
+        label.to_numpy(),
+    )
+
+
+def _part(root: Path, split: str, about: dict[str, Any]) -> Packed:
+    listed = about["splits"][split]["shards"]
+    labels = []
+    for shard in listed:
+        path = root / shard["file"]
+        size = path.stat().st_size if path.exists() else 0
+        if size != shard["bytes"]:
+            raise ValueError(
+                f"{path}: has {size:,} bytes, expected {shard['bytes']:,}; copy it again, or pack anew"
+            )
+        labels.append(_mapped(path).labels)
+    joined = np.concatenate(labels)
+    counts = [shard["images"] for shard in listed]
+    if [len(part) for part in labels] != counts:
+        raise ValueError(f"{root}: the shards of {split} hold other counts than {FILE} says")
+    if joined.size and not 0 <= joined.min() <= joined.max() < len(about["classes"]):
+        raise ValueError(f"{root}: {split} has labels beyond the {len(about['classes'])} classes")
+    return Packed(root, [shard["file"] for shard in listed], counts, joined)

@@ -1,0 +1,69 @@
+"""A packed form copied once to a disk of this node, its digests compared."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from deeper.data.atomic import disk_full_said, gigabytes, require_space, sweep, whole
+from deeper.data.layouts import packed
+
+BLOCK = 2**22
+
+
+def staged(root: Path, to: Path) -> Path:
+    """The folder below `to` that holds a copy of the packed `root`.
+
+    Any process of the node may ask: one copies, the others wait for it. What stands there from an
+    earlier run is taken if it is of the same packed form; a copy that was killed goes on.
+    """
+    if not packed.fits(root):
+        raise ValueError(
+            f"data.stage_to={to} copies the packed form, and data.root={root} is none; run "
+            f"`python src/prepare.py data.root={root} pack=true out=DIR` and train on data.root=DIR"
+        )
+    about = packed.read(root)
+    target = to / f"packed-{about['fingerprint']}"
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        with FileLock(to / f".{target.name}.lock"):
+            if not packed.fits(target):
+                _copy(root, target, about, f"data.stage_to={to}")
+    except OSError as error:
+        raise ValueError(
+            f"data.stage_to={to}: {error.strerror or error}; choose another"
+        ) from error
+    return target
+
+
+def _copy(root: Path, target: Path, about: dict[str, Any], key: str) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    partial.mkdir(exist_ok=True)
+    sweep(partial)
+    left = [shard for shard in packed.shards(about) if not (partial / shard["file"]).exists()]
+    size = sum(shard["bytes"] for shard in left)
+    require_space(partial, size, key)
+    print(f"staging   {gigabytes(size)} from {root} to {target}", flush=True)
+    for shard in left:
+        with whole(partial / shard["file"]) as temporary:
+            if (found := _copied(root / shard["file"], temporary)) != shard["sha256"]:
+                raise ValueError(
+                    f"{root / shard['file']}: has SHA-256 {found}, {packed.FILE} says "
+                    f"{shard['sha256']}; copy or pack it again"
+                )
+    with disk_full_said(partial):
+        shutil.copyfile(root / packed.FILE, partial / packed.FILE)
+    os.rename(partial, target)
+
+
+def _copied(source: Path, target: Path) -> str:
+    """The SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    with source.open("rb") as read, target.open("wb") as write:
+        while block := read.read(BLOCK):
+            digest.update(block)
+            write.write(block)
+    return digest.hexdigest()
