@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from deeper.data.atomic import whole
 from deeper.data.source import Splits
-from deeper.data.stored import Stored
 
 FORMAT = 1
 FILE = "manifest.arrow"
@@ -39,6 +38,7 @@ REPEATING = ("split", "class", "mode", "status")
 """Columns of few distinct words, written as dictionaries."""
 
 OK = "ok"
+BLOCK = 2**16
 
 
 def folder(cache: Path, root: Path) -> Path:
@@ -127,7 +127,7 @@ class Manifest:
     def _good(self) -> NDArray[np.bool_]:
         if not len(self.table):
             return np.zeros(0, dtype=bool)
-        status = self.table["status"].combine_chunks()
+        status = _array(self.table["status"])
         words = status.dictionary.to_pylist()
         code = words.index(OK) if OK in words else -1
         good: NDArray[np.bool_] = status.indices.to_numpy() == code
@@ -146,11 +146,15 @@ class Manifest:
     def require_classes(self) -> None:
         """Refuse a split in which nothing is left of a class."""
         for split in self.counts:
-            good = self.column("label", split)[self.good(split)]
-            counts = np.bincount(good, minlength=len(self.classes))
-            if (empty := np.flatnonzero(counts == 0)).size:
+            labels = self.column("label", split)
+            known = labels[self.good(split)]
+            before, after = (
+                np.bincount(part, minlength=len(self.classes)) for part in (labels, known)
+            )
+            lost = np.flatnonzero((before > 0) & (after == 0))
+            if lost.size:
                 raise ValueError(
-                    f"{split} has no good image of class {self.classes[empty[0]]}; mend its images, "
+                    f"{split} has no good image of class {self.classes[lost[0]]}; mend its images, "
                     f"or remove the class from every split"
                 )
 
@@ -173,55 +177,58 @@ class Manifest:
                 return found
         return None
 
-    def _difference(self, split: str, part: Stored) -> str | None:
-        then, now = self.rows(split)["name"], names(part)
+    def _difference(self, split: str, part: Any) -> str | None:
+        then, now = _array(self.rows(split)["name"]), part.names
+        place = _first_difference(then, now)
         if len(part) != len(then):
-            shorter = min(len(part), len(then))
-            first = _first(then.slice(0, shorter), now.slice(0, shorter))
-            more = now if len(part) > shorter else then
-            place = shorter if first is None else first
-            what = more[place].as_py()
+            more = now if len(part) > len(then) else then
+            what = _strings(more[place : place + 1])[0]
             return f"{split} has {len(part):,} images and had {len(then):,}: look at {what}"
-        if (other := _first(then, now)) is not None:
-            return f"{split} has {now[other].as_py()} in place of {then[other].as_py()}"
+        if place < len(then):
+            return f"{split} has {_strings(now[place : place + 1])[0]} in place of {then[place]}"
         labels = self.column("label", split)
         if (wrong := np.flatnonzero(labels != part.labels)).size:
             i = int(wrong[0])
             return (
-                f"{now[i].as_py()} is of class {self.classes[part.labels[i]]} and was of "
+                f"{then[i]} is of class {self.classes[part.labels[i]]} and was of "
                 f"{self.classes[labels[i]]}"
             )
         sizes = getattr(part, "sizes", None)
         if sizes is not None:
             wrong = np.flatnonzero(self.column("bytes", split) != sizes)
             if wrong.size:
-                return f"{now[int(wrong[0])].as_py()} has another size"
+                return f"{then[int(wrong[0])]} has another size"
         return None
-
-
-def names(part: Any) -> pa.Array:
-    """The names of a part's images; bytes that are no UTF-8 are spelt \\udc80…\\udcff."""
-    try:
-        return pa.array(part.names, pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([spelt(os.fsdecode(name)) for name in part.names], pa.string())
 
 
 def spelt(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _first(a: pa.Array, b: pa.Array) -> int | None:
-    """The first place where two equally long arrays differ."""
-    if isinstance(a, pa.ChunkedArray):
-        a = a.combine_chunks()
-    if a.equals(b):
-        return None
-    low, high = 0, len(a)  # equal before `low`, different before `high`
-    while high - low > 1:
-        middle = (low + high) // 2
-        if a.slice(0, middle).equals(b.slice(0, middle)):
-            low = middle
-        else:
-            high = middle
-    return low
+def _strings(names: Any) -> pa.Array:
+    """Names as a manifest has them; bytes that are no UTF-8 are spelt \\udc80…\\udcff."""
+    try:
+        found: pa.Array = pa.array(names, pa.binary()).cast(pa.string())
+        return found
+    except pa.ArrowInvalid:
+        return pa.array([spelt(os.fsdecode(name)) for name in names], pa.string())
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    """`combine_chunks` would copy even a single one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _first_difference(then: pa.Array, now: Any) -> int:
+    """The first place where two lists of names differ, or where the shorter one ends.
+
+    In blocks: a copy of a million names would stay in the process that compares them.
+    """
+    end = min(len(then), len(now))
+    for start in range(0, end, BLOCK):
+        stop = min(start + BLOCK, end)
+        one, other = then[start:stop], _strings(now[start:stop])
+        if not one.equals(other):
+            pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
+            return start + next(i for i, (a, b) in enumerate(pairs) if a != b)
+    return end

@@ -6,6 +6,7 @@ Each shard is an Arrow IPC file of one record batch with the columns image (larg
 
 import hashlib
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,11 +84,11 @@ class Packed(Stored):
     def name(self, index: int) -> str:
         """As it was in the root that was packed."""
         number, row = self._at(index)
-        return str(self._shard(number).names[row])
+        return self._shard(number).name(row)
 
     def where(self, index: int) -> str:
         number, row = self._at(index)
-        return f"{self.root / self.files[number]}:{self._shard(number).names[row]}"
+        return f"{os.path.join(self.root, self.files[number])}:{self._shard(number).name(row)}"
 
     @property
     def names(self) -> pa.Array:
@@ -118,7 +119,13 @@ class _Shard(NamedTuple):
     """[n + 1], into `data`"""
     data: memoryview
     names: pa.Array
+    spelt: tuple[NDArray[np.int32], memoryview]
+    """The names again, as offsets and bytes: a look in an Arrow array takes microseconds."""
     labels: NDArray[np.int64]
+
+    def name(self, row: int) -> str:
+        offsets, text = self.spelt
+        return str(text[offsets[row] : offsets[row + 1]], "utf-8")
 
 
 def _mapped(path: Path) -> _Shard:
@@ -126,12 +133,14 @@ def _mapped(path: Path) -> _Shard:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         images, label, name = (batch[column] for column in ("image", "label", "name"))
         _, offsets, data = images.buffers()
+        _, starts, text = name.buffers()
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
     return _Shard(
         np.frombuffer(offsets, np.int64)[: len(batch) + 1],
         memoryview(data).cast("B"),
         name,
+        (np.frombuffer(starts, np.int32), memoryview(text).cast("B")),
         label.to_numpy(),
     )
 
