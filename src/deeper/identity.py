@@ -42,17 +42,18 @@ def identity(config: Mapping[str, Any]) -> str:
     for group, names in BESIDE.items():
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names}
-    root = (config.get("data") or {}).get("root")
-    text = json.dumps(_without(root, kept), sort_keys=True, default=str)
+    data = config.get("data") or {}
+    places = {data[key] for key in ("root", "cache") if data.get(key) is not None}
+    text = json.dumps(_without(places, kept), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without(root: Any, node: Any) -> Any:
-    """Sources repeat the data's root under names of their own."""
+def _without(places: set[Any], node: Any) -> Any:
+    """Sources repeat where the data and the cache lie under names of their own."""
     if isinstance(node, Mapping):
         return {
-            key: _without(root, value)
+            key: _without(places, value)
             for key, value in node.items()
-            if root is None or value != root
+            if isinstance(value, Mapping | list) or value not in places
         }
     return node

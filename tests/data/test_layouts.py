@@ -359,7 +359,7 @@ def test_a_list_in_another_order_is_known_by_the_first_images(tmp_path):
     for name, i in zip(names, ids, strict=True):
         forms.write(tmp_path / "tree/val" / classes.wnids()[i - 1] / name, b"")
     for wrong in (root, tmp_path / "tree"):
-        message = r"in ILSVRC 2012 it is n01751748 \(sea snake.*another order"
+        message = r"in ILSVRC 2012 it is n\d+ \(.*another order"
         with pytest.raises(ValueError, match=message):
             load(wrong, tmp_path / "cache", 1000)
     sorted_places = [classes.wnids().index(by_id[i]) for i in ids]

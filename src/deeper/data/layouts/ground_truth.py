@@ -129,14 +129,20 @@ def _lists(places: list[Path]) -> Iterator[GroundTruth]:
 def _of_devkit(path: Path) -> str:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as file:
+        file.seek(0)
         try:
-            data = file.read(MAX_DEVKIT + 1)
+            if packed:
+                data = gzip.GzipFile(fileobj=file).read(MAX_DEVKIT + 1)
+            else:
+                data = file.read(MAX_DEVKIT + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     if len(data) > MAX_DEVKIT:
         raise ValueError(f"{path} unpacks to more than {MAX_DEVKIT:,} bytes; refused")
-    read = lambda count, offset: data[offset : offset + count]  # noqa: E731
+
+    def read(count: int, offset: int) -> bytes:
+        return data[offset : offset + count]
+
     for member in tar.members(read, 0, len(data), str(path)):
         if member.name.rpartition("/")[2] == OFFICIAL:
             return read(member.size, member.offset).decode("utf-8", "replace")

@@ -175,7 +175,7 @@ def _rows(files: list[Path], labels: HubLabels | None) -> Columns:
 
 
 def _require_columns(path: Path, schema: pa.Schema) -> None:
-    image = schema.field("image").type if "image" in schema.names else None
+    image = schema.field("image").type if "image" in schema.names else pa.null()
     inside = {field.name for field in image} if pa.types.is_struct(image) else set()
     if not {"bytes", "path"} <= inside or "label" not in schema.names:
         raise ValueError(
