@@ -39,7 +39,7 @@ def detect(root: Path) -> ModuleType:
         )
     fitting = [name for name in LAYOUTS if _there(name) and module(name).fits(root)]
     if len(fitting) > 1:
-        choices = " or ".join(f"+data.source.layout={name}" for name in fitting)
+        choices = " or ".join(f"data.source.layout={name}" for name in fitting)
         raise ValueError(
             f"data.root={root} holds ImageNet in {len(fitting)} forms, {' and '.join(fitting)}; say "
             f"which one counts: {choices}"

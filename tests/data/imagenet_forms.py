@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from photos import prepare
 from PIL import Image
 
 from deeper.data.classes import synsets, wnids, words
@@ -211,6 +212,12 @@ def parquet_of_1000(root: Path, mini: dict[str, Images], metadata: dict[str, str
         shards(root / "data", split, rows, metadata)
 
 
+def packed(root: Path, mini: dict[str, Images]) -> None:
+    """By prepare, which takes archives only if they are the official ones, from Kaggle's form."""
+    kaggle(root.parent / "source", mini)
+    prepare(root.parent / "source", root.parent / "source cache", root)
+
+
 FORMS: dict[str, Callable[[Path, dict[str, Images]], None]] = {
     "tree": tree,
     "devkit": with_devkit,
@@ -221,4 +228,5 @@ FORMS: dict[str, Callable[[Path, dict[str, Images]], None]] = {
     "tiny": tiny,
     "parquet": parquet,
     "parquet with words": parquet_with_words,
+    "packed": packed,
 }
