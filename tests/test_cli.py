@@ -103,7 +103,8 @@ def test_resume_goes_on_in_the_same_directory(images, tmp_path):
 
     third = shell(f"resume={run}", "test=false", "trainer.log_every_n_steps=2")
     assert third.returncode == 0, third.stderr
-    config = OmegaConf.load(run / ".hydra/continued.yaml")
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.name == "baseline"
     assert config.trainer.max_epochs == 2  # of the second start
     assert config.trainer.log_every_n_steps == 2
 

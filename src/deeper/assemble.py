@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
@@ -76,6 +77,12 @@ def precision(cfg: Any) -> Chosen:
     return resolved
 
 
+def _plugins() -> list[Any]:
+    """Lightning's own requeueing under SLURM writes a checkpoint that `test` would take for the best."""
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])]
+
+
 def trainer(cfg: Any, run: Path) -> L.Trainer:
     """`run` gets metrics.jsonl, checkpoints and whatever loggers write."""
     callbacks = [*build(cfg.get("callbacks", {})).values()]
@@ -90,6 +97,6 @@ def trainer(cfg: Any, run: Path) -> L.Trainer:
         precision=chosen.plugin,
         callbacks=callbacks,
         logger=[MetricsFile(run), *build(cfg.get("logger", {})).values()],
-        plugins=[AtomicCheckpointIO()],
+        plugins=_plugins(),
     )
     return built

@@ -16,7 +16,9 @@ from deeper.record import is_interrupt
 CONFIGS = str(resolvers.PROJECT / "configs")
 """Absolute, so that an entry point works from any folder and when it is imported."""
 
-PATH_KEYS = ("data.root", "resume", "run", "ckpt", "paths.logs", "paths.data", "paths.cache")
+PATH_KEYS = (
+    "data.root", "resume", "run", "ckpt", "paths.logs", "paths.data", "paths.cache", "hydra.run.dir",
+)  # fmt: skip
 
 
 def start(main: Callable[..., Any]) -> None:
@@ -73,18 +75,19 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
 def quoted(word: str) -> str:
     """A path as Hydra's grammar wants it. Quoting twice changes nothing: DDP ranks run argv again."""
     key, equals, value = word.partition("=")
-    plain = re.fullmatch(r"[\w./~+-]+", value)
-    if (
-        not equals
-        or key.lstrip("+") not in PATH_KEYS
-        or not value
-        or plain
-        or value == "???"
-        or value[0] in "'\"["
-    ):
+    if not equals or key.lstrip("+") not in PATH_KEYS:
         return word
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{key}="{escaped}"'
+    sweep = {"-m", "--multirun"} & {*sys.argv}
+    parts = value.split(",") if sweep and value[:1] not in ("'", '"') else [value]
+    return f"{key}={','.join(map(_quoted, parts))}"
+
+
+def _quoted(path: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z0-9_./+-]*", path)  # all else may mean something in the grammar
+    if plain or path == "???" or path[0] in "'\"[":
+        return path
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def mistake(error: BaseException) -> str | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 ELSEWHERE = frozenset(
@@ -42,17 +42,20 @@ def identity(config: Mapping[str, Any]) -> str:
     for group, names in BESIDE.items():
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names}
-    root = (config.get("data") or {}).get("root")
-    text = json.dumps(_without(root, kept), sort_keys=True, default=str)
+    places = ((config.get("data") or {}).get("root"), (config.get("paths") or {}).get("run"))
+    text = json.dumps(_without([p for p in places if p], kept), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without(root: Any, node: Any) -> Any:
-    """Sources repeat the data's root under names of their own."""
+def _without(places: Sequence[str], node: Any) -> Any:
+    """Sources repeat the data's root under names of their own, callbacks the run's directory."""
     if isinstance(node, Mapping):
-        return {
-            key: _without(root, value)
-            for key, value in node.items()
-            if root is None or value != root
-        }
+        kept = {key: value for key, value in node.items() if not _below(places, value)}
+        return {key: _without(places, value) for key, value in kept.items()}
     return node
+
+
+def _below(places: Sequence[str], value: Any) -> bool:
+    return isinstance(value, str) and any(
+        value == place or value.startswith(f"{place}/") for place in places
+    )

@@ -30,7 +30,7 @@ def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
     stored = state["deeper"]["config"]
     here = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(here, dict)  # noqa: S101
-    data = stored["data"]
+    data = dict(stored["data"])
     if here["data"]["root"] is not None:
         data = _moved(data, data["root"], here["data"]["root"])
     data |= {key: value for key, value in here["data"].items() if value is not None}
@@ -38,6 +38,12 @@ def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
     config = stored | {key: here[key] for key in ("trainer", "precision", "paths")}
     config |= {"data": data, "callbacks": {}, "logger": {}, "averaging": {}, "compile": False}
     return OmegaConf.create(config), state
+
+
+def require_unseen(cfg: Any, state: dict[str, Any], data: ImageData) -> None:
+    """A test on the images that chose the checkpoint is none; other images may be where they lay."""
+    if cfg.split == "test" and data.root == state["deeper"]["config"]["data"]["root"]:
+        data.require_test()
 
 
 def _moved(node: Any, old: Any, new: str) -> Any:
@@ -77,7 +83,6 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics as <split>/top1 … over every image of the split once."""
     if split == "test":
-        data.require_test()
         trainer.test(module, data, verbose=False)
     else:
         trainer.validate(module, data, verbose=False)
@@ -97,7 +102,7 @@ def publish(content: dict[str, Any], path: Path, here: Path) -> None:
         return
     if content["split"] == "test":
         record.count_test_look(judged)
-    file = judged / "eval" / f"{here.name}.json"
+    file = judged / "eval" / f"{runs.run_id(str(here))}.json"
     file.parent.mkdir(exist_ok=True)
     keys = ("checkpoint", "weights", "split", "root", "limit", "data", "results")
     file.write_text(json.dumps({key: content[key] for key in keys}, indent=2) + "\n")

@@ -2,6 +2,7 @@
 
 import lightning as L
 import pytest
+import torch
 from tiny_fit import data, module, one_thread, trainer  # noqa: F401
 
 from deeper import checkpoint
@@ -72,14 +73,12 @@ def test_a_crash_between_the_two_files_is_made_good(tmp_path, monkeypatch):
 
 
 def test_the_state_of_early_stopping_is_that_of_its_epoch(tmp_path, configs):
-    """Which a checkpoint written before its hook would miss."""
-    from deeper import assemble
+    """Which a checkpoint written before it judged the epoch would miss."""
+    from deeper.config.build import build
 
-    cfg = configs(
-        "callbacks=[checkpoint,early_stopping,meter]",
-        f"paths.run={tmp_path}",
-        "name=x",
-        "logger=[]",
-    )
-    kinds = [type(callback) for callback in assemble.trainer(cfg, tmp_path).callbacks]
-    assert kinds.index(Checkpoint) > kinds.index(L.pytorch.callbacks.EarlyStopping)
+    stopping = build(configs("callbacks=early_stopping").callbacks.early_stopping)
+    trainer(Checkpoint(str(tmp_path)), stopping, max_epochs=3).fit(module(), data())
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
+    (kept,) = (value for key, value in state.items() if key.startswith("EarlyStopping"))
+    assert kept["wait_count"] == stopping.wait_count
+    assert kept["best_score"] == stopping.best_score

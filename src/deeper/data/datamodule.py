@@ -73,9 +73,18 @@ class ImageData(L.LightningDataModule):
         root = Path(self.root).expanduser().absolute()
         name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
         locks = Path(self.cache).expanduser() / "locks"  # the data's own folder may be read-only
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{name}.lock"):
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(locks / f"{name}.lock")
+            lock.acquire()
+        except OSError as error:
+            raise ValueError(
+                f"paths.cache={self.cache}: cannot be written ({error}); pass "
+                f"paths.cache=<a folder that can>"
+            ) from error
+        with lock:
             self.source.prepare()
+            lock.release()
 
     def setup(self, stage: str | None = None) -> None:
         if self._splits is not None:
