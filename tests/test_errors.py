@@ -95,11 +95,11 @@ BY_CHECK = {
             "scheduler.warmup_epochs=-2",
             "data.batch_size=0",
             "objective=val/loss",
-            "loss.aux_weight={inception4q: 0.3}",
+            "loss.aux_weight={incepton4a: 0.3}",
         ],
         [
             "objective=val/loss is better when it is lower: pass direction=minimize too",
-            "loss.aux_weight.inception4q: no stage has this name; did you mean 'inception4a'?",
+            "loss.aux_weight.incepton4a: no stage has this name; did you mean 'inception4a'?",
             "loss.aux_weight: has no weight for the head at inception4a",
             "loss.aux_weight: has no weight for the head at inception4d",
             "optimizer: lr=-1: must be above 0",
@@ -259,8 +259,8 @@ def test_a_crash_of_foreign_code_keeps_its_traceback(images, tmp_path, workers):
     (tmp_path / "traps.py").write_text(TRAP)
     (tmp_path / "trusted.yaml").write_text("packages: [traps]\n")
     flag = own_config(tmp_path, "augment", "trap: {_target_: traps.Trap}\n")
-    words = small(images, tmp_path / "logs", flag, "augment=mine", f"data.workers={workers}")
-    result = shell(*words, PYTHONPATH=str(tmp_path))
+    words = small(images, tmp_path / "logs", "augment=mine")
+    result = shell(flag, *words, f"data.workers={workers}", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert "not the user's fault" in result.stderr
