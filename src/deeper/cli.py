@@ -97,6 +97,8 @@ def mistake(error: BaseException) -> str | None:
 
     if words := own_words(error) or _from_a_worker(str(error)):
         return words
+    if isinstance(error, OSError) and hasattr(error, "exit_status"):
+        return str(error)  # a full disk: nobody's mistake, and no traceback helps
     if isinstance(error, InstantiationException):
         return None  # a constructor crashed: its author wants the traceback
     if isinstance(error, HydraException | OmegaConfBaseException):
