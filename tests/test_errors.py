@@ -224,6 +224,26 @@ def test_a_batch_that_does_not_divide(images, tmp_path):
     )
 
 
+def test_what_lightning_refuses(images, tmp_path):
+    words = small(images, tmp_path, "trainer=cpu", "trainer.devices=0")
+    assert refused(shell(*words)) == (
+        "trainer: `Trainer(devices=0)` value is not a valid input using cpu accelerator."
+    )
+    assert not run_dirs(tmp_path)
+
+
+def test_a_download_without_a_network(tmp_path):
+    """No resolver answers for a proxy that does not exist."""
+    words = ["recipe=cifar10", f"paths.data={tmp_path / 'data'}", f"paths.logs={tmp_path / 'logs'}"]
+    message = refused(
+        shell(*words, https_proxy="http://127.0.0.1:1", http_proxy="http://127.0.0.1:1")
+    )
+    assert message.startswith(
+        f"CIFAR-10 is not under data.root={tmp_path}/data/cifar10 and could not"
+    )
+    assert not list((tmp_path / "data").iterdir())
+
+
 def test_a_multirun_is_checked_before_its_first_job(images, tmp_path):
     message = refused(shell("-m", "optimizer.lr=0.1,-1,-2", *small(images, tmp_path)))
     assert message.startswith("2 problems in the configuration:\n  job 1 (optimizer.lr=-1 ")

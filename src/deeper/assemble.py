@@ -24,6 +24,7 @@ from deeper.training.precision import Chosen
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.WARNING)  # its tips are no news of this run
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning on torch 2.14
+warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # and need not be used
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is global already
 warnings.filterwarnings(
     "ignore", message=".*does not have many workers.*"

@@ -99,12 +99,15 @@ def mistake(error: BaseException) -> str | None:
         return words
     if isinstance(error, OSError) and hasattr(error, "exit_status"):
         return str(error)  # a full disk: nobody's mistake, and no traceback helps
+    for cause in (error, error.__cause__):
+        if (
+            type(cause).__name__ == "MisconfigurationException"
+        ):  # Lightning's, of a trainer's values
+            return f"trainer: {cause}"
     if isinstance(error, InstantiationException):
         return None  # a constructor crashed: its author wants the traceback
     if isinstance(error, HydraException | OmegaConfBaseException):
         return in_plain_words(error)
-    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of a trainer's values
-        return f"trainer: {error}"
     return None
 
 
