@@ -29,9 +29,12 @@ test: install lint types
 test-all: install lint types
 	$(PY) -m pytest -m "not gpu" $(ARGS)
 
-gpu: install
-	$(PY) -m pytest -m gpu $(ARGS)
-	$(PY) src/train.py trainer=gpu epochs=3 name=gpu_check
+# With an interpreter of your own, such as `make gpu PY=python3`, nothing is installed. It may have
+# another build of torch than the lock's, with other warnings, so these are no errors here.
+gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
+	@$(PY) -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "make gpu: no CUDA GPU here")'
+	$(PY) -m pytest -m gpu -W default $(ARGS)
+	$(PY) benchmarks/gpu.py
 
 lint: install
 	$(PY) -m ruff check .

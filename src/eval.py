@@ -23,6 +23,7 @@ def main(cfg: DictConfig) -> None:
     trained, state = reevaluate.trained_config(cfg, path)
 
     data = assemble.data(trained)
+    reevaluate.require_unseen(cfg, state, data)
     module = assemble.classifier(trained, data.classes)
     weights = reevaluate.load_weights(module, state, cfg.weights)
     trainer = assemble.trainer(trained, run)

@@ -5,7 +5,12 @@ import json
 import pytest
 from entry import shell
 
-LINES = ("torchvision, originals", "ours, originals", "torchvision, packed as files", "ours, packed")
+LINES = (
+    "torchvision, originals",
+    "ours, originals",
+    "torchvision, packed as files",
+    "ours, packed",
+)
 
 
 def test_loading_compares_side_by_side_and_keeps_what_it_found(images, tmp_path):

@@ -279,3 +279,21 @@ def test_other_classes(classes, message):
     checkpoint.require_classes(state(), ["ant", "bee"])
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         checkpoint.require_classes(state(), classes)
+
+
+def test_a_full_disk_is_said_in_plain_words(path, monkeypatch):
+    """torch's writer answers it with an error of its own."""
+
+    def full(*_):
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            raise RuntimeError("unexpected pos 41142400 vs 41142288")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(
+        OSError, match=r"last.ckpt: No space left on the disk; .* is whole: make room"
+    ):
+        save(state(2.0), path)
+    assert value_in(path) == 1
+    assert strays(path.parent) == []

@@ -95,11 +95,11 @@ BY_CHECK = {
             "scheduler.warmup_epochs=-2",
             "data.batch_size=0",
             "objective=val/loss",
-            "loss.aux_weight={inception4q: 0.3}",
+            "loss.aux_weight={incepton4a: 0.3}",
         ],
         [
             "objective=val/loss is better when it is lower: pass direction=minimize too",
-            "loss.aux_weight.inception4q: no stage has this name; did you mean 'inception4a'?",
+            "loss.aux_weight.incepton4a: no stage has this name; did you mean 'inception4a'?",
             "loss.aux_weight: has no weight for the head at inception4a",
             "loss.aux_weight: has no weight for the head at inception4d",
             "optimizer: lr=-1: must be above 0",
@@ -225,6 +225,26 @@ def test_a_batch_that_does_not_divide(images, tmp_path):
     )
 
 
+def test_what_lightning_refuses(images, tmp_path):
+    words = small(images, tmp_path, "trainer=cpu", "trainer.devices=0")
+    assert refused(shell(*words)) == (
+        "trainer: `Trainer(devices=0)` value is not a valid input using cpu accelerator."
+    )
+    assert not run_dirs(tmp_path)
+
+
+def test_a_download_without_a_network(tmp_path):
+    """No resolver answers for a proxy that does not exist."""
+    words = ["recipe=cifar10", f"paths.data={tmp_path / 'data'}", f"paths.logs={tmp_path / 'logs'}"]
+    message = refused(
+        shell(*words, https_proxy="http://127.0.0.1:1", http_proxy="http://127.0.0.1:1")
+    )
+    assert message.startswith(
+        f"CIFAR-10 is not under data.root={tmp_path}/data/cifar10 and could not"
+    )
+    assert not list((tmp_path / "data").iterdir())
+
+
 def test_a_multirun_is_checked_before_its_first_job(images, tmp_path):
     message = refused(shell("-m", "optimizer.lr=0.1,-1,-2", *small(images, tmp_path)))
     assert message.startswith("2 problems in the configuration:\n  job 1 (optimizer.lr=-1 ")
@@ -260,8 +280,8 @@ def test_a_crash_of_foreign_code_keeps_its_traceback(images, tmp_path, workers):
     (tmp_path / "traps.py").write_text(TRAP)
     (tmp_path / "trusted.yaml").write_text("packages: [traps]\n")
     flag = own_config(tmp_path, "augment", "trap: {_target_: traps.Trap}\n")
-    words = small(images, tmp_path / "logs", flag, "augment=mine", f"data.workers={workers}")
-    result = shell(*words, PYTHONPATH=str(tmp_path))
+    words = small(images, tmp_path / "logs", "augment=mine")
+    result = shell(flag, *words, f"data.workers={workers}", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert "not the user's fault" in result.stderr

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
@@ -22,6 +24,7 @@ from deeper.training.precision import Chosen
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.WARNING)  # its tips are no news of this run
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning on torch 2.14
+warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # and need not be used
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is global already
 warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # its order is
 warnings.filterwarnings(
@@ -78,6 +81,12 @@ def precision(cfg: Any) -> Chosen:
     return resolved
 
 
+def _plugins() -> list[Any]:
+    """Lightning's own requeueing under SLURM writes a checkpoint that `test` would take for the best."""
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])]
+
+
 def trainer(cfg: Any, run: Path) -> L.Trainer:
     """`run` gets metrics.jsonl, checkpoints and whatever loggers write."""
     callbacks = [*build(cfg.get("callbacks", {})).values()]
@@ -92,6 +101,6 @@ def trainer(cfg: Any, run: Path) -> L.Trainer:
         precision=chosen.plugin,
         callbacks=callbacks,
         logger=[MetricsFile(run), *build(cfg.get("logger", {})).values()],
-        plugins=[AtomicCheckpointIO()],
+        plugins=_plugins(),
     )
     return built

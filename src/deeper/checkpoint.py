@@ -5,9 +5,11 @@ reads it. Beside Lightning's state it holds, under "deeper", a format version, t
 and the class list; under "averaged_state_dict" the averaged network, where there is one.
 """
 
+import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,34 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         _put(temporary, path, _digest(temporary))
+    except (OSError, RuntimeError) as error:
+        # torch's writer hides the system's error behind one of its own.
+        if any(isinstance(e, OSError) and e.errno == errno.ENOSPC for e in _chain(error)):
+            raise DiskFull(path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class DiskFull(OSError):
+    """The file that was to be replaced is as it was."""
+
+    exit_status = 1
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.ENOSPC, "No space left on device", str(path))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.filename}: No space left on the disk; what was there before is whole: make room "
+            f"and go on with resume=<run directory>"
+        )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def link(source: Path, target: Path) -> None:

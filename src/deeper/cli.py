@@ -18,7 +18,7 @@ CONFIGS = str(resolvers.PROJECT / "configs")
 
 PATH_KEYS = (
     "data.root", "data.stage_to", "resume", "run", "ckpt", "out", "paths.logs", "paths.data",
-    "paths.cache",
+    "paths.cache", "hydra.run.dir",
 )  # fmt: skip
 
 
@@ -76,18 +76,19 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
 def quoted(word: str) -> str:
     """A path as Hydra's grammar wants it. Quoting twice changes nothing: DDP ranks run argv again."""
     key, equals, value = word.partition("=")
-    plain = re.fullmatch(r"[\w./~+-]+", value)
-    if (
-        not equals
-        or key.lstrip("+") not in PATH_KEYS
-        or not value
-        or plain
-        or value == "???"
-        or value[0] in "'\"["
-    ):
+    if not equals or key.lstrip("+") not in PATH_KEYS:
         return word
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{key}="{escaped}"'
+    sweep = {"-m", "--multirun"} & {*sys.argv}
+    parts = value.split(",") if sweep and value[:1] not in ("'", '"') else [value]
+    return f"{key}={','.join(map(_quoted, parts))}"
+
+
+def _quoted(path: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z0-9_./+-]*", path)  # all else may mean something in the grammar
+    if plain or path == "???" or path[0] in "'\"[":
+        return path
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def mistake(error: BaseException) -> str | None:
@@ -97,12 +98,17 @@ def mistake(error: BaseException) -> str | None:
 
     if words := own_words(error) or _from_a_worker(str(error)):
         return words
+    if isinstance(error, OSError) and hasattr(error, "exit_status"):
+        return str(error)  # a full disk: nobody's mistake, and no traceback helps
+    for cause in (error, error.__cause__):
+        if (
+            type(cause).__name__ == "MisconfigurationException"
+        ):  # Lightning's, of a trainer's values
+            return f"trainer: {cause}"
     if isinstance(error, InstantiationException):
         return None  # a constructor crashed: its author wants the traceback
     if isinstance(error, HydraException | OmegaConfBaseException):
         return in_plain_words(error)
-    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of a trainer's values
-        return f"trainer: {error}"
     return None
 
 

@@ -46,7 +46,7 @@ def _restore_best(trainer: L.Trainer, module: ImageClassifier) -> dict[str, floa
     """What was known of the best weights, which the network has from here on; empty if none are kept."""
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     kept = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
-    if kept is None or not kept.best_file.exists():
+    if kept is None or not trainer.strategy.broadcast(kept.best_file.exists()):
         return {}
     module.net.load_state_dict(checkpoint.network_state(checkpoint.load(kept.best_file)))
     for averaging in [c for c in callbacks if isinstance(c, Averaging)]:

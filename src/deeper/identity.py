@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 ELSEWHERE = frozenset(
@@ -42,18 +42,21 @@ def identity(config: Mapping[str, Any]) -> str:
     for group, names in BESIDE.items():
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names}
-    data = config.get("data") or {}
-    places = {data[key] for key in ("root", "cache") if data.get(key) is not None}
-    text = json.dumps(_without(places, kept), sort_keys=True, default=str)
+    data, paths = config.get("data") or {}, config.get("paths") or {}
+    places = (data.get("root"), data.get("cache"), paths.get("run"))
+    text = json.dumps(_without([p for p in places if p], kept), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without(places: set[Any], node: Any) -> Any:
-    """Sources repeat where the data and the cache lie under names of their own."""
+def _without(places: Sequence[str], node: Any) -> Any:
+    """Sources repeat where the data and the cache lie under names of their own, callbacks the run."""
     if isinstance(node, Mapping):
-        return {
-            key: _without(places, value)
-            for key, value in node.items()
-            if isinstance(value, Mapping | list) or value not in places
-        }
+        kept = {key: value for key, value in node.items() if not _below(places, value)}
+        return {key: _without(places, value) for key, value in kept.items()}
     return node
+
+
+def _below(places: Sequence[str], value: Any) -> bool:
+    return isinstance(value, str) and any(
+        value == place or value.startswith(f"{place}/") for place in places
+    )

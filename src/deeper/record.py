@@ -53,8 +53,10 @@ def count_test_look(run: Path) -> None:
 
 def is_main_process() -> bool:
     """By the environment, since a run is recorded before the process group exists."""
-    words = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return all(int(os.environ.get(word, 0)) == 0 for word in words)
+    env = os.environ
+    if "RANK" in env:  # torchrun's, whose order of nodes need not be SLURM's
+        return env["RANK"] == "0"
+    return all(int(env.get(word, 0)) == 0 for word in ("SLURM_PROCID", "LOCAL_RANK"))
 
 
 def is_interrupt(error: BaseException) -> bool:

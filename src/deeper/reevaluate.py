@@ -42,6 +42,12 @@ def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
     return OmegaConf.create(config), state
 
 
+def require_unseen(cfg: Any, state: dict[str, Any], data: ImageData) -> None:
+    """A test on the images that chose the checkpoint is none; other images may be where they lay."""
+    if cfg.split == "test" and data.root == state["deeper"]["config"]["data"]["root"]:
+        data.require_test()
+
+
 def _moved(node: Any, old: Any, new: str) -> Any:
     """A source repeats the root of the data under a name of its own."""
     if isinstance(node, dict):
@@ -79,7 +85,6 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics as <split>/top1 … over every image of the split once."""
     if split == "test":
-        data.require_test()
         trainer.test(module, data, verbose=False)
     else:
         trainer.validate(module, data, verbose=False)
@@ -99,7 +104,7 @@ def publish(content: dict[str, Any], path: Path, here: Path) -> None:
         return
     if content["split"] == "test":
         record.count_test_look(judged)
-    file = judged / "eval" / f"{here.name}.json"
+    file = judged / "eval" / f"{runs.run_id(str(here))}.json"
     file.parent.mkdir(exist_ok=True)
     keys = ("checkpoint", "weights", "split", "root", "limit", "data", "results")
     file.write_text(json.dumps({key: content[key] for key in keys}, indent=2) + "\n")

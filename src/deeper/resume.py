@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeper import record, runs
+from deeper.checkpoint import load
 from deeper.config import choices
 from deeper.config.build import resolved
 from deeper.config.refusals import ConfigError
@@ -19,8 +20,8 @@ MAY_CHANGE = (
 )  # fmt: skip
 """Where, with what and how long a run computes; keys below these may change too."""
 
-CONTINUED = ".hydra/continued.yaml"
-"""The config of the last start, where something was changed."""
+CONFIG = "config.yaml"
+"""Of the last start, in the run's directory. Hydra's own copy is written before a run is accepted."""
 
 
 def continued(cfg: DictConfig, run: Path) -> DictConfig:
@@ -31,7 +32,7 @@ def continued(cfg: DictConfig, run: Path) -> DictConfig:
     with open_dict(stored):
         for key, removed in _asked():
             before, after = OmegaConf.select(stored, key), OmegaConf.select(cfg, key)
-            if removed:
+            if removed and after is None:
                 holder, _, name = key.rpartition(".")
                 OmegaConf.select(stored, holder).pop(name, None)
             else:
@@ -39,23 +40,31 @@ def continued(cfg: DictConfig, run: Path) -> DictConfig:
             if before != after and not OmegaConf.is_config(after):
                 print(f"resume: {key} {before} → {after}")
         stored.resume = cfg.resume
+    done = load(runs.checkpoint(run, runs.LAST))["epoch"] + 1
+    if stored.trainer.max_epochs < done:
+        raise ConfigError(
+            [f"epochs={stored.trainer.max_epochs}: the run has done {done} already; pass more"]
+        )
     return stored
 
 
 def keep(cfg: DictConfig, run: Path) -> None:
-    """Let the next `resume=` start from what this one changed."""
-    if not cfg.resume or not record.is_main_process():
+    """The run is accepted: from here on its directory stays, and `resume=` starts from this config."""
+    runs.settle()
+    if not record.is_main_process():
         return
-    temporary = run / f"{CONTINUED}.{os.getpid()}"
-    OmegaConf.save(cfg, temporary)
-    os.replace(temporary, run / CONTINUED)
+    temporary = run / f".{CONFIG}.{os.getpid()}"
+    # Its name comes from the command line, which a resumed run says differently.
+    OmegaConf.save(OmegaConf.merge(cfg, {"name": cfg.name}), temporary)
+    os.replace(temporary, run / CONFIG)
 
 
 def _config(run: Path) -> DictConfig:
-    path = run / CONTINUED
-    stored = OmegaConf.load(path if path.exists() else run / ".hydra" / "config.yaml")
+    if not (run / CONFIG).exists():
+        raise ValueError(f"{run}: holds no {CONFIG}; the run ended before it began")
+    stored = OmegaConf.load(run / CONFIG)
     if not isinstance(stored, DictConfig):
-        raise ValueError(f"{path}: not a config")
+        raise ValueError(f"{run / CONFIG}: not a config")
     return stored
 
 
@@ -85,6 +94,12 @@ def facts(cfg: Any, fingerprint: str) -> dict[str, Any]:
     """What run.json says of a run besides where and how it went."""
     found = {"identity": identity(resolved(cfg)), "data": fingerprint}
     if cfg.resume:
+        before = record.read(Path(cfg.resume).expanduser())["data"]
+        if before != fingerprint:
+            raise ValueError(
+                f"{cfg.data.root}: not the images that {cfg.resume} was trained on (fingerprint "
+                f"{fingerprint}, then {before}); pass data.root=<where they lie>, or start a new run"
+            )
         return found
     overrides = choices.task_overrides()
     return found | {

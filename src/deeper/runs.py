@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -83,10 +84,16 @@ def open_dir(path: str, resume: str | None = None) -> Path:
 def discard_refused() -> None:
     """Remove what Hydra wrote for a run before `main` refused it, and nothing else."""
     for path in _made:
-        names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        started = path.parent.name == ".hydra"
-        if started or all(name == ".hydra" or name.endswith(".log") for name in names):
-            shutil.rmtree(path, ignore_errors=True)  # another process of the run may be at it too
+        resumed = path.parent.name == ".hydra"
+        # Another process of the run may be at it too.
+        shutil.rmtree(path if resumed else path / ".hydra", ignore_errors=True)
+        with suppress(OSError):  # not empty: something of the user's
+            path.rmdir()
+
+
+def settle() -> None:
+    """The run is accepted: nothing of it is removed any more."""
+    _made.clear()
 
 
 _made: list[Path] = []

@@ -108,21 +108,25 @@ class ProcessLauncher(Launcher):
 
     def _run(self, number: int, job: JobReturn) -> None:
         """A job that has finished is not run again; one that has a checkpoint goes on from it."""
+        from deeper.cli import quoted
+        from deeper.provenance import code_hash
         from deeper.runs import LAST
 
         folder = Path(str(job.working_dir))
         overrides = list(job.overrides or [])
-        if _record(folder).get("status") == "finished":
-            log.info(f"job {number} has finished already: {folder}")
-            job.status, job.return_value = JobStatus.COMPLETED, _record(folder).get("objective")
+        before = _record(folder)
+        if before.get("status") == "finished":
+            older = "" if before.get("code") == code_hash() else ", by other code than today's"
+            log.info(f"job {number} has finished already{older}: {folder}")
+            job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
             return
         if (folder / LAST).exists():
-            overrides = [f'resume="{folder}"']
+            overrides = [quoted(f"resume={folder}")]
         hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(OWN)]
         command = [sys.executable, os.path.abspath(sys.argv[0]), *_flags(sys.argv[1:])]
         command += [*overrides, *hydra]
-        command += ["hydra.mode=RUN", f'hydra.run.dir="{folder}"', f"hydra.job.num={number}"]
-        code = subprocess.run(command, check=False).returncode
+        command += ["hydra.mode=RUN", quoted(f"hydra.run.dir={folder}"), f"hydra.job.num={number}"]
+        code = _patiently(subprocess.Popen(command))
         if code == 0 and _record(folder).get("status") == "finished":
             job.status = JobStatus.COMPLETED
             job.return_value = _record(folder).get("objective")
@@ -130,6 +134,15 @@ class ProcessLauncher(Launcher):
             job.status = JobStatus.FAILED
             job.return_value = JobFailed(f"job {number} ended with status {code}: {folder}")
             log.error(f"job {number} FAILED with status {code}: {_spoken(job.overrides or [])}")
+
+
+def _patiently(process: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C reaches the job too, which needs a while to write how it ended."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 def _record(folder: Path) -> dict[str, Any]:

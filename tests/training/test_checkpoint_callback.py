@@ -105,14 +105,12 @@ def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broke
 
 
 def test_the_state_of_early_stopping_is_that_of_its_epoch(tmp_path, configs):
-    """Which a checkpoint written before its hook would miss."""
-    from deeper import assemble
+    """Which a checkpoint written before it judged the epoch would miss."""
+    from deeper.config.build import build
 
-    cfg = configs(
-        "callbacks=[checkpoint,early_stopping,meter]",
-        f"paths.run={tmp_path}",
-        "name=x",
-        "logger=[]",
-    )
-    kinds = [type(callback) for callback in assemble.trainer(cfg, tmp_path).callbacks]
-    assert kinds.index(Checkpoint) > kinds.index(L.pytorch.callbacks.EarlyStopping)
+    stopping = build(configs("callbacks=early_stopping").callbacks.early_stopping)
+    trainer(Checkpoint(str(tmp_path)), stopping, max_epochs=3).fit(module(), data())
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
+    (kept,) = (value for key, value in state.items() if key.startswith("EarlyStopping"))
+    assert kept["wait_count"] == stopping.wait_count
+    assert kept["best_score"] == stopping.best_score

@@ -45,8 +45,16 @@ class Checkpoint(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.rewind(trainer.global_step)
-        resumed_from_best = self.best_metrics.get("epoch") == trainer.current_epoch > 0
-        if resumed_from_best and self.last.exists():
+        self._relink(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """As at the start, which a run that had trained to its end skips."""
+        if trainer.is_global_zero:
+            self._relink(trainer)
+
+    def _relink(self, trainer: L.Trainer) -> None:
+        last_is_best = self.best_metrics.get("epoch") == trainer.current_epoch > 0
+        if last_is_best and self.last.exists():
             files.link(self.last, self.best_file)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -33,7 +33,9 @@ def own_words(error: BaseException) -> str | None:
     """The text of a `ValueError` that our code raised for a user's mistake; None for a crash."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ValueError) and _raised_by_us(cause):
+        if isinstance(cause, ConfigError) or (
+            isinstance(cause, ValueError) and _raised_by_us(cause)
+        ):
             return str(cause)
         cause = cause.__cause__
     return None

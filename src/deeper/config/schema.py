@@ -82,7 +82,7 @@ class DataChange:
     """What may differ from the training's data; null keeps what the checkpoint says."""
 
     root: str | None = None
-    workers: int | None = None
+    workers: Any = None
     eval_batch_size: int | None = None
     limit: int | None = None
     stage_to: str | None = None

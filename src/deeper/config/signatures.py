@@ -18,12 +18,12 @@ RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 GIVEN_LATER: Mapping[str, set[str]] = {
     "data": {"augment", "protocol", "seed"},
     "model": {"num_classes"},
-    "optimizer": {"net"},
-    "scheduler": {"progress"},
-    "protocol": {"size", "crop"},
     "trainer": {"callbacks", "logger", "plugins", "precision"},
 }
-"""Arguments that the entry points pass, by the config key of the object that gets them."""
+"""Arguments that the entry points pass by name, by the config key of the object that gets them."""
+
+GIVEN_BY_PLACE: Mapping[str, int] = {"optimizer": 1, "scheduler": 1, "protocol": 2}
+"""How many arguments they pass by place to what these keys build: net; progress; size, crop."""
 
 
 def problems(config: Mapping[str, Any]) -> list[str]:
@@ -52,8 +52,12 @@ def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
                 )
         elif argument in hints and not fits(value, hints[argument]):
             yield f"{key}.{argument}: {name} wants {spell(hints[argument])}, got {value!r}"
-    if not node.get("_partial_") or key in GIVEN_LATER:
-        given = set(node) | GIVEN_LATER.get(key, set())
+    later = GIVEN_LATER.get(key, set())
+    if not open_ended:
+        for argument in sorted(later - set(parameters)):
+            yield f"{key}: {name} has to take {argument}, which it is called with"
+    if not node.get("_partial_") or key in GIVEN_BY_PLACE:
+        given = set(node) | later | {*list(parameters)[: GIVEN_BY_PLACE.get(key, 0)]}
         for argument, parameter in parameters.items():
             variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
             if parameter.default is parameter.empty and argument not in given and not variadic:

@@ -1,5 +1,6 @@
 """Small public sets that torchvision downloads, or that lie in a folder already."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -72,6 +73,8 @@ def _download(name: str, root: Path, get: Any) -> None:
     try:
         get()
     except (URLError, OSError, RuntimeError) as error:
+        with suppress(OSError):
+            root.rmdir()  # torchvision makes it before it looks for the network
         raise ValueError(
             f"{name} is not under data.root={root} and could not be downloaded ({error}); with a "
             f"network run this again, else pass data.root=<a folder with train/<class>/* and val/<class>/*>"

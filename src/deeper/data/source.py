@@ -49,6 +49,15 @@ def prepare_once(source: Source, root: Path, cache: Path) -> None:
     """Safe for any number of processes that share a disk: one at a time prepares a root."""
     name = hashlib.sha256(os.fsencode(root.expanduser().absolute())).hexdigest()[:16]
     locks = cache.expanduser() / "locks"  # the data's own folder may be read-only
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{name}.lock"):
+    lock = FileLock(locks / f"{name}.lock")
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise ValueError(
+            f"paths.cache={cache}: cannot be written ({error}); pass paths.cache=<a folder that can>"
+        ) from error
+    try:
         source.prepare()
+    finally:
+        lock.release()

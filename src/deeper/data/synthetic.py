@@ -32,7 +32,7 @@ TEXTURES: dict[str, Callable[[Array, Array], Any]] = {
     "checks": lambda u, v: np.sin(2 * math.pi * u) * np.sin(2 * math.pi * v),
     "dots": lambda u, v: np.cos(2 * math.pi * u) + np.cos(2 * math.pi * v) - 0.5,
     "rings": lambda u, v: 0.6 - 6 * np.abs(np.hypot(_off(u), _off(v)) - 0.32),
-    "zigzag": lambda u, v: np.sin(2 * math.pi * (u + _off(v))) - 0.3,
+    "zigzag": lambda u, v: np.sin(2 * math.pi * (u + _off(v))) - 0.5,
 }
 TINTS = {"amber": 0.09, "azure": 0.57}
 """Hue of the ink, 0..1."""
