@@ -8,7 +8,7 @@ from entry import EXPERIMENTS, PROJECT, RECIPES, shell
 
 README = (PROJECT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^(?:torchrun \S+ |)python src/\S+\.py[^#\n]*", README, re.M)))
-STAND_INS = {"DIR": "/data", "RUN": "null", "FILE": "/some.ckpt"}
+STAND_INS = {"DIR": "/data", "RUN": "null", "FILE": "/some.ckpt", "PACKED": "/packed"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
