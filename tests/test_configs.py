@@ -70,6 +70,7 @@ def test_an_accepted_experiment_changes_one_thing_and_builds(configs, recipe, ex
         "scheduler",
         "precision",
         "augment",
+        "mix",
         "averaging",
         "callbacks",
     ):
@@ -83,7 +84,7 @@ def test_every_experiment_is_accepted_by_some_recipe(configs):
 
 @pytest.mark.parametrize("group", ["data", "optimizer", "scheduler", "loss", "averaging", "trainer",
                                    "model", "model/head", "model/aux", "model/norm", "model/block",
-                                   "model/init", "augment", "augment/crop", "augment/color",
+                                   "model/init", "augment", "augment/crop", "augment/color", "mix",
                                    "preprocess", "precision", "logger", "callbacks", "protocol"])  # fmt: skip
 def test_every_option_composes_and_checks(configs, group):
     configs()

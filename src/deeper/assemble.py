@@ -62,6 +62,7 @@ def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
         build(cfg.scheduler),
         seed=cfg.seed,
         carried=contents(resolved(cfg), [*classes]),
+        mix=build(cfg.get("mix")),  # older checkpoints have none
     )
 
 

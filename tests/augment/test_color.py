@@ -1,13 +1,15 @@
 """Photometric distortions against their formulas."""
 
+import collections
 import random
 import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance
 
-from deeper.augment.color import PCA_VALUES, PCA_VECTORS, Photometric
+from deeper.augment.color import PCA_VALUES, PCA_VECTORS, STEPS, Photometric
 
 
 def noise(side=8):
@@ -44,6 +46,49 @@ def test_the_three_factors(amount):
         result = Photometric(amount, 0)(noise())
         assert result.dtype == torch.uint8
         assert (result - target).abs().max() <= 6, seed
+
+
+@pytest.mark.parametrize("step", ["brightness", "contrast", "color"])
+def test_each_step_is_the_one_that_howard_used(step):
+    """He had Pillow's ImageEnhance: a blend with black, with the mean grey, with the grey picture."""
+    enhancer = {
+        "brightness": ImageEnhance.Brightness,
+        "contrast": ImageEnhance.Contrast,
+        "color": ImageEnhance.Color,
+    }[step]
+    place = ["brightness", "contrast", "color"].index(step)
+    for seed in range(40):
+        image, factor = photo_like(seed), random.Random(seed).uniform(0.5, 1.5)
+        result = STEPS[place](image, factor)
+        expected = enhancer(Image.fromarray(image.permute(1, 2, 0).numpy())).enhance(factor)
+        off = result.int() - torch.from_numpy(np.array(expected)).permute(2, 0, 1).int()
+        assert off.abs().max() <= 2, seed  # whole values, rounded here and cut off there
+
+
+def photo_like(seed, side=24):
+    """Smooth, and of one tint more than of others."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8))
+    pixels = np.array(coarse.resize((side, side), Image.Resampling.BICUBIC))
+    pixels = (pixels * random.uniform(0.4, 1, 3)).astype(np.uint8)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def test_any_order_of_the_three_comes_equally():
+    orders = collections.Counter()
+    for seed in range(1200):
+        random.seed(seed)
+        steps = list(range(3))
+        random.shuffle(steps)
+        orders[tuple(steps)] += 1
+        factors = [random.uniform(0.5, 1.5) for _ in range(3)]
+        expected = photo_like(seed % 5)
+        for step, factor in zip(steps, factors, strict=True):
+            expected = STEPS[step](expected, factor)
+        random.seed(seed)
+        assert torch.equal(Photometric(0.5, 0)(photo_like(seed % 5)), expected)
+    assert len(orders) == 6
+    assert all(abs(count - 200) < 52 for count in orders.values())  # 4 deviations
 
 
 def test_brightness_multiplies():

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from deeper.models.output import Output
 from deeper.training.loss import BinaryCrossEntropy, CrossEntropy
@@ -49,6 +50,17 @@ def test_main_and_three_tenths_of_each_aux(loss, by_hand):
         },
         rel=1e-5,
     )
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(0.3, 0.1), BinaryCrossEntropy()])
+def test_of_mixed_labels_the_loss_is_mixed(loss):
+    """All are linear in the target, so probabilities weigh the losses of whole labels."""
+    others = torch.tensor([1, 2, 0])
+    one, other = (F.one_hot(labels, 3).float() for labels in (LABELS, others))
+    torch.testing.assert_close(loss.per_image(MAIN, one), loss.per_image(MAIN, LABELS))
+    mixed = loss.per_image(MAIN, 0.7 * one + 0.3 * other)
+    expected = 0.7 * loss.per_image(MAIN, LABELS) + 0.3 * loss.per_image(MAIN, others)
+    torch.testing.assert_close(mixed, expected)
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), BinaryCrossEntropy()])

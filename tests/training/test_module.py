@@ -6,6 +6,7 @@ import torch
 from tiny_fit import CLASSES, Net, Pictures, data, module, one_thread, trainer  # noqa: F401
 from torch import nn
 
+from deeper.augment.mix import Mix
 from deeper.checkpoint import contents
 from deeper.training.loss import CrossEntropy
 from deeper.training.schedules import Progress
@@ -114,6 +115,27 @@ def test_dropout_follows_from_seed_epoch_and_step():
         return torch.cat([p.detach().flatten() for p in model.net.parameters()])
 
     assert torch.equal(weights(), weights(limit_val_batches=0))
+
+
+def test_mixing_is_of_training_alone_and_follows_from_seed_epoch_and_step():
+    """Two epochs of three steps, and again; evaluation gets the pictures as they are."""
+
+    def seen():
+        batches, model = [], module()
+        model.mix = Mix(0.2, 1.0)
+        model.loss.register_forward_pre_hook(lambda _, args: batches.append(args[1]))
+        run = trainer()
+        run.fit(model, data())
+        assert len(batches) == 6
+        loss, _ = by_hand(model.net, model.preprocess)
+        assert float(run.callback_metrics["val/loss"]) == pytest.approx(loss, rel=1e-5)
+        return batches
+
+    first, again = seen(), seen()
+    assert all(targets.shape == (6, 3) for targets in first)
+    assert all(map(torch.equal, first, again))
+    shares = {float(targets.max(1).values.min()) for targets in first}
+    assert len(shares - {1.0}) > 3
 
 
 def test_every_step_has_a_seed_of_its_own():

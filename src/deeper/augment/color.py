@@ -17,6 +17,11 @@ PCA_VECTORS = (
 """Rows are R, G, B; columns belong to `PCA_VALUES` (Krizhevsky et al., 2012, §4.1)."""
 
 
+STEPS = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+"""A blend of the picture with black, with its mean grey, with its grey self: factor · picture +
+(1 − factor) · other, as Howard's tool, Pillow's ImageEnhance, does it."""
+
+
 class Photometric:
     """Brightness, contrast and colour, each by a factor in 1 ± `amount`, in random order; then PCA noise.
 
@@ -33,7 +38,7 @@ class Photometric:
         self._shift = torch.tensor(PCA_VECTORS) * torch.tensor(PCA_VALUES) * 255
 
     def __call__(self, image: Tensor) -> Tensor:
-        steps = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation]
+        steps = list(STEPS)
         random.shuffle(steps)
         for adjust in steps:
             image = adjust(image, random.uniform(1 - self.amount, 1 + self.amount))

@@ -42,6 +42,18 @@ def check_eval(cfg: DictConfig) -> None:
         raise ConfigError(found)
 
 
+def check_bench(cfg: DictConfig) -> None:
+    """As `check`, for a benchmark."""
+    found = [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]
+    found += [
+        f"{key}={cfg[key]}: must be at least {least}"
+        for key, least in {"images": 1, "rounds": 1, "workers": 0}.items()
+        if cfg[key] < least
+    ]
+    if found:
+        raise ConfigError(found)
+
+
 def _missing(cfg: DictConfig) -> list[str]:
     """Keys still at ???, found without following the interpolations that lead to them."""
     return [key for key, value in experiments.flat(cfg).items() if value == "???"]
@@ -132,7 +144,7 @@ def _range_problems(cfg: DictConfig, ill: set[str]) -> list[str]:
 
 def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
     """Data is only described here: its images are looked for when nothing else is wrong."""
-    simple = ("preprocess", "loss", "precision", "averaging", "augment", "protocol")
+    simple = ("preprocess", "loss", "precision", "averaging", "augment", "mix", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
         "model": lambda: build(cfg.model, num_classes=10),
         "optimizer": lambda: build(cfg.optimizer)(nn.Linear(1, 1)),

@@ -53,6 +53,7 @@ class Train:
     paths: Any = MISSING
     data: Any = MISSING
     augment: Any = MISSING
+    mix: Any = MISSING
     preprocess: Any = MISSING
     protocol: Any = MISSING
     model: Any = MISSING
@@ -84,8 +85,8 @@ class DataChange:
     workers: int | None = None
     eval_batch_size: int | None = None
     limit: int | None = None
-
     stage_to: str | None = None
+
 
 @dataclass
 class Eval:
@@ -105,7 +106,6 @@ class Eval:
     trainer: Any = MISSING
 
 
-def register() -> None:
 class OnBad(StrEnum):
     strict = "strict"
     quarantine = "quarantine"
@@ -153,6 +153,7 @@ class Bench:
     paths: Any = MISSING
 
 
+def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema_train", node=Train, provider="deeper")
     store.store(name="schema_eval", node=Eval, provider="deeper")

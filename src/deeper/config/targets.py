@@ -15,10 +15,11 @@ import yaml
 
 DEEPER = """
     augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.FixedCrop
-    augment.crops.PaddedCrop
+    augment.crops.PaddedCrop augment.mix.Mix
     callbacks.averaging.Averaging callbacks.banner.Banner callbacks.checkpoint.Checkpoint
     callbacks.meter.Meter callbacks.progress.ProgressBar
     data.datamodule.ImageData data.download.CIFAR10 data.download.Imagenette data.folder.Folder
+    data.imagenet.ImageNet
     data.synthetic.Synthetic
     evaluation.protocol.Single
     loggers.wandb

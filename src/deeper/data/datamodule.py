@@ -181,7 +181,7 @@ class ImageData(L.LightningDataModule):
         persistent: bool = True,
     ) -> DataLoader[Batch]:
         workers = self._num_workers()
-        return LazyLoader(
+        loader = LazyLoader(
             Samples(part, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
             batch_sampler=batches,
             num_workers=workers,
@@ -189,6 +189,9 @@ class ImageData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and workers > 0,
         )
+        device = self.trainer.strategy.root_device if self.trainer else None
+        loader.gpu = device if device is not None and device.type == "cuda" else None
+        return loader
 
     def _num_workers(self) -> int:
         """auto: one beside a CPU that trains, else the cores that this process can call its own."""

@@ -9,17 +9,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from deeper.augment.crops import Crop
 from deeper.data.batch import Batch, Sample
+from deeper.data.encoded import Encoded
 from deeper.data.order import Key, seed_sample
+from deeper.data.prefetch import ahead
 from deeper.data.source import LabelledImages
 
 Transform = Callable[[Any], Any]
 
 
 class Pipeline:
-    """Transforms in the order of their names' appearance: PIL RGB → uint8 [3, size, size].
+    """Transforms in the order of their names' appearance: a picture of any size → uint8 [3, size, size].
 
-    A name that maps to an empty mapping is no transform (`augment/color=none`).
+    The first one gets PIL RGB, or what is still encoded if it is a `Crop`. A name that maps to an
+    empty mapping is no transform (`augment/color=none`).
     """
 
     def __init__(self, transforms: Mapping[str, Transform | Mapping[str, Any]], size: int) -> None:
@@ -32,9 +36,12 @@ class Pipeline:
                     f"augment.{name}: {step!r} is no transform; give it a _target_ that builds one"
                 )
         self.size = size
+        self._decodes = isinstance(next(iter(self.transforms.values()), None), Crop)
 
-    def __call__(self, image: Image) -> Tensor:
+    def __call__(self, image: Image | Encoded) -> Tensor:
         result: Any = image
+        if isinstance(image, Encoded) and not self._decodes:
+            result = image.pil()
         for transform in self.transforms.values():
             result = transform(result)
         if not isinstance(result, Tensor):
@@ -71,5 +78,9 @@ class LazyLoader(DataLoader[Batch]):
     sent the first keys of the wrong place to its workers.
     """
 
+    gpu: torch.device | None = None
+    """Where batches go while it computes; None leaves the copy to Lightning."""
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        yield from super().__iter__()
+        batches = super().__iter__()
+        yield from batches if self.gpu is None else ahead(batches, self.gpu)

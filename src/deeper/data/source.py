@@ -10,6 +10,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from deeper.data.encoded import Encoded
+
 
 class LabelledImages(Protocol):
     """A map-style data set that knows its labels without reading an image."""
@@ -19,8 +21,8 @@ class LabelledImages(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> tuple[Image, int]:
-        """An RGB picture of any size, and its label."""
+    def __getitem__(self, index: int, /) -> tuple[Image | Encoded, int]:
+        """A picture of any size, RGB or still encoded, and its label."""
         ...
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from deeper.data.encoded import Encoded
 from deeper.data.source import LabelledImages
 
 HOLDOUT_SEED = 2014
@@ -20,7 +21,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[Image, int]:
+    def __getitem__(self, index: int) -> tuple[Image | Encoded, int]:
         return self.images[int(self.indices[index])]
 
 

@@ -36,7 +36,7 @@ class AuxWeighted(nn.Module, ABC):
 
     @abstractmethod
     def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """[B, K] and int64 [B] → [B]."""
+        """[B, K] and `labels`, int64 [B] or probabilities [B, K] → [B]."""
 
 
 class CrossEntropy(AuxWeighted):
@@ -59,6 +59,6 @@ class BinaryCrossEntropy(AuxWeighted):
     """A sigmoid a class, summed over classes (Wightman et al., 2021, train ImageNet nets so)."""
 
     def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
-        targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype).float()
+        targets = labels if labels.dim() == 2 else F.one_hot(labels, logits.shape[1]).float()
         losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
         return losses.sum(dim=1)

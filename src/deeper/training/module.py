@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from deeper.augment.mix import Mix
 from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
 from deeper.data.order import derive_seed
@@ -20,7 +21,7 @@ from deeper.training.schedules import Progress
 class ImageClassifier(L.LightningModule):
     """`optimizer(net)` makes the optimizer, `scheduler(progress)` a factor of its rates each step.
 
-    `seed` fixes dropout and whatever else draws on the device, by step and rank. `carried` is
+    `seed` fixes dropout, `mix` and whatever else draws in a step, by step and rank. `carried` is
     `checkpoint.contents`, which every checkpoint takes along.
     """
 
@@ -33,9 +34,10 @@ class ImageClassifier(L.LightningModule):
         scheduler: Callable[[Progress], float],
         seed: int,
         carried: dict[str, Any],
+        mix: Mix | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.preprocess, self.loss = net, preprocess, loss
+        self.net, self.preprocess, self.loss, self.mix = net, preprocess, loss, mix or Mix()
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
         self.carried = carried
         self.counts = TopK()
@@ -56,11 +58,16 @@ class ImageClassifier(L.LightningModule):
             logger.log_hyperparams(self.carried["config"])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(self.step_seed(batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = self.loss(self(batch.images), batch.labels)
+        classes, seed = len(self.carried["classes"]), self.step_seed(batch_idx)
+        images, targets = self.mix(batch.images, batch.labels, classes, seed)
+        losses: dict[str, Tensor] = self.loss(self(images), targets)
         return losses
+
+    def step_seed(self, batch_idx: int) -> int:
+        return derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self(batch.images).logits.float()

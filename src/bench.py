@@ -1,0 +1,30 @@
+"""Measure ours against what people use, side by side.
+
+python src/bench.py data.root=DIR                     loading: photos in DIR/train/<class>/* to batches
+python src/bench.py data.root=DIR workers=8 rounds=9 images=5000
+
+The table is printed and written to benchmarks/results/. Nothing else should be running.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from deeper import cli
+
+
+@hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="bench")
+@cli.task
+def main(cfg: DictConfig) -> None:
+    import importlib
+    from pathlib import Path
+
+    from deeper.config.check import check_bench
+
+    check_bench(cfg)
+    benchmark = importlib.import_module(f"deeper.benchmarks.{cfg.what.value}")
+    root, results = (Path(path).expanduser() for path in (cfg.data.root, cfg.results))
+    benchmark.run(root, cfg.images, cfg.rounds, cfg.workers, results)
+
+
+if __name__ == "__main__":
+    cli.start(main)

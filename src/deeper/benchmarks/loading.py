@@ -1,0 +1,168 @@
+"""From files to batches that a network could take: torchvision's reference pipeline against ours.
+
+Both read the photos of `root/train/<class>/*`, crop 8–100 % of the area to 224 px, mirror, and make
+normalised float batches, each as its authors would: torchvision's a picture at a time, ours uint8
+pictures and the float batch at the end, as the device would.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+from torchvision.transforms import v2
+
+from deeper.augment.crops import AreaAspectCrop
+from deeper.benchmarks import report
+from deeper.data.batch import collate
+from deeper.data.chunks import Shrinking
+from deeper.data.layouts import packed
+from deeper.data.order import Key
+from deeper.data.preparing import Preparation
+from deeper.data.samples import LazyLoader, Pipeline, Samples
+from deeper.data.source import LabelledImages, Splits
+from deeper.data.stored import Files, Stored
+from deeper.models.preprocess import Preprocess
+
+SIZE, BATCH = 224, 32
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+PACKED = Shrinking(size=256, quality=90)
+
+Pass = Callable[[], Any]
+
+
+def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> None:
+    """Every contestant in every round, in turns; medians over rounds. `images` a pass, each of the
+    photos as often as the others.
+    """
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as scratch:
+        photos = Photos(root)
+        small = pack(photos, Path(scratch))
+        files = as_files(small, Path(scratch) / "files")
+        order = [*islice(cycle(range(len(photos.paths))), images)]
+        contestants: dict[tuple[str, int], Pass] = {}
+        for n in sorted({0, workers}):
+            contestants |= {
+                ("torchvision, originals", n): torchvision_pass(root / "train", order, n),
+                ("ours, originals", n): our_pass(photos.load().train, order, n),
+                ("torchvision, packed as files", n): torchvision_pass(files, order, n),
+                ("ours, packed", n): our_pass(small, order, n),
+            }
+        rates = measured(contestants, images, rounds)
+    rows = [
+        {"pipeline": name, "workers": n, "images_per_s": round(median(rates[name, n]), 1)}
+        | {"times": round(ratio(rates, name, n), 2), "of_rounds": rates[name, n]}
+        for name, n in contestants
+    ]
+    about = {"photos": len(photos.paths), "images": images, "rounds": rounds, "size": SIZE}
+    report.show(f"{len(photos.paths)} photos of {root}, {SIZE} px", rows)
+    report.write("loading", about | {"rows": rows}, results)
+
+
+def measured(
+    contestants: dict[tuple[str, int], Pass], images: int, rounds: int
+) -> dict[tuple[str, int], list[float]]:
+    """Images/s of each pass; the first, which starts workers and fills caches, counts for nothing."""
+    rates: dict[tuple[str, int], list[float]] = {key: [] for key in contestants}
+    for number in range(rounds + 1):
+        for key, one_pass in contestants.items():
+            start = perf_counter()
+            one_pass()
+            if number:
+                rates[key].append(round(images / (perf_counter() - start), 1))
+    return rates
+
+
+def ratio(rates: dict[tuple[str, int], list[float]], name: str, workers: int) -> float:
+    """To torchvision with as many workers: the median over rounds, in which both met the same weather."""
+    theirs = rates["torchvision, originals", workers]
+    return median(a / b for a, b in zip(rates[name, workers], theirs, strict=True))
+
+
+def torchvision_pass(folder: Path, order: list[int], workers: int) -> Pass:
+    """references/classification of torchvision, backend PIL."""
+    steps = [
+        transforms.RandomResizedCrop(SIZE, antialias=True),
+        transforms.RandomHorizontalFlip(),
+        transforms.PILToTensor(),
+        transforms.ConvertImageDtype(torch.float),
+        transforms.Normalize(MEAN, STD),
+    ]
+    images = datasets.ImageFolder(str(folder), transforms.Compose(steps))
+    loader: DataLoader[Any] = DataLoader(
+        images, BATCH, sampler=order, num_workers=workers, persistent_workers=workers > 0
+    )
+    return lambda: exhaust(loader)
+
+
+def our_pass(images: LabelledImages, order: list[int], workers: int) -> Pass:
+    """What `augment=standard` and the device do, with the paper's range of areas."""
+    pipeline = Pipeline({"crop": AreaAspectCrop(SIZE), "flip": v2.RandomHorizontalFlip()}, SIZE)
+    keys = [Key(0, index) for index in order]
+    loader = LazyLoader(
+        Samples(images, pipeline, seed=0),  # type: ignore[arg-type]  # collate makes the Batch
+        batch_sampler=[keys[i : i + BATCH] for i in range(0, len(keys), BATCH)],
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+    )
+    preprocess = Preprocess(MEAN, STD)
+    return lambda: exhaust(preprocess(batch.images) for batch in loader)
+
+
+def exhaust(batches: Iterable[Any]) -> None:
+    """Keep none of them."""
+    for _ in batches:
+        pass
+
+
+class Photos:
+    """The photos under `root/train/<class>/`, as a source of images."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.paths = sorted(str(p.relative_to(root)) for p in _photos(root))
+        if not self.paths:
+            raise ValueError(f"data.root={root}: found no train/<class>/*.JPEG (or .jpg)")
+
+    def prepare(self) -> None:
+        """They are there."""
+
+    def load(self) -> Splits:
+        names = [path.split("/")[1] for path in self.paths]
+        classes = sorted(set(names))
+        labels = [classes.index(name) for name in names]
+        train, val = (Files(self.root, self.paths, labels) for _ in range(2))
+        return Splits(classes, train, val, val)
+
+
+def _photos(root: Path) -> Iterator[Path]:
+    return (p for p in root.glob("train/*/*") if p.suffix.lower() in (".jpeg", ".jpg"))
+
+
+def pack(photos: Photos, scratch: Path) -> Stored:
+    """As `prepare.py pack=true` does."""
+    out = scratch / "packed"
+    with redirect_stdout(StringIO()):
+        Preparation(photos, "folder", photos.root, scratch / "cache", out, PACKED, workers=0).run()
+    images = packed.load(out).train
+    assert isinstance(images, Stored)  # noqa: S101
+    return images
+
+
+def as_files(images: Stored, folder: Path) -> Path:
+    """One file each, by class: how much of the gain is due to smaller pictures alone."""
+    for index, label in enumerate(images.labels):
+        path = folder / str(label) / f"{index}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(images.read(index))
+    return folder

@@ -1,0 +1,48 @@
+"""What a benchmark found: a table on the screen, a file to compare with."""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deeper.provenance import provenance
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Numbers and words of each row; lists are for the file."""
+    shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
+    table = Table(title=title, title_justify="left")
+    for name, value in shown[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for row in shown:
+        table.add_row(*(f"{v:,}" if isinstance(v, int | float) else v for v in row.values()))
+    Console().print(table)
+
+
+def write(name: str, content: Mapping[str, Any], folder: Path) -> None:
+    """`folder/<name>-<hardware>.json`: what was found, with versions and hardware."""
+    about = provenance()
+    about["hardware"] = {"cpu": processor()} | about["hardware"]
+    kept = ("commit", "uncommitted_changes", "code", "command", "versions", "hardware")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{hardware()}.json"
+    path.write_text(json.dumps({key: about[key] for key in kept} | dict(content), indent=1) + "\n")
+    print(f"written to {path}")
+
+
+def hardware() -> str:
+    """For file names: processor and cores."""
+    words = re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
+    return f"{words}-{os.cpu_count()}-cores"
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
