@@ -29,9 +29,10 @@ def split_holdout(
     labels: NDArray[np.int64], share: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices to fit on and indices held out: `share` of each class, at least one image in either."""
+    by_class = np.argsort(labels, kind="stable")
+    names, starts = np.unique(labels[by_class], return_index=True)
     held = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    for label, members in zip(names, np.split(by_class, starts[1:]), strict=True):
         if len(members) < 2:
             raise ValueError(
                 f"class {label} has a single training image, so none can be held out; "
@@ -40,7 +41,9 @@ def split_holdout(
         order = np.random.default_rng([HOLDOUT_SEED, int(label)]).permutation(members)
         held.append(order[: min(max(round(share * len(members)), 1), len(members) - 1)])
     chosen = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+    kept = np.ones(len(labels), dtype=bool)
+    kept[chosen] = False
+    return np.flatnonzero(kept), chosen
 
 
 def limited(images: LabelledImages, limit: int) -> LabelledImages:
