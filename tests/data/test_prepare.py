@@ -19,6 +19,7 @@ from photos import UNREADABLE, digests, jpeg, make, prepare, spoil
 from deeper.data import chunks, manifest, pack
 from deeper.data import digests as files
 from deeper.data.chunks import Shrinking
+from deeper.data.crew import answers
 from deeper.data.encoded import Encoded
 from deeper.data.layouts import packed
 
@@ -50,7 +51,7 @@ def refused(result) -> str:
     return result.stderr.strip()
 
 
-def start(driver: Path, *words: str, **environment: str) -> subprocess.Popen:
+def start(driver: Path, *words: str, group=False, **environment: str) -> subprocess.Popen:
     own = {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1"}
     with driver.with_suffix(".err").open("w") as errors:
         return subprocess.Popen(
@@ -58,6 +59,7 @@ def start(driver: Path, *words: str, **environment: str) -> subprocess.Popen:
             env=dict(os.environ) | own | environment,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            start_new_session=group,
         )
 
 
@@ -130,6 +132,40 @@ def test_ten_kills_cost_no_byte(tmp_path):
         assert ours(killed) == ours(clean)
         shutil.rmtree(killed)
     print(f"killed with (chunks, shards) {stood}; {ends} ends; {seconds:.1f} s of work in one go")
+
+
+def test_ctrl_c(tmp_path):
+    """Ends workers too, at once and without a traceback."""
+    root, out = make(tmp_path / "root", each=50, size=(300, 200)), tmp_path / "out"
+    driver = tmp_path / "driver.py"
+    driver.write_text(DRIVER)
+    words = [f"data.root={root}", f"paths.cache={tmp_path / 'cache'}", f"out={out}", "pack=true"]
+    process = start(driver, *words, "workers=2", MARK=tmp_path.name, group=True)
+    while process.poll() is None and not list((out / ".partial").glob("*.arrow")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 130
+    assert driver.with_suffix(".err").read_text() == ""
+    time.sleep(0.2)
+    assert marked(tmp_path.name) == []
+
+
+def halved(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"{number} is odd")
+    return number // 2
+
+
+def killed(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_processes_that_share_out_tasks():
+    assert sorted(answers(halved, [2, 4, 6], 2)) == [(2, 1), (4, 2), (6, 3)]
+    with pytest.raises(ValueError, match=r"^5 is odd$"):
+        list(answers(halved, [5, *range(0, 100, 2)], 2))
+    with pytest.raises(ValueError, match=r"a worker process was killed, .* workers=1: it goes on"):
+        list(answers(killed, [1], 2))
 
 
 def test_a_restart_skips_what_is_done(tmp_path, small_chunks, monkeypatch):

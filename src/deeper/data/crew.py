@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
@@ -26,10 +27,13 @@ def answers(
         return
     spawn = multiprocessing.get_context("spawn")  # a fork would copy locks of Arrow's threads
     pool = ProcessPoolExecutor(workers, spawn, _begin, (do,))
+    others, finished = multiprocessing.active_children(), False
     try:
-        given = {pool.submit(_do, task): task for task in tasks}
+        with _children_deaf_to_ctrl_c():
+            given = {pool.submit(_do, task): task for task in tasks}  # starts them
         for done in as_completed(given):
             yield given.pop(done), done.result()
+        finished = True
     except BrokenProcessPool as error:
         raise ValueError(
             "a worker process was killed, by lack of memory most likely; run the same command again "
@@ -38,7 +42,22 @@ def answers(
     except ValueError as error:
         raise ValueError(str(error)) from error  # of a worker: its traceback is text here
     finally:
+        if not finished:
+            for process in set(multiprocessing.active_children()) - set(others):
+                process.kill()  # what it writes stands whole or not at all
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _children_deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes inherit what is blocked. Theirs to answer a Ctrl-C would be tracebacks and locks
+    that nobody opens again; the parent answers, and ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cores() -> int:
@@ -54,7 +73,6 @@ _work: Callable[[Any], Any]
 def _begin(do: Callable[[Any], Any]) -> None:
     global _work
     _work = do
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # of Ctrl-C the parent speaks
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
