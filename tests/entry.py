@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,8 @@ def record(run: Path) -> dict:
 def rows(run: Path) -> list[dict]:
     """Of metrics.jsonl."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def hear_ctrl_c() -> None:
+    """In a child, before it starts: a shell's background jobs, and theirs, are told to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from entry import PROJECT, command, record, rows, run_dirs, shell, small
+from entry import PROJECT, command, hear_ctrl_c, record, rows, run_dirs, shell, small
 from omegaconf import OmegaConf
 
 from deeper import checkpoint
@@ -382,14 +382,18 @@ def test_ctrl_c_says_so_and_keeps_the_last_checkpoint(images, tmp_path):
     words = [*small(images, tmp_path, TINY, "epochs=1000"), "test=false"]
     start = subprocess.Popen(
         [sys.executable, str(PROJECT / "src/train.py"), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     assert start.stdout is not None
-    for line in start.stdout:
-        if line.startswith("epoch    2/"):  # the first one's checkpoint is written by now
-            break
-    start.send_signal(signal.SIGINT)
-    start.communicate(timeout=60)
+    try:
+        for line in start.stdout:
+            if line.startswith("epoch    2/"):  # the first one's checkpoint is written by now
+                break
+        start.send_signal(signal.SIGINT)
+        start.communicate(timeout=60)
+    finally:
+        start.kill()
+        start.communicate()
     assert start.returncode == 130
     (run,) = run_dirs(tmp_path)
     assert record(run)["status"] == "interrupted"

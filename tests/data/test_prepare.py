@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from entry import PROJECT, command, shell
+from entry import PROJECT, command, hear_ctrl_c, shell
 from photos import UNREADABLE, digests, jpeg, make, prepare, spoil
 
 from deeper.data import chunks, manifest, pack
@@ -60,6 +60,7 @@ def start(driver: Path, *words: str, group=False, **environment: str) -> subproc
             stdout=subprocess.DEVNULL,
             stderr=errors,
             start_new_session=group,
+            preexec_fn=hear_ctrl_c,
         )
 
 
