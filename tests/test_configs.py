@@ -45,7 +45,13 @@ def test_every_experiment_is_known_here():
     assert set(ABOUT) == set(EXPERIMENTS) - {"baseline"}
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+QUICK = ("baseline", "paper")
+"""Two seconds a pair: the pairs of all other recipes are for `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(r, marks=() if r in QUICK else pytest.mark.slow) for r in RECIPES]
+)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_accepted_experiment_changes_one_thing_and_builds(configs, recipe, experiment):
     if not accepted(configs, recipe, experiment):
@@ -77,6 +83,7 @@ def test_an_accepted_experiment_changes_one_thing_and_builds(configs, recipe, ex
         build(cfg[part])
 
 
+@pytest.mark.slow
 def test_every_experiment_is_accepted_by_some_recipe(configs):
     for experiment in EXPERIMENTS:
         assert any(accepted(configs, recipe, experiment) for recipe in RECIPES), experiment
