@@ -28,6 +28,8 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def write(name: str, content: Mapping[str, Any], folder: Path) -> None:
     """`folder/<name>-<hardware>.json`: what was found, with versions and hardware."""
     about = provenance()
+    # A result file is shown to others, whom the folders of this machine do not concern.
+    about["command"] = [re.sub(r"=[/~].*", "=DIR", word) for word in about["command"]]
     about["hardware"] = {"cpu": processor()} | about["hardware"]
     kept = ("commit", "uncommitted_changes", "code", "command", "versions", "hardware")
     folder.mkdir(parents=True, exist_ok=True)
