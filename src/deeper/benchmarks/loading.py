@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
-from torchvision.transforms import v2
 
 from deeper.augment.crops import AreaAspectCrop
+from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.data.batch import collate
 from deeper.data.chunks import Shrinking
@@ -106,7 +106,7 @@ def torchvision_pass(folder: Path, order: list[int], workers: int) -> Pass:
 
 def our_pass(images: LabelledImages, order: list[int], workers: int) -> Pass:
     """What `augment=standard` and the device do, with the paper's range of areas."""
-    pipeline = Pipeline({"crop": AreaAspectCrop(SIZE), "flip": v2.RandomHorizontalFlip()}, SIZE)
+    pipeline = Pipeline({"crop": AreaAspectCrop(SIZE), "flip": RandomFlip()}, SIZE)
     keys = [Key(0, index) for index in order]
     loader = LazyLoader(
         Samples(images, pipeline, seed=0),  # type: ignore[arg-type]  # collate makes the Batch
