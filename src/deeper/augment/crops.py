@@ -45,9 +45,11 @@ class Picture(Protocol):
         """width, height"""
 
     def pixels(
-        self, box: Box | None = None, size: tuple[int, int] | None = None
+        self, box: Box | None = None, size: tuple[int, int] | None = None, cut: bool = False
     ) -> tuple[NDArray[np.uint8], Box]:
-        """[h, w, 3] of all of it, at a scale at which `box` still has `size`; and `box` in there."""
+        """[h, w, 3] of all of it, with `cut` of no less than `box`, at a scale at which `box` still
+        has `size`; and `box` in there.
+        """
 
 
 class Crop(ABC):
@@ -81,7 +83,7 @@ class AreaAspectCrop(Crop):
     def __call__(self, picture: Image.Image | Picture) -> Tensor:
         box: Box = self.draw(*picture.size)
         name = drawn(self.interpolation)
-        pixels, box = decoded(picture, box, self.size if name in VECTORISED else None)
+        pixels, box = decoded(picture, box, self.size if name in VECTORISED else None, cut=True)
         return scaled(*_cut(pixels, box), self.size, name)
 
     def draw(self, width: int, height: int) -> tuple[int, int, int, int]:
@@ -122,7 +124,8 @@ class FixedCrop(Crop):
         box = self.draw(*picture.size)
         name = drawn(self.interpolation)
         fast = self.place == "random" and name in VECTORISED  # the centre is what is judged
-        pixels, box = decoded(picture, box, self.size if fast else None)
+        unscaled = box[2] - box[0] == box[3] - box[1] == self.size  # else what is around box counts
+        pixels, box = decoded(picture, box, self.size if fast else None, cut=unscaled)
         return scaled(pixels, box, self.size, name)
 
     def draw(self, width: int, height: int) -> Box:
@@ -156,16 +159,17 @@ def drawn(interpolation: Interpolation) -> str:
 
 
 def decoded(
-    picture: Image.Image | Picture, box: Box, size: int | None
+    picture: Image.Image | Picture, box: Box, size: int | None, cut: bool = False
 ) -> tuple[NDArray[np.uint8], Box]:
     """Pixels [h, w, 3] of at least `size` × `size` in `box`, all there are for None; and `box` in there.
+    With `cut`, what lies outside `box` may be missing.
 
     Decoded at a smaller scale, bilinear and bicubic crops are off by 1–2 of 255 on average; area and
     nearest would be other pictures.
     """
     if isinstance(picture, Image.Image):
         return np.array(picture), box
-    return picture.pixels(box, None if size is None else (size, size))
+    return picture.pixels(box, None if size is None else (size, size), cut)
 
 
 def scaled(pixels: NDArray[np.uint8], box: Box, size: int, name: str) -> Tensor:

@@ -9,6 +9,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from deeper.data.strip import strip
+
 Box = tuple[float, float, float, float]
 
 MAX_PIXELS = 89_478_485
@@ -39,12 +41,13 @@ class Encoded:
         return self._jpeg or self._opened.size
 
     def pixels(
-        self, box: Box | None = None, size: tuple[int, int] | None = None
+        self, box: Box | None = None, size: tuple[int, int] | None = None, cut: bool = False
     ) -> tuple[NDArray[np.uint8], Box]:
         """[h, w, 3] of the whole picture, and `box` (left, top, right, bottom) in its coordinates.
 
         A JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 of its size at which `box` still has
-        `size` (width, height) pixels: frequencies above are not even computed.
+        `size` (width, height) pixels: frequencies above are not even computed. With `cut` rows
+        that `box` does not touch may be missing; they do where the file is a packed one.
         """
         left, top, right, bottom = box = box or (0, 0, *self.size)
         if self._jpeg is None:
@@ -53,12 +56,21 @@ class Encoded:
         if size is not None:
             spare = min((right - left) / size[0], (bottom - top) / size[1])
             scale = next((s for s in (8, 4, 2) if s <= spare), 1)
-        width, height = (-(-side // scale) for side in self._jpeg)
+        width, height = self._jpeg
+        part = strip(self.data, top - scale, bottom + scale) if cut else None
+        data, first, height = part or (self.data, 0, height)
         try:
-            pixels = simplejpeg.decode_jpeg(self.data, min_width=width, min_height=height)
+            pixels = simplejpeg.decode_jpeg(
+                data, min_width=-(-width // scale), min_height=-(-height // scale)
+            )
         except ValueError:
             return self._by_pillow(), box
-        return pixels, (left / scale, top / scale, right / scale, bottom / scale)
+        return pixels, (
+            left / scale,
+            (top - first) / scale,
+            right / scale,
+            (bottom - first) / scale,
+        )
 
     def pil(self) -> Image.Image:
         """RGB, full size."""

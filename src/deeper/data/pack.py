@@ -97,7 +97,8 @@ def how(manifest: Manifest, shrinking: Shrinking | None) -> dict[str, Any]:
 def way(shrinking: Shrinking | None) -> dict[str, Any]:
     if shrinking is None:
         return {"size": "original"}
-    return {"size": shrinking.size, "quality": shrinking.quality, "resampling": "lanczos"}
+    options = {"resampling": "lanczos", "restart_marker_rows": 1}
+    return {"size": shrinking.size, "quality": shrinking.quality} | options
 
 
 def _versions(shrinking: Shrinking | None) -> dict[str, str]:

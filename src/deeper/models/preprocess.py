@@ -39,4 +39,4 @@ class Preprocess(nn.Module):
             for c in (self.mean / self.scale, self.scale / self.std)
         )
         result = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
-        return torch.addcmul(-zero*gain, result, gain, out=result)
+        return torch.addcmul(-zero * gain, result, gain, out=result)
