@@ -15,7 +15,7 @@ import yaml
 
 DEEPER = """
     augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.FixedCrop
-    augment.crops.PaddedCrop augment.mix.Mix
+    augment.crops.PaddedCrop augment.flip.RandomFlip augment.mix.Mix
     callbacks.averaging.Averaging callbacks.banner.Banner callbacks.checkpoint.Checkpoint
     callbacks.meter.Meter callbacks.progress.ProgressBar
     data.datamodule.ImageData data.download.CIFAR10 data.download.Imagenette data.folder.Folder
