@@ -116,13 +116,13 @@ def our_pass(images: LabelledImages, order: list[int], workers: int) -> Pass:
         persistent_workers=workers > 0,
     )
     preprocess = Preprocess(MEAN, STD)
-    return lambda: exhaust(preprocess(batch.images) for batch in loader)
+    return lambda: exhaust(loader, lambda batch: preprocess(batch.images))
 
 
-def exhaust(batches: Iterable[Any]) -> None:
-    """Keep none of them."""
-    for _ in batches:
-        pass
+def exhaust(batches: Iterable[Any], use: Callable[[Any], Any] = lambda batch: None) -> None:
+    """Keep none of them, nor what is made of them."""
+    for batch in batches:
+        use(batch)
 
 
 class Photos:
