@@ -1,3 +1,15 @@
 """Deeper: GoogLeNet, trained, ablated and reported from one command."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`deeper.load(run or checkpoint)` of `deeper.trained`; its packages take seconds to import."""
+    if name == "load":
+        from deeper.trained import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -125,11 +125,17 @@ def network_state(checkpoint: dict[str, Any], weights: str = "averaged") -> dict
     if weights == "averaged" and "averaged_state_dict" in checkpoint:
         averaged: dict[str, Any] = checkpoint["averaged_state_dict"]
         return averaged
-    prefix = "net."
+    return _under("net.", checkpoint["state_dict"])
+
+
+def preprocess_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The preprocessing's buffers: range, mean, deviation."""
+    return _under("preprocess.", checkpoint["state_dict"])
+
+
+def _under(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
     return {
-        key.removeprefix(prefix): value
-        for key, value in checkpoint["state_dict"].items()
-        if key.startswith(prefix)
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
 
 

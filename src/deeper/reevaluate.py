@@ -59,12 +59,7 @@ def load_weights(module: ImageClassifier, state: dict[str, Any], weights: str) -
     """Which weights the network has now: averaged only where the training kept an average."""
     checkpoint.require_classes(state, module.carried["classes"])
     module.net.load_state_dict(checkpoint.network_state(state, weights))
-    preprocess = {
-        key.removeprefix("preprocess."): value
-        for key, value in state["state_dict"].items()
-        if key.startswith("preprocess.")
-    }
-    module.preprocess.load_state_dict(preprocess)
+    module.preprocess.load_state_dict(checkpoint.preprocess_state(state))
     return weights if "averaged_state_dict" in state else "live"
 
 
