@@ -242,7 +242,7 @@ class Still:
     def __init__(self, image):
         self.image, self.size, self.scales = image, image.size, []
 
-    def pixels(self, box=None, size=None):
+    def pixels(self, box=None, size=None, cut=False):
         half = size and (box[2] - box[0]) / 2 >= size[0] and (box[3] - box[1]) / 2 >= size[1]
         self.scales.append(2 if half else 1)
         if not half:
