@@ -46,12 +46,12 @@ def test_what_is_in_it(tmp_path):
 
 
 def test_the_root_may_be_spelt_in_any_way(tmp_path, monkeypatch):
-    root = make(tmp_path / "root")
+    root = make(tmp_path / "images")
     (tmp_path / "link").symlink_to(root)
     monkeypatch.chdir(tmp_path)
     found = {
         manifests.folder(tmp_path, type(root)(spelt))
-        for spelt in (root, "root", tmp_path / "link", f"{root}/../root/")
+        for spelt in (root, "images", tmp_path / "link", f"{root}/../images/")
     }
     assert len(found) == 1
 
