@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import simplejpeg
 
-from deeper.data.atomic import require_space, sweep, whole
+from deeper.atomic import sweep
+from deeper.data.atomic import require_space, whole
 from deeper.data.chunks import Shrinking
 from deeper.data.layouts import packed
 from deeper.data.manifest import OK, Manifest, parts
