@@ -156,12 +156,9 @@ class Manifest:
                     f"or remove the class from every split"
                 )
 
-    def valid_for(self, splits: Splits) -> bool:
-        return self.difference(splits) is None
-
     def difference(self, splits: Splits) -> str | None:
         """What a source lists otherwise than it did when it was verified: classes, names, labels,
-        sizes where it knows them without a look at each file.
+        sizes where it knows them without a look at each file. None where the manifest still holds.
         """
         if self.classes != splits.classes:
             others = sorted(set(self.classes) ^ set(splits.classes))
