@@ -19,7 +19,7 @@ from deeper.config.build import build, resolved
 from deeper.data.datamodule import ImageData
 from deeper.loggers import MetricsFile
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Chosen
+from deeper.training.precision import Chosen, accelerator_for
 
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.WARNING)  # its tips are no news of this run
@@ -27,9 +27,8 @@ warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning on torch 
 warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # and need not be used
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is global already
 warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # its order is
-warnings.filterwarnings(
-    "ignore", message=".*does not have many workers.*"
-)  # data.workers=auto chose
+# data.workers=auto chose
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 
 def data(cfg: Any) -> ImageData:
@@ -70,9 +69,7 @@ def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
 
 
 def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
-    """auto is CUDA or the CPU: Apple's MPS has no float64, in which the losses are summed."""
-    asked = cfg.trainer.get("accelerator", "auto")
-    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+    return accelerator_for(cfg.trainer.get("accelerator"))
 
 
 def precision(cfg: Any) -> Chosen:

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from deeper.atomic import beside, replacement, sync
+
 FORMAT = 1
 
 
@@ -44,20 +46,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def save(checkpoint: dict[str, Any], path: Path) -> None:
     """Replace `path` at once. A failure, such as a full disk, leaves the old file as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
     try:
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        _put(temporary, path, _digest(temporary))
+        with beside(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+            sync(temporary)
+            _put(temporary, path, _digest(temporary))
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
         if any(isinstance(e, OSError) and e.errno == errno.ENOSPC for e in _chain(error)):
             raise DiskFull(path) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class DiskFull(OSError):
@@ -83,18 +82,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def link(source: Path, target: Path) -> None:
     """Give a checkpoint a second name, which keeps its content when the first is replaced."""
-    temporary = _beside(target)
-    temporary.unlink(missing_ok=True)
-    try:
+    with beside(target) as temporary:
+        temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
         except OSError:  # a file system without hard links
             shutil.copyfile(source, temporary)
+        # Where both are names of one file already, the rename does nothing and leaves the temporary.
         _put(temporary, target, _digest(temporary))
-    finally:
-        temporary.unlink(
-            missing_ok=True
-        )  # renaming one name of a file to another of it does nothing
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -175,19 +170,8 @@ def _put(temporary: Path, path: Path, digest: str) -> None:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    temporary = _beside(path)
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    with replacement(path) as temporary:
+        temporary.write_text(text)
 
 
 def _sync_folder(folder: Path) -> None:

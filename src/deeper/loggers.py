@@ -9,6 +9,8 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from deeper.atomic import replacement
+
 
 class MetricsFile(Logger):
     """Appends one JSON object a row: step, epoch, then metrics."""
@@ -37,9 +39,8 @@ class MetricsFile(Logger):
                 continue
             if row["step"] <= step:
                 kept.append(line + "\n")
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.write_text("".join(kept))
-        os.replace(temporary, self.path)
+        with replacement(self.path) as temporary:
+            temporary.write_text("".join(kept))
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:

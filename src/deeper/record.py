@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from deeper.atomic import replacement
 from deeper.provenance import provenance
 
 FILE = "run.json"
@@ -71,9 +72,5 @@ def _now() -> str:
 def _write(run: Path, content: dict[str, Any]) -> None:
     if not is_main_process():
         return
-    temporary = run / f".{FILE}.{os.getpid()}"
-    try:
+    with replacement(run / FILE) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-        os.replace(temporary, run / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -34,9 +34,8 @@ def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
     if here["data"]["root"] is not None:
         data = _moved(data, data["root"], here["data"]["root"])
     data |= {key: value for key, value in here["data"].items() if value is not None}
-    data["stage_to"] = here["data"][
-        "stage_to"
-    ]  # a disk of the node that trained is none of this one's
+    # Also where it is null: a disk of the node that trained is none of this one's.
+    data["stage_to"] = here["data"]["stage_to"]
     config = stored | {key: here[key] for key in ("trainer", "precision", "paths")}
     config |= {"data": data, "callbacks": {}, "logger": {}, "averaging": {}, "compile": False}
     return OmegaConf.create(config), state

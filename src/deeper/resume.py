@@ -1,6 +1,5 @@
 """Going on with a run: its own config is the truth, whatever the config files say today."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeper import record, runs
+from deeper.atomic import replacement
 from deeper.checkpoint import load
 from deeper.config import choices
 from deeper.config.build import resolved
@@ -53,10 +53,9 @@ def keep(cfg: DictConfig, run: Path) -> None:
     runs.settle()
     if not record.is_main_process():
         return
-    temporary = run / f".{CONFIG}.{os.getpid()}"
-    # Its name comes from the command line, which a resumed run says differently.
-    OmegaConf.save(OmegaConf.merge(cfg, {"name": cfg.name}), temporary)
-    os.replace(temporary, run / CONFIG)
+    with replacement(run / CONFIG) as temporary:
+        # Its name comes from the command line, which a resumed run says differently.
+        OmegaConf.save(OmegaConf.merge(cfg, {"name": cfg.name}), temporary)
 
 
 def _config(run: Path) -> DictConfig:

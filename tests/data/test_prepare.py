@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -21,6 +22,7 @@ from deeper.data import digests as files
 from deeper.data.chunks import Shrinking
 from deeper.data.crew import answers
 from deeper.data.encoded import Encoded
+from deeper.data.imagenet import ImageNet
 from deeper.data.layouts import packed
 
 SMALL = Shrinking(40, 90)
@@ -200,6 +202,20 @@ def test_a_rerun_is_a_no_op(tmp_path, small_chunks, monkeypatch, capsys):
     prepare(root, cache, out, shrinking=SMALL)
     assert capsys.readouterr().out.splitlines() == said
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_a_worker_opens_the_earlier_manifest_once(tmp_path, small_chunks, monkeypatch):
+    root, cache = make(tmp_path / "root"), tmp_path / "cache"
+    prepare(root, cache)
+    path = manifest.folder(cache, root) / manifest.FILE
+    classes, train, val, _ = ImageNet(str(root), str(cache), num_classes=None).load()
+    opened, read = [], manifest.Manifest.read
+    monkeypatch.setattr(manifest.Manifest, "read", lambda path: opened.append(path) or read(path))
+    work = chunks.Work({"train": train, "val": val}, classes, tmp_path, known=path)
+    results = [work(chunk) for chunk in chunks.chunks({"train": 12, "val": 12})]
+    assert len({*results}) == 8
+    assert opened == [path]
+    assert "_earlier" not in vars(pickle.loads(pickle.dumps(work)))  # each maps it for itself
 
 
 def test_what_was_mended_is_looked_at_again(tmp_path, small_chunks):

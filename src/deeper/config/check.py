@@ -12,6 +12,7 @@ from deeper.config import choices, experiments, signatures, targets
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError, own_words
 from deeper.models.geometry import feature_sizes
+from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
 
 
@@ -79,7 +80,7 @@ def _scale_problems(cfg: DictConfig) -> list[str]:
 def hardware_problems(config: dict[str, Any]) -> list[str]:
     """What this machine, or this many processes, cannot do."""
     trainer, lines = config["trainer"], []
-    gpu = torch.cuda.is_available() and trainer.get("accelerator") != "cpu"
+    gpu = accelerator_for(trainer.get("accelerator")) == "cuda"
     name = config["precision"].get("name")
     if not gpu and trainer.get("accelerator") in ("gpu", "cuda"):
         lines.append("trainer: no CUDA GPU here; use trainer=cpu, trainer=ddp_cpu or trainer=auto")

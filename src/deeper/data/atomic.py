@@ -1,31 +1,22 @@
-"""Files that stand under their names whole or not at all, whenever the process is killed."""
+"""Files written whole or not at all on a disk that may fill, and the room that there is."""
 
 import errno
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from deeper.atomic import replacement
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to: synced and renamed at the end, removed after a failure.
-
-    Raises `ValueError` where the disk is full. What a kill leaves, `sweep` removes.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with disk_full_said(path):
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """As `replacement`. Raises `ValueError` where the disk is full."""
+    with disk_full_said(path), replacement(path) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -50,13 +41,6 @@ def require_space(folder: Path, needed: int, key: str) -> None:
             f"{key}={folder}: needs {gigabytes(needed)}, and {gigabytes(free)} are free; make room "
             f"or choose another folder"
         )
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder that is ours."""
-    for path in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.\d+", path.name):
-            path.unlink(missing_ok=True)
 
 
 def gigabytes(count: int) -> str:

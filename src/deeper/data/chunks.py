@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +88,14 @@ class Work:
     known: Path | None = None
     """The manifest of an earlier run, for what has not changed since."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is mapped stays: every worker opens the earlier manifest itself."""
+        return {name: value for name, value in vars(self).items() if name != "_earlier"}
+
+    @cached_property
+    def _earlier(self) -> Manifest | None:
+        return None if self.known is None else Manifest.read(self.known)
+
     def __call__(self, task: Chunk | Digest) -> Path | str:
         return task.value() if isinstance(task, Digest) else self.result(task)
 
@@ -122,9 +131,8 @@ class Work:
 
     def _known(self, chunk: Chunk, listed: pa.Table) -> pa.Table | None:
         """Rows of an earlier run for the same images, if all were good."""
-        if self.known is None or self.shrinking is not None:
+        if self.shrinking is not None or (earlier := self._earlier) is None:
             return None
-        earlier = Manifest.read(self.known)
         rows = earlier.rows(chunk.split).slice(chunk.start, len(listed)).cast(SCHEMA)
         rows = rows.replace_schema_metadata(None)
         same = rows.select(listed.column_names).equals(listed) and earlier.classes == self.classes

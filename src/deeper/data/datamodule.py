@@ -1,7 +1,6 @@
 """The LightningDataModule: a source, its splits, and loaders in a counter-based order."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch, collate
+from deeper.data.crew import cores
 from deeper.data.layouts import packed
 from deeper.data.order import EvalBatchSampler, Key, Shard, TrainBatchSampler
 from deeper.data.quarantine import Census, Policy, admitted
@@ -197,8 +197,7 @@ class ImageData(L.LightningDataModule):
         """auto: one beside a CPU that trains, else the cores that this process can call its own."""
         if self.workers != "auto":
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         if not torch.cuda.is_available():
             return 1
         local = max(torch.cuda.device_count(), 1)
-        return max(min((cores or 1) // local, 16), 1)
+        return max(min(cores() // local, 16), 1)

@@ -1,4 +1,7 @@
-"""ImageNet, or a set in one of its forms, from wherever it lies: `data.root` says where, a look says in which form."""
+"""ImageNet, or a set in one of its forms, from wherever it lies.
+
+`data.root` says where, a look says in which form.
+"""
 
 import re
 from pathlib import Path
@@ -12,8 +15,9 @@ from deeper.data.stored import Stored
 class ImageNet:
     """Images under `root` in any of `layouts.LAYOUTS`; `num_classes` is what to expect.
 
-    1000 means those of ILSVRC 2012, no others, and the labels of ten known images are checked. `layout` decides where a root holds two forms.
-    What was listed is kept in `cache`; under `root` nothing is written.
+    1000 means those of ILSVRC 2012, no others, and the labels of ten known images are checked.
+    `layout` decides where a root holds two forms. What was listed is kept in `cache`; under `root`
+    nothing is written.
     """
 
     def __init__(

@@ -3,7 +3,6 @@
 An Arrow file, one batch a split, memory-mapped: processes share its pages.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -16,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from deeper.data.atomic import whole
+from deeper.data.source import path_key
 from deeper.data.stored import Columns
 
 FORMAT = 1
@@ -38,9 +38,7 @@ def kept(layout: str, root: Path, cache: Path | None, build: Callable[[], Index]
     """
     if cache is None:
         return build()
-    spelt = os.fsencode(root.expanduser().absolute())
-    key = hashlib.sha256(spelt).hexdigest()[:16]
-    path = cache.expanduser() / "index" / f"{key}-{layout}.arrow"
+    path = cache.expanduser() / "index" / f"{path_key(root.expanduser().absolute())}-{layout}.arrow"
     if (found := _read(path)) is not None:
         return found
     before = time.time_ns()

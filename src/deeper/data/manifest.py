@@ -3,7 +3,6 @@
 The root may be read-only, so it lies under <cache>/manifests/<hash of the root's path>/.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from deeper.data.atomic import whole
-from deeper.data.source import Splits
+from deeper.data.source import Splits, path_key
 
 FORMAT = 1
 FILE = "manifest.arrow"
@@ -43,8 +42,7 @@ BLOCK = 2**16
 
 def folder(cache: Path, root: Path) -> Path:
     """Where the manifest of `root` lies, however the path to it is spelt."""
-    spelt = os.fsencode(root.expanduser().resolve())
-    return cache.expanduser() / "manifests" / hashlib.sha256(spelt).hexdigest()[:16]
+    return cache.expanduser() / "manifests" / path_key(root.expanduser().resolve())
 
 
 def parts(splits: Splits) -> dict[str, Any]:
@@ -158,12 +156,9 @@ class Manifest:
                     f"or remove the class from every split"
                 )
 
-    def valid_for(self, splits: Splits) -> bool:
-        return self.difference(splits) is None
-
     def difference(self, splits: Splits) -> str | None:
         """What a source lists otherwise than it did when it was verified: classes, names, labels,
-        sizes where it knows them without a look at each file.
+        sizes where it knows them without a look at each file. None where the manifest still holds.
         """
         if self.classes != splits.classes:
             others = sorted(set(self.classes) ^ set(splits.classes))

@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import simplejpeg
 
-from deeper.data.atomic import require_space, sweep, whole
+from deeper.atomic import sweep
+from deeper.data.atomic import require_space, whole
 from deeper.data.chunks import Shrinking
+from deeper.data.digests import Digest
 from deeper.data.layouts import packed
 from deeper.data.manifest import OK, Manifest, parts
 from deeper.data.source import Splits
@@ -183,7 +185,6 @@ def _write(shard: Shard, images: pa.Table, classes: list[str]) -> None:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = Digest(path, "sha256").value()
     images = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).num_rows
     return {"file": path.name, "images": images, "bytes": path.stat().st_size, "sha256": digest}

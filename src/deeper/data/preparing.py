@@ -13,9 +13,10 @@ from typing import Any, Literal
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from deeper.atomic import sweep
 from deeper.data import digests, report
 from deeper.data import manifest as manifests
-from deeper.data.atomic import sweep, whole
+from deeper.data.atomic import whole
 from deeper.data.chunks import Chunk, Shrinking, Work, chunks
 from deeper.data.crew import answers, cores
 from deeper.data.digests import Digest

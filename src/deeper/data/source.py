@@ -45,11 +45,15 @@ class Source(Protocol):
         ...
 
 
+def path_key(path: Path) -> str:
+    """What the cache calls a path, as it is spelt: make it absolute, or resolve it, before."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
 def prepare_once(source: Source, root: Path, cache: Path) -> None:
     """Safe for any number of processes that share a disk: one at a time prepares a root."""
-    name = hashlib.sha256(os.fsencode(root.expanduser().absolute())).hexdigest()[:16]
     locks = cache.expanduser() / "locks"  # the data's own folder may be read-only
-    lock = FileLock(locks / f"{name}.lock")
+    lock = FileLock(locks / f"{path_key(root.expanduser().absolute())}.lock")
     try:
         locks.mkdir(parents=True, exist_ok=True)
         lock.acquire()

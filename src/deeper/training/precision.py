@@ -10,6 +10,11 @@ Name = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LIGHTNING = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
+def accelerator_for(asked: str | None) -> Literal["cpu", "cuda"]:
+    """auto is CUDA or the CPU: Apple's MPS has no float64, in which the losses are summed."""
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 class Precision:
     """`name` is what computes, `plugin` Lightning's word for it, `reason` a line for the banner."""
 
