@@ -144,6 +144,7 @@ class Prepare:
 
 
 class Benchmark(StrEnum):
+    evaluation = "evaluation"
     loading = "loading"
 
 

@@ -40,7 +40,7 @@ class Fused:
             whole = len(rows) // self.views * self.views
             self._waiting = [(rows[whole:], index[whole:])]
             # One by one: a sum over another shape may round otherwise.
-            pictures = rows[:whole].unflatten(0, (-1, self.views))
+            pictures = rows[:whole].view(-1, self.views, rows.shape[1])
             probabilities = torch.stack([fused(picture, self.fusion) for picture in pictures])
             index = index[: whole : self.views]
         self._done.append((probabilities, index))

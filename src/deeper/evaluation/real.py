@@ -43,7 +43,7 @@ def _number(images: LabelledImages, place: int) -> int:
     if isinstance(images, Subset):
         return _number(images.images, int(images.indices[place]))
     name = images.name(place) if isinstance(images, Stored) else "an image without a name"
-    found = re.search(r"ILSVRC2012_val_(\d{8})\b", name.replace(".", " "))
+    found = re.search(r"ILSVRC2012_val_(\d{8})(?!\d)", name)
     if not found or not 1 <= int(found[1]) <= IMAGES:
         raise ValueError(
             f"real: is about ImageNet's validation images, and {name} is none of them "
