@@ -2,6 +2,7 @@
 
 python src/bench.py data.root=DIR                     loading: photos in DIR/train/<class>/* to batches
 python src/bench.py data.root=DIR workers=8 rounds=9 images=5000
+python src/bench.py what=evaluation data.root=DIR images=8 rounds=3 workers=1     144 crops
 
 The table is printed and written to benchmarks/results/. Nothing else should be running.
 """

@@ -203,7 +203,8 @@ def test_a_checkpoint_of_other_classes(train, images, tmp_path):
         (
             [],
             "eval",
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>",
+            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>; "
+            "several as one by files=[<run or file>,…]",
         ),
         (["ckpt=/nowhere.ckpt"], "eval", "/nowhere.ckpt: no such checkpoint file"),
         (

@@ -51,7 +51,7 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
             sync(temporary)
-            _put(temporary, path, _digest(temporary))
+            _put(temporary, path, sha256(temporary))
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
         if any(isinstance(e, OSError) and e.errno == errno.ENOSPC for e in _chain(error)):
@@ -89,14 +89,14 @@ def link(source: Path, target: Path) -> None:
         except OSError:  # a file system without hard links
             shutil.copyfile(source, temporary)
         # Where both are names of one file already, the rename does nothing and leaves the temporary.
-        _put(temporary, target, _digest(temporary))
+        _put(temporary, target, sha256(temporary))
 
 
 def load(path: Path) -> dict[str, Any]:
     """Raises `ValueError` for a missing, damaged or foreign file. Never unpickles code."""
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint file")
-    if digest_path(path).exists() and _digest(path) not in digest_path(path).read_text().split():
+    if digest_path(path).exists() and sha256(path) not in digest_path(path).read_text().split():
         raise ValueError(f"{path}: damaged, its digest differs from {digest_path(path).name}")
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -162,7 +162,7 @@ def _put(temporary: Path, path: Path, digest: str) -> None:
     Between the two renames the digest file lists the new content and the old.
     """
     sidecar, line = digest_path(path), f"{digest}  {path.name}\n"
-    old = f"{_digest(path)}  {path.name}\n" if path.exists() else ""
+    old = f"{sha256(path)}  {path.name}\n" if path.exists() else ""
     _replace_text(sidecar, line + old)
     os.replace(temporary, path)
     _replace_text(sidecar, line)
@@ -181,6 +181,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _digest(path: Path) -> str:
+def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

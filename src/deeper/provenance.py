@@ -27,11 +27,14 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def code_hash() -> str:
-    """Of every Python file of the package, so that runs of edited code are told apart."""
+def code_hash(*folders: str) -> str:
+    """Of every Python file of the package, so that runs of edited code are told apart; or of some of
+    its folders.
+    """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for folder in folders or ("",):
+        for path in sorted((Path(__file__).parent / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -1,32 +1,69 @@
-"""A trained network judged again, from nothing but its checkpoint."""
+"""Trained networks judged again, from nothing but their checkpoints: one, or several as one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
+import numpy as np
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from deeper import checkpoint, record, runs
+from deeper.config.choices import task_overrides, without
 from deeper.data.datamodule import ImageData
-from deeper.reporting.table import show
-from deeper.training.module import ImageClassifier
+from deeper.evaluation.counts import Counts
+from deeper.reporting import ensemble, table
+
+IN_THE_JSON = 50
+"""Classes up to which the confusion matrix stands there too."""
 
 
-def checkpoint_path(cfg: Any) -> Path:
-    """What `run=` or `ckpt=` names; exactly one of them must."""
-    if (cfg.run is None) == (cfg.ckpt is None):
+def checkpoint_paths(cfg: Any) -> list[Path]:
+    """What `run=`, `ckpt=` or `files=` names; exactly one of them must."""
+    if [cfg.run is not None, cfg.ckpt is not None, bool(cfg.files)].count(True) != 1:
         raise ValueError(
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
+            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>; "
+            "several as one by files=[<run or file>,…]"
         )
     if cfg.ckpt is not None:
-        return Path(cfg.ckpt).expanduser()
-    return runs.checkpoint(runs.find(cfg.run), runs.BEST)
+        return [Path(cfg.ckpt).expanduser()]
+    if cfg.run is not None:
+        return [runs.checkpoint(runs.find(cfg.run), runs.BEST)]
+    paths = [_checkpoint_path(Path(name).expanduser()) for name in cfg.files]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"files: {path} is named twice, and would count twice")
+    return paths
 
 
-def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
-    """The training's config on this machine's hardware and data, and the checkpoint."""
-    state = checkpoint.load(path)
+def _checkpoint_path(path: Path) -> Path:
+    return runs.checkpoint(runs.find(str(path)), runs.BEST) if path.is_dir() else path
+
+
+def protocols(cfg: Any, config: DictConfig) -> dict[str, Any]:
+    """Name → node of those asked for; the checkpoint's own where none is."""
+    if cfg.protocols and cfg.protocol is not None:
+        raise ValueError(
+            f"protocol=… and protocols=[{','.join(cfg.protocols)}]: pass one of the two"
+        )
+    rest = without(["protocol", "protocols"], task_overrides())
+    found = {name: compose("eval", [*rest, f"protocol={name}"]).protocol for name in cfg.protocols}
+    if found:
+        return found
+    if cfg.protocol is not None:
+        chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        return {str(chosen.get("protocol") or _name(cfg.protocol)): cfg.protocol}
+    return {_name(config.protocol): config.protocol}
+
+
+def _name(protocol: Any) -> str:
+    return str(protocol["_target_"]).rpartition(".")[2].lower()
+
+
+def trained_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
+    """The training's config on this machine's hardware and data."""
     stored = state["deeper"]["config"]
     here = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(here, dict)  # noqa: S101
@@ -37,14 +74,12 @@ def trained_config(cfg: Any, path: Path) -> tuple[DictConfig, dict[str, Any]]:
     # Also where it is null: a disk of the node that trained is none of this one's.
     data["stage_to"] = here["data"]["stage_to"]
     config = stored | {key: here[key] for key in ("trainer", "precision", "paths")}
-    config |= {"data": data, "callbacks": {}, "logger": {}, "averaging": {}, "compile": False}
-    return OmegaConf.create(config), state
-
-
-def require_unseen(cfg: Any, state: dict[str, Any], data: ImageData) -> None:
-    """A test on the images that chose the checkpoint is none; other images may be where they lay."""
-    if cfg.split == "test" and data.root == state["deeper"]["config"]["data"]["root"]:
-        data.require_test()
+    bar = {"_target_": "deeper.callbacks.progress.ProgressBar"}
+    config |= {"data": data, "callbacks": {"progress": bar}, "logger": {}, "averaging": {}}
+    config |= {"compile": False}
+    found = OmegaConf.create(config)
+    assert isinstance(found, DictConfig)  # noqa: S101
+    return found
 
 
 def _moved(node: Any, old: Any, new: str) -> Any:
@@ -54,52 +89,103 @@ def _moved(node: Any, old: Any, new: str) -> Any:
     return new if node == old else node
 
 
-def load_weights(module: ImageClassifier, state: dict[str, Any], weights: str) -> str:
-    """Which weights the network has now: averaged only where the training kept an average."""
-    checkpoint.require_classes(state, module.carried["classes"])
-    module.net.load_state_dict(checkpoint.network_state(state, weights))
-    module.preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    return weights if "averaged_state_dict" in state else "live"
+def require_judgeable(cfg: Any, states: dict[Path, dict[str, Any]], data: ImageData) -> None:
+    """Refuse labels that mean something else, and images that a network chose or was trained on.
+
+    Other images than the training's may be where they lay: they are told by their root.
+    """
+    if cfg.trainer.get("limit_val_batches") is not None:
+        raise ValueError(
+            "trainer.limit_val_batches: an evaluation counts every image; data.limit=N takes fewer"
+        )
+    first = next(iter(states))
+    for path, state in states.items():
+        try:
+            checkpoint.require_classes(state, data.classes)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}" if len(states) > 1 else str(error)) from None
+        theirs = state["deeper"]["config"]["data"]
+        if data.root != theirs["root"]:
+            continue
+        if cfg.split == "test":
+            data.require_test(theirs["val_from"])
+        elif (theirs["val_from"], theirs["holdout"]) != (data.val_from, data.holdout):
+            raise ValueError(
+                f"{path}: trained with data.val_from={theirs['val_from']} "
+                f"data.holdout={theirs['holdout']}, {first} with {data.val_from} and {data.holdout}: "
+                f"one may have been trained on what the other held out; pass split=test, or "
+                f"evaluate them one by one"
+            )
 
 
-def facts(cfg: Any, path: Path, weights: str, data: ImageData) -> dict[str, Any]:
-    """What was judged, and on which images."""
+def facts(
+    cfg: Any, states: dict[Path, dict[str, Any]], data: ImageData, names: Sequence[str]
+) -> dict[str, Any]:
+    """What is judged, how, and on which images."""
+    used = [
+        "live" if "averaged_state_dict" not in s else cfg.weights.value for s in states.values()
+    ]
+    paths = [str(path) for path in states]
     return {
-        "checkpoint": str(path),
-        "weights": weights,
+        "checkpoint": paths[0] if len(paths) == 1 else paths,
+        "weights": used[0] if len(set(used)) == 1 else used,
         "split": cfg.split.value,
         "root": data.root,
         "limit": data.limit,
         "data": data.fingerprint(),
+        "protocol": [*names],
+        "fusion": cfg.fusion.value,
     }
 
 
-def evaluate(
-    trainer: L.Trainer, module: ImageClassifier, data: ImageData, split: str
-) -> dict[str, float]:
-    """Metrics as <split>/top1 … over every image of the split once."""
-    if split == "test":
-        trainer.test(module, data, verbose=False)
-    else:
-        trainer.validate(module, data, verbose=False)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+def results(split: str, counts: Counts) -> dict[str, float]:
+    """As a training names them. The loss is the negative log of the label's probability."""
+    shares = {"top1": counts.top1 / counts.n, "top5": counts.top5 / counts.n}
+    values = {"loss": counts.nll, **shares, "n": float(counts.n)}
+    return {f"{split}/{name}": value for name, value in values.items()}
 
 
-def publish(content: dict[str, Any], path: Path, here: Path) -> None:
-    """A table on the screen; a file beside the run that was judged, where it is one.
+def publish(
+    content: dict[str, Any], counts: Counts, classes: list[str], paths: Sequence[Path], here: Path
+) -> None:
+    """Tables on the screen; a file here, and one beside each run that was judged.
 
     Every evaluation has its own, named as the directory of the evaluation is.
     """
-    if not record.is_main_process():
-        return
-    show(content["results"], title=str(path))
-    judged = path.parent.parent
-    if not (judged / record.FILE).exists():
-        return
-    if content["split"] == "test":
-        record.count_test_look(judged)
-    file = judged / "eval" / f"{runs.run_id(str(here))}.json"
-    file.parent.mkdir(exist_ok=True)
-    keys = ("checkpoint", "weights", "split", "root", "limit", "data", "results")
-    file.write_text(json.dumps({key: content[key] for key in keys}, indent=2) + "\n")
-    print(f"written to {file}")
+    title = (
+        str(paths[0])
+        if len(paths) == 1
+        else f"{len(paths)} models, {content['rows'][-1]['protocol']}"
+    )
+    table.show(content["results"], title=title)
+    if len(content["rows"]) > 1:
+        ensemble.show(content["rows"], "models × crops; one model is the first")
+    keys = (
+        "checkpoint",
+        "weights",
+        "split",
+        "root",
+        "limit",
+        "data",
+        "protocol",
+        "fusion",
+        "results",
+    )
+    written = {key: content[key] for key in (*keys, "rows", "each")}
+    written |= {"real": content["real"]} if "real" in content else {}
+    written["classes"] = counts.classes(classes)
+    np.save(here / "confusion.npy", counts.confusion, allow_pickle=False)
+    small = len(classes) <= IN_THE_JSON
+    written["confusion"] = counts.confusion.tolist() if small else str(here / "confusion.npy")
+    text = json.dumps(written, indent=2) + "\n"
+    (here / "evaluation.json").write_text(text)
+    name = runs.run_id(str(here))
+    for judged in dict.fromkeys(path.parent.parent for path in paths):
+        if not (judged / record.FILE).exists():
+            continue
+        if content["split"] == "test":
+            record.count_test_look(judged)
+        file = judged / "eval" / f"{name}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        print(f"written to {file}")

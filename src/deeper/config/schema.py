@@ -77,6 +77,11 @@ class Split(StrEnum):
     val = "val"
 
 
+class Fusion(StrEnum):
+    mean = "mean"
+    max = "max"
+
+
 @dataclass
 class DataChange:
     """What may differ from the training's data; null keeps what the checkpoint says."""
@@ -96,6 +101,16 @@ class Eval:
     """A run directory: its best checkpoint is evaluated."""
     ckpt: str | None = None
     """A checkpoint file."""
+    files: list[str] = field(default_factory=list)
+    """Checkpoint files and run directories: the mean of their probabilities is evaluated."""
+    protocol: Any = None
+    """Crops; null is what the (first) checkpoint was validated with."""
+    protocols: list[str] = field(default_factory=list)
+    """Several by name, in place of `protocol`: a row of the paper's table each."""
+    fusion: Fusion = Fusion.mean
+    """Of the probabilities of an image's crops: mean (the paper's) or max (its inferior alternative)."""
+    real: str | None = None
+    """real.json of Beyer et al. (2020): ImageNet's validation images labelled anew."""
     weights: Weights = Weights.averaged
     """averaged (live where nothing was averaged) or live."""
     split: Split = Split.test
@@ -129,6 +144,7 @@ class Prepare:
 
 
 class Benchmark(StrEnum):
+    evaluation = "evaluation"
     loading = "loading"
 
 

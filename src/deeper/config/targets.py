@@ -21,7 +21,7 @@ DEEPER = """
     data.datamodule.ImageData data.download.CIFAR10 data.download.Imagenette data.folder.Folder
     data.imagenet.ImageNet
     data.synthetic.Synthetic
-    evaluation.protocol.Single
+    evaluation.protocol.Paper144 evaluation.protocol.Single evaluation.protocol.Ten
     loggers.wandb
     models.googlenet.GoogLeNet models.timm.timm_network
     models.heads.AuxHead models.heads.AvgPoolHead models.heads.FCHead models.heads.NINHead

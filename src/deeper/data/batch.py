@@ -10,7 +10,7 @@ from torch.utils.data import get_worker_info
 
 class Sample(NamedTuple):
     image: Tensor
-    """uint8 [3, H, W], RGB"""
+    """uint8 [3, H, W], RGB; [V, 3, H, W] where an evaluation looks at V views of it"""
     label: int
     index: int  # type: ignore[assignment]  # tuple has a method of this name
     """Place in the split's list of images."""
@@ -30,16 +30,19 @@ class Batch(NamedTuple):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Pictures lie as [H, W, 3] in memory, so that they are copied once, without a turn."""
+    """Pictures lie as [H, W, 3] in memory, so that they are copied once, without a turn.
+
+    Of samples with views a batch has [B, V, 3, H, W].
+    """
     images, labels, index, valid = zip(*samples, strict=True)
-    rows = [image.permute(1, 2, 0) for image in images]
+    rows = [image.movedim(-3, -1) for image in images]
     out = None
     if get_worker_info() is not None:  # into the memory that the training process reads
         shape = (len(rows), *rows[0].shape)
         storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
         out = torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
     return Batch(
-        torch.stack(rows, out=out).permute(0, 3, 1, 2),
+        torch.stack(rows, out=out).movedim(-1, -3),
         torch.tensor(labels, dtype=torch.int64),
         torch.tensor(index, dtype=torch.int64),
         torch.tensor(valid, dtype=torch.bool),

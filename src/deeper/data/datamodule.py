@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from deeper.data.batch import Batch, collate
 from deeper.data.crew import cores
 from deeper.data.layouts import packed
-from deeper.data.order import EvalBatchSampler, Key, Shard, TrainBatchSampler
+from deeper.data.order import EvalBatchSampler, Key, Shard, TrainBatchSampler, ViewSampler
 from deeper.data.quarantine import Census, Policy, admitted
 from deeper.data.samples import LazyLoader, Pipeline, Samples, Transform
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
@@ -70,7 +70,13 @@ class ImageData(L.LightningDataModule):
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
         self.bad, self.stage_to, self.workers = bad, stage_to, workers
         self._augment = Pipeline(augment, image_size)
-        self._evaluate = Pipeline({"protocol": protocol(image_size, eval_crop)}, image_size)
+        looks = protocol(image_size, eval_crop)
+        if (views := getattr(looks, "views", 1)) != 1:
+            raise ValueError(
+                f"the protocol has {views} views of an image, and a training validates with one: train "
+                f"with protocol=single, then `python src/eval.py run=RUN protocol=…`"
+            )
+        self._evaluate = Pipeline({"protocol": looks}, image_size)
         self.census = Census(verified=False, total=0, quarantined=0)
         self._splits: Splits | None = None
         self._one_official = False
@@ -147,6 +153,12 @@ class ImageData(L.LightningDataModule):
         order = EvalBatchSampler(len(part), self.eval_batch_size, self.shard())
         return self._loader(part, self._evaluate, order)
 
+    def view_dataloader(
+        self, part: LabelledImages, pipeline: Pipeline, order: ViewSampler
+    ) -> DataLoader[Batch]:
+        """Through a pipeline of one's own, for an evaluation by other rules than validation's."""
+        return self._loader(part, pipeline, order, persistent=False)
+
     def calibration_batches(self, batches: int) -> Iterator[Batch]:
         """What this process trains on in the first `batches` steps of epoch 0, read anew.
 
@@ -164,9 +176,12 @@ class ImageData(L.LightningDataModule):
             return 0, 0
         return t.current_epoch, t.fit_loop.epoch_loop.batch_progress.current.ready
 
-    def require_test(self) -> None:
-        """Refuse to test on the set that chooses the checkpoint: its number would be too good."""
-        if self.val_from == "official" and self._one_official:
+    def require_test(self, val_from: str | None = None) -> None:
+        """Refuse to test on the set that chooses the checkpoint: its number would be too good.
+
+        `val_from` is that of another training on the same images.
+        """
+        if (val_from or self.val_from) == "official" and self._one_official:
             raise ValueError(
                 "data.val_from=official: there is one official set, so it chooses the checkpoint "
                 "and can't be the test too; pass data.val_from=holdout, or go without a test "

@@ -23,10 +23,12 @@ class Pipeline:
     """Transforms in the order of their names' appearance: a picture of any size → uint8 [3, size, size].
 
     The first one gets PIL RGB, or what is still encoded if it is a `Crop`. A name that maps to an
-    empty mapping is no transform (`augment/color=none`).
+    empty mapping is no transform (`augment/color=none`). With `views` above 1 the result has as many.
     """
 
-    def __init__(self, transforms: Mapping[str, Transform | Mapping[str, Any]], size: int) -> None:
+    def __init__(
+        self, transforms: Mapping[str, Transform | Mapping[str, Any]], size: int, views: int = 1
+    ) -> None:
         self.transforms: dict[str, Transform] = {}
         for name, step in transforms.items():
             if callable(step):
@@ -36,6 +38,7 @@ class Pipeline:
                     f"augment.{name}: {step!r} is no transform; give it a _target_ that builds one"
                 )
         self.size = size
+        self.shape = (3, size, size) if views == 1 else (views, 3, size, size)
         self._decodes = isinstance(next(iter(self.transforms.values()), None), Crop)
 
     def __call__(self, image: Image | Encoded) -> Tensor:
@@ -46,11 +49,11 @@ class Pipeline:
             result = transform(result)
         if not isinstance(result, Tensor):
             result = pil_to_tensor(result)
-        if result.shape != (3, self.size, self.size) or result.dtype != torch.uint8:
+        if result.shape != self.shape or result.dtype != torch.uint8:
             names = ", ".join(self.transforms) or "no transform"
             raise ValueError(
                 f"{names} made {result.dtype} {list(result.shape)} of a picture; expected "
-                f"torch.uint8 [3, {self.size}, {self.size}]: let a crop come first, e.g. augment/crop=fixed"
+                f"torch.uint8 {list(self.shape)}: let a crop come first, e.g. augment/crop=fixed"
             )
         plain: Tensor = result.as_subclass(Tensor)
         return plain

@@ -1,0 +1,127 @@
+"""Counts against counting by hand, intervals against a table, calibration against a loop."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from deeper.data.stored import Files
+from deeper.data.subset import Subset
+from deeper.evaluation import real
+from deeper.evaluation.counts import calibration_error, counted, wilson
+from deeper.evaluation.probabilities import Kept, averaged
+from deeper.reporting import ensemble
+
+
+def random(n=200, classes=12, seed=0):
+    torch.manual_seed(seed)
+    labels = np.random.default_rng(seed).integers(0, classes, n)
+    return torch.randn(n, classes).softmax(1).numpy(), labels
+
+
+def test_against_brute_force():
+    p, labels = random()
+    found = counted([p[:64], p[64:]], labels)
+    ranked = [sorted(range(12), key=lambda c, row=row: -row[c]) for row in p]
+    assert found.n == 200
+    assert found.top1 == sum(r[0] == y for r, y in zip(ranked, labels, strict=True))
+    assert found.top5 == sum(y in r[:5] for r, y in zip(ranked, labels, strict=True))
+    assert found.nll == pytest.approx(-np.log(p[np.arange(200), labels]).mean(), rel=1e-6)
+    confusion = np.zeros((12, 12), int)
+    for r, y in zip(ranked, labels, strict=True):
+        confusion[y, r[0]] += 1
+    assert np.array_equal(found.confusion, confusion)
+    classes = found.classes([str(i) for i in range(12)])
+    assert sum(row["top5"] for row in classes) == found.top5
+    assert sum(row["top1"] for row in classes) == found.top1
+    assert [row["n"] for row in classes] == np.bincount(labels, minlength=12).tolist()
+
+
+def test_calibration_against_a_loop():
+    p, labels = random()
+    confidence, right = p.max(1).astype(float), p.argmax(1) == labels
+    error = 0.0
+    for low in range(15):
+        inside = [low / 15 < c <= (low + 1) / 15 for c in confidence]
+        if any(inside):
+            error += abs(right[inside].mean() - confidence[inside].mean()) * sum(inside) / 200
+    assert calibration_error(confidence, right) == pytest.approx(error, rel=1e-12)
+    assert calibration_error(np.ones(4), np.ones(4, bool)) == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
+)  # fmt: skip
+def test_wilson(right, n, low, high):
+    """The last are Newcombe's (1998), Table I."""
+    assert wilson(right, n) == pytest.approx([low, high], abs=6e-5)
+
+
+def test_the_mean_over_models_is_of_probabilities():
+    models = [random(seed=i)[0] for i in range(7)]
+    (found,) = averaged(models)
+    assert np.allclose(found, sum(models) / 7)
+    (backwards,) = averaged(models[::-1])
+    assert np.abs(found - backwards).max() < 1e-15
+    (alone,) = averaged(models[:1])
+    assert np.array_equal(alone, models[0])
+
+
+def test_what_is_kept_is_whole_and_of_these_labels(tmp_path):
+    p, labels = random()
+    kept = Kept(tmp_path, {"checkpoint": "a"})
+    assert not kept.there
+    kept.write(p, labels)
+    assert kept.there
+    assert np.array_equal(kept.read(labels), p)
+    assert sorted(f.name for f in kept.folder.iterdir()) == [
+        "about.json", "labels.npy", "probabilities.npy"
+    ]  # fmt: skip
+    assert not Kept(tmp_path, {"checkpoint": "b"}).there
+    with pytest.raises(ValueError, match="of other labels than the data has; remove the folder"):
+        kept.read(labels[::-1])
+    (kept.folder / "probabilities.npy").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="damaged"):
+        kept.read(labels)
+
+
+def labelled_anew(tmp_path, labels):
+    path = tmp_path / "real.json"
+    path.write_text(json.dumps(labels))
+    return path
+
+
+def test_real_counts_images_with_labels_by_their_numbers(tmp_path):
+    path = labelled_anew(tmp_path, [[3], [], [1, 2], *[[0]] * 49_997])
+    names = ["val/a/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000002_n01440764.JPEG",
+             "b.tar:ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000004.JPEG"]  # fmt: skip
+    files = Subset(Files(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
+    numbers = real.numbers(files)
+    assert numbers == [1, 2, 3, 4]
+    labels = real.read(path, 4)
+    found = real.results(np.array([3, 0, 2, 1]), labels, numbers)
+    assert (found["n"], found["top1"]) == (3, 2)
+
+
+def test_real_refuses_other_files_and_other_images(tmp_path):
+    with pytest.raises(ValueError, match=r"expected 50,000 lists of labels in 0\.\.9"):
+        real.read(labelled_anew(tmp_path, [[1]]), 10)
+    with pytest.raises(ValueError, match="cannot be read as JSON"):
+        real.read(tmp_path / "none.json", 10)
+    with pytest.raises(ValueError, match=r"photo\.jpg is none of them"):
+        real.numbers(Files(tmp_path, ["photo.jpg"], [0]))
+
+
+def test_the_papers_table_stands_beside_ours():
+    rows = [
+        {"models": m, "crops": c, "top5": 900 + m + c // 10, "n": 1000}
+        for m in (1, 7)
+        for c in (1, 10, 144)
+    ]
+    found = ensemble.lines(rows)
+    assert [line[4] for line in found] == ["10.07", "9.15", "7.89", "8.09", "7.62", "6.67"]
+    assert [line[5] for line in found] == ["base", "-0.92", "-2.18", "-1.98", "-2.45", "-3.40"]
+    assert [line[2:4] for line in found][:2] == [["9.90", "base"], ["9.80", "-0.10"]]
+    assert ensemble.lines([{"models": 2, "crops": 1, "top5": 9, "n": 10}])[0][4:] == ["", ""]
