@@ -26,14 +26,17 @@ class Weights:
     words: str
     """What to put on the command line for that network."""
     preprocess: Preprocess | None = None
-    """What the images went through; None where the file does not say."""
+    """What the images went through; what is usual for files of this kind where `published` is false."""
+    published: bool = False
+    """Whether all about them is known for certain."""
     strange: tuple[str, ...] = ()
     """What the weights' own network does that none of ours can."""
-    notes: tuple[str, ...] = ()
-    """What a user has to know."""
+    note: str = ""
+    """What one has to know who uses the whole network."""
 
     @property
     def num_classes(self) -> int:
+        """Of what was published, K in the paper's head."""
         if "head.classifier.weight" not in self.state:
             raise ValueError(f"{self.origin}: has no main classifier; is it a GoogLeNet?")
         return int(self.state["head.classifier.weight"].shape[0])
