@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from deeper import assemble, checkpoint
+from deeper import assemble, checkpoint, cli
 from deeper.config import experiments, resolvers, schema, signatures
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError
@@ -171,6 +171,9 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        said = str(error) if isinstance(error, ValueError) else cli.mistake(error)
+        if said is None:
+            raise
+        print(said, file=sys.stderr)
         sys.exit(2)
