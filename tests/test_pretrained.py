@@ -1,6 +1,7 @@
 """model.pretrained: a training from a checkpoint's weights, or from a file of somebody else's."""
 
 import shutil
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -206,3 +207,13 @@ def test_somebody_elses_network_needs_a_way_to_new_classes():
     weights = published.Weights("x", {}, {}, "")
     with pytest.raises(ValueError, match="Linear has no reset_classifier"):
         load(torch.nn.Linear(1, 1), weights, num_classes=2)
+
+
+def test_a_published_file_by_its_name(tmp_path, capsys):
+    """Its preprocessing is certain, and where no digest is known that is said."""
+    onnx = pytest.importorskip("onnx")
+    light = Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx"
+    shutil.copy(light, tmp_path / published.PUBLISHED["onnx"].file)
+    assert published.read("onnx", tmp_path).published
+    assert "not checked, for no digest of onnx is known" in capsys.readouterr().out
+    assert not published.read(str(light), tmp_path).published
