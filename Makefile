@@ -24,10 +24,10 @@ train: install
 	$(PY) src/train.py $(ARGS)
 
 test: install lint types
-	$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
+	$(PY) -m pytest -m "not slow and not gpu and not network" $(ARGS)
 
 test-all: install lint types
-	$(PY) -m pytest -m "not gpu" $(ARGS)
+	$(PY) -m pytest -m "not gpu and not network" $(ARGS)
 
 # With an interpreter of your own, such as `make gpu PY=python3`, nothing is installed. It may have
 # another build of torch than the lock's, with other warnings, so these are no errors here.

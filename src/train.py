@@ -5,6 +5,7 @@ python src/train.py experiment=no_aux                 one change of the paper's 
 python src/train.py recipe=paper experiment=no_aux    the same question, asked of the net of 2014
 python src/train.py data=folder data.root=DIR         your own images
 python src/train.py -m experiment=baseline,no_aux seed=0,1,2
+python src/train.py model=googlenet_torchvision preprocess=symmetric data=folder data.root=DIR
 python src/train.py resume=logs/train/runs/NAME       go on with a run
 """
 
@@ -17,7 +18,7 @@ from deeper import cli, runs
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="train")
 @cli.task
 def main(cfg: DictConfig) -> float | None:
-    from deeper import assemble, finish, resume
+    from deeper import assemble, finish, pretrained, resume
     from deeper.config.check import check
     from deeper.record import recorded
 
@@ -27,6 +28,7 @@ def main(cfg: DictConfig) -> float | None:
 
     data = assemble.data(cfg)
     module = assemble.classifier(cfg, data.classes)
+    pretrained.start(cfg, module)
     trainer = assemble.trainer(cfg, run)
     data.require_trainable(trainer, test=cfg.test)
     resume.keep(cfg, run)

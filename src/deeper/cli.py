@@ -17,7 +17,7 @@ CONFIGS = str(resolvers.PROJECT / "configs")
 """Absolute, so that an entry point works from any folder and when it is imported."""
 
 PATH_KEYS = (
-    "data.root", "data.stage_to", "resume", "run", "ckpt", "real", "out", "paths.logs", "paths.data",
+    "data.root", "data.stage_to", "resume", "run", "ckpt", "real", "model.pretrained", "out", "paths.logs", "paths.data",
     "paths.cache", "hydra.run.dir",
 )  # fmt: skip
 

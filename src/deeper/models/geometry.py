@@ -22,18 +22,21 @@ def auto_stem(image_size: int) -> Stem:
     return "small" if image_size <= SMALL_UP_TO else "imagenet"
 
 
-def feature_sizes(image_size: int, stem: Stem) -> dict[str, int]:
-    """Height (= width) of the feature map after each stage, in pixels; 0 where nothing is left."""
+def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]:
+    """Height (= width) of the feature map after each stage, in pixels; 0 where nothing is left.
+
+    `pool4` is the kernel of the last halving pool.
+    """
     conv1 = ceil(image_size / 2) if stem == "imagenet" else image_size
     pool1 = _pool(conv1) if stem == "imagenet" else conv1
     pool2 = _pool(pool1)
     pool3 = _pool(pool2)
-    pool4 = _pool(pool3)
+    last = _pool(pool3, pool4)
     sizes = {"conv1": conv1, "pool1": pool1, "norm1": pool1}
     sizes |= dict.fromkeys(["conv2_reduce", "conv2", "norm2"], pool1) | {"pool2": pool2}
     sizes |= dict.fromkeys(["inception3a", "inception3b"], pool2) | {"pool3": pool3}
-    sizes |= dict.fromkeys([f"inception4{x}" for x in "abcde"], pool3) | {"pool4": pool4}
-    sizes |= dict.fromkeys(["inception5a", "inception5b"], pool4)
+    sizes |= dict.fromkeys([f"inception4{x}" for x in "abcde"], pool3) | {"pool4": last}
+    sizes |= dict.fromkeys(["inception5a", "inception5b"], last)
     return sizes
 
 
@@ -42,22 +45,22 @@ def aux_grid(size: int) -> int:
     return (size - AUX_POOL) // AUX_STRIDE + 1 if size >= AUX_POOL else 0
 
 
-def require_room(image_size: int, stem: Stem, taps: list[str]) -> dict[str, int]:
+def require_room(image_size: int, stem: Stem, taps: list[str], pool4: int = 3) -> dict[str, int]:
     """`feature_sizes`, refused with a `ValueError` where a map is too small for what reads it."""
     if image_size < 1:
         raise ValueError(f"image_size={image_size}: must be a positive number of pixels")
-    sizes = feature_sizes(image_size, stem)
+    sizes = feature_sizes(image_size, stem, pool4)
     if unknown := [tap for tap in taps if not tap.startswith("inception") or tap not in sizes]:
         choices = [stage for stage in sizes if stage.startswith("inception")]
         raise ValueError(f"no stage {unknown[0]!r} to tap; the stages are {', '.join(choices)}")
     cramped = [tap for tap in taps if not aux_grid(sizes[tap])]
     if cramped or sizes[LAST_STAGE] < 1:
         where = f"the auxiliary head at {cramped[0]}" if cramped else f"stage {LAST_STAGE}"
-        least = _smallest(stem, taps)
+        least = _smallest(stem, taps, pool4)
         ways = [f"data.image_size={least}"]
-        if stem == "imagenet" and image_size >= _smallest("small", taps):
+        if stem == "imagenet" and image_size >= _smallest("small", taps, pool4):
             ways.append("model.stem=small")
-        if cramped and image_size >= _smallest(stem, []):
+        if cramped and image_size >= _smallest(stem, [], pool4):
             ways.append("model/aux=none")
         raise ValueError(
             f"image_size={image_size} is too small for {where} behind stem {stem!r}; "
@@ -66,14 +69,14 @@ def require_room(image_size: int, stem: Stem, taps: list[str]) -> dict[str, int]
     return sizes
 
 
-def _pool(size: int) -> int:
-    """3×3 max pool of stride 2 without padding, rounded up as Caffe does (112 → 56 → 28 …)."""
-    return max(ceil((size - 3) / 2) + 1, 0) if size > 1 else 0
+def _pool(size: int, kernel: int = 3) -> int:
+    """Max pool of stride 2 without padding, rounded up as Caffe does (112 → 56 → 28 …)."""
+    return max(ceil((size - kernel) / 2) + 1, 0) if size > 1 else 0
 
 
-def _smallest(stem: Stem, taps: list[str]) -> int:
+def _smallest(stem: Stem, taps: list[str], pool4: int) -> int:
     for image_size in range(1, 1024):
-        sizes = feature_sizes(image_size, stem)
+        sizes = feature_sizes(image_size, stem, pool4)
         if sizes[LAST_STAGE] >= 1 and all(aux_grid(sizes[tap]) for tap in taps):
             return image_size
     raise AssertionError("every tap fits an image of 1024 pixels")

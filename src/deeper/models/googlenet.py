@@ -33,8 +33,10 @@ INCEPTION5H = TABLE1 | {
 
 TABLES = {"table1": TABLE1, "inception5h": INCEPTION5H}
 
-# §5 gives 224 px the maps 112, 56, 28, 14, 7: only a pool that rounds up does.
-_downsample = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)
+
+def _downsample(kernel: int = 3) -> nn.MaxPool2d:
+    """§5 gives 224 px the maps 112, 56, 28, 14, 7: only a pool that rounds up does."""
+    return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
 
 
 class GoogLeNet(nn.Module):
@@ -42,7 +44,10 @@ class GoogLeNet(nn.Module):
 
     `image_size` fixes the sizes of fully connected layers; another size is refused. `width`
     multiplies every width of convolutions and hidden layers (see `scaled`). Auxiliary heads are
-    made at the stages that `aux` names. Raises `ValueError` where `image_size` leaves a head no room.
+    made at the stages that `aux` names. `pool4` is the kernel of the last halving pool: 3 in Table 1,
+    2 in TF-slim's and torchvision's version. `pretrained` says which weights training starts from;
+    whoever trains reads them (`deeper.models.pretrained`), so that a config is checked, and a
+    checkpoint evaluated, without them. Raises `ValueError` where `image_size` leaves a head no room.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class GoogLeNet(nn.Module):
         stem: Literal["auto", "imagenet", "small"] = "auto",
         width: float = 1.0,
         widths: Literal["table1", "inception5h"] = "table1",
+        pool4: Literal[2, 3] = 3,
+        pretrained: str | None = None,
     ) -> None:
         super().__init__()
         if width <= 0:
@@ -66,9 +73,11 @@ class GoogLeNet(nn.Module):
             raise ValueError(f"widths={widths!r}: choose from {', '.join(TABLES)}")
         if stem not in ("auto", "imagenet", "small"):
             raise ValueError(f"stem={stem!r}: choose from auto, imagenet, small")
+        if pool4 not in (2, 3):
+            raise ValueError(f"pool4={pool4}: choose from 3 (Table 1), 2 (torchvision)")
         chosen: Stem = auto_stem(image_size) if stem == "auto" else stem
-        sizes = require_room(image_size, chosen, list(aux))
-        self.image_size = image_size
+        sizes = require_room(image_size, chosen, list(aux), pool4)
+        self.image_size, self.pretrained = image_size, pretrained
 
         self._add_stem(chosen, width, norm)
         channels = {"norm2": scaled(192, width)}
@@ -77,7 +86,7 @@ class GoogLeNet(nn.Module):
             if name == "inception4a":
                 self.pool3 = _downsample()
             if name == "inception5a":
-                self.pool4 = _downsample()
+                self.pool4 = _downsample(pool4)
             module = block(features, Widths(*(scaled(w, width) for w in row)), norm)
             self.add_module(name, module)
             features = channels[name] = int(module.out_channels)  # type: ignore[arg-type]

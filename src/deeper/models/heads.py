@@ -1,6 +1,6 @@
 """What follows 5b, and the auxiliary classifier. All answer [B, C, S, S] with [B, K] logits."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -114,7 +114,11 @@ class NINHead(nn.Module):
 
 
 class AuxHead(nn.Module):
-    """§5: 5×5/3 average pool → 1×1 conv, 128 → linear, 1024 → dropout 70 % → linear."""
+    """§5: 5×5/3 average pool → 1×1 conv, 128 → linear, 1024 → dropout 70 % → linear.
+
+    `pool: adaptive` averages to 4×4 cells in its place, as torchvision's version does; on the paper's
+    14×14 maps its windows are 4×4.
+    """
 
     def __init__(
         self,
@@ -127,13 +131,17 @@ class AuxHead(nn.Module):
         conv: int = 128,
         hidden: int = 1024,
         dropout: float = 0.7,
+        pool: Literal["paper", "adaptive"] = "paper",
     ) -> None:
         super().__init__()
         _require_probability(dropout)
+        if pool not in ("paper", "adaptive"):
+            raise ValueError(f"pool={pool!r}: choose from paper (5×5/3), adaptive (to 4×4)")
         conv, hidden = scaled(conv, width), scaled(hidden, width)
-        self.pool = nn.AvgPool2d(AUX_POOL, AUX_STRIDE)
+        adaptive = pool == "adaptive"
+        self.pool = nn.AdaptiveAvgPool2d(4) if adaptive else nn.AvgPool2d(AUX_POOL, AUX_STRIDE)
         self.conv = ConvNormAct(channels, conv, 1, norm)
-        self.fc = nn.Linear(conv * aux_grid(size) ** 2, hidden)
+        self.fc = nn.Linear(conv * (4 if adaptive else aux_grid(size)) ** 2, hidden)
         self.act = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, num_classes)

@@ -1,6 +1,6 @@
 """The Inception module in its four forms. `Reduced` is figure 2b, read top to bottom."""
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,16 +43,28 @@ class Block(Protocol):
 
 
 class Reduced(nn.Module):
-    """Figure 2b: 1×1 convolutions shrink what the 3×3 and the 5×5 see, and project the pool."""
+    """Figure 2b: 1×1 convolutions shrink what the 3×3 and the 5×5 see, and project the pool.
 
-    def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
+    `kernel5x5` is the true kernel of the 5×5: TF-slim's and torchvision's version has 3 there.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        widths: Widths,
+        norm: NormScheme,
+        *,
+        kernel5x5: Literal[3, 5] = 5,
+    ) -> None:
+        if kernel5x5 not in (3, 5):
+            raise ValueError(f"kernel5x5={kernel5x5}: choose from 5 (figure 2b), 3 (torchvision)")
         super().__init__()
         w = widths
         self.conv1x1 = ConvNormAct(in_channels, w.conv1x1, 1, norm)
         self.reduce3x3 = ConvNormAct(in_channels, w.reduce3x3, 1, norm)
         self.conv3x3 = ConvNormAct(w.reduce3x3, w.conv3x3, 3, norm)
         self.reduce5x5 = ConvNormAct(in_channels, w.reduce5x5, 1, norm)
-        self.conv5x5 = ConvNormAct(w.reduce5x5, w.conv5x5, 5, norm)
+        self.conv5x5 = ConvNormAct(w.reduce5x5, w.conv5x5, kernel5x5, norm)
         self.pool = nn.MaxPool2d(3, stride=1, padding=1)
         self.pool_proj = ConvNormAct(in_channels, w.pool_proj, 1, norm)
         self.out_channels = w.conv1x1 + w.conv3x3 + w.conv5x5 + w.pool_proj

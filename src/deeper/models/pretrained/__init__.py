@@ -1,0 +1,1 @@
+"""Weights that others published, one importer a source. Nothing here knows Lightning or Hydra."""

@@ -1,0 +1,216 @@
+"""A graph with the ONNX zoo's names, written by the onnx package, and the one that the package ships."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeper.models.pretrained import names, nets
+from deeper.models.pretrained import onnx as importer
+from deeper.models.pretrained.weights import load
+from deeper.models.pretrained.wire import Message
+
+onnx = pytest.importorskip("onnx")
+numpy_helper, helper = onnx.numpy_helper, onnx.helper
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Graph:
+    """The zoo's way to write BVLC's net: Caffe2's names, pads for Caffe's rounding."""
+
+    def __init__(self, net, **change):
+        self.net, self.change = net, change
+        self.nodes, self.tensors = [], []
+        x = self.conv("data_0", "conv1/7x7_s2", strides=[2, 2], pads=[3] * 4)
+        x = self.lrn(self.halve(x, "pool1"), "norm1")
+        x = self.conv(self.conv(x, "conv2/3x3_reduce"), "conv2/3x3", pads=[1] * 4)
+        x = self.halve(self.lrn(x, "norm2"), "pool2")
+        for stage in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"):
+            if stage in ("4a", "5a"):
+                x = self.halve(x, f"pool{stage[0]}")
+            x = self.module(x, f"inception_{stage}")
+        x = self.add("AveragePool", [x], kernel_shape=[7, 7], strides=[1, 1], pads=[0] * 4)
+        x = self.add("Dropout", [x], ratio=0.4)
+        self.store("loss3/classifier")
+        self.tensors.append(numpy_helper.from_array(torch.tensor([1, 1024]).numpy(), "shape"))
+        x = self.add("Reshape", [x, "shape"])
+        x = self.add("Gemm", [x, "loss3/classifier_w_0", "loss3/classifier_b_0"], transB=1)
+        self.add("Softmax", [x])
+
+    def add(self, op, inputs, name=None, **attributes):
+        attributes |= self.change.get(name, {})
+        output = f"r{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def store(self, layer):
+        module = self.net.get_submodule(names.BVLC[layer])
+        for value, letter in ((module.weight, "w"), (module.bias, "b")):
+            array = numpy_helper.from_array(value.detach().numpy(), f"{layer}_{letter}_0")
+            self.tensors.append(array)
+
+    def conv(self, x, layer, strides=(1, 1), pads=(0,) * 4):
+        self.store(layer)
+        inputs = [x, f"{layer}_w_0", f"{layer}_b_0"]
+        return self.add("Relu", [self.add("Conv", inputs, layer, strides=strides, pads=pads)])
+
+    def halve(self, x, name):
+        return self.add(
+            "MaxPool", [x], name, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]
+        )
+
+    def lrn(self, x, name):
+        return self.add("LRN", [x], name, size=5, alpha=1e-4, beta=0.75, bias=1.0)
+
+    def module(self, x, layer):
+        pooled = self.add("MaxPool", [x], kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4)
+        branches = [
+            self.conv(x, f"{layer}/1x1"),
+            self.conv(self.conv(x, f"{layer}/3x3_reduce"), f"{layer}/3x3", pads=[1] * 4),
+            self.conv(self.conv(x, f"{layer}/5x5_reduce"), f"{layer}/5x5", pads=[2] * 4),
+            self.conv(pooled, f"{layer}/pool_proj"),
+        ]
+        if self.change.get("swap") == layer:
+            branches.reverse()
+        return self.add("Concat", branches, axis=1)
+
+    def data(self):
+        graph = helper.make_graph(self.nodes, "googlenet", [], [], self.tensors)
+        return helper.make_model(graph).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def source():
+    torch.manual_seed(0)
+    net = nets.bvlc(6, aux=False)
+    with torch.no_grad():
+        for value in net.parameters():
+            value.normal_(0, 0.05)
+    return net
+
+
+def read(data):
+    message = Message(memoryview(data))
+    assert importer.is_one(message)
+    return importer.read(message, "a.onnx")
+
+
+def refusal_of(weights, net=None):
+    with pytest.raises(ValueError, match="nothing was loaded") as refusal:
+        load(net or nets.bvlc(weights.num_classes, aux=False), weights)
+    *lines, words = str(refusal.value).splitlines()[1:]
+    assert words == (
+        "the network they fit: model=googlenet_bvlc model/aux=none preprocess=bvlc "
+        "model.pretrained=a.onnx"
+    )
+    return [line.strip() for line in lines]
+
+
+def test_loads_exactly(source):
+    net = nets.bvlc(6, aux=False)
+    assert load(net, read(Graph(source).data())) == []
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name]), name
+
+
+def test_rounding_up_may_be_said_by_ceil_mode(source):
+    graph = Graph(source, pool1={"pads": [0] * 4, "ceil_mode": 1})
+    assert load(nets.bvlc(6, aux=False), read(graph.data())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            {"norm2": {"alpha": 2e-4}},
+            "of another kind (1): norm2: LRN of size 5, alpha 0.0002, beta 0.75, k 1, "
+            "here LRN of size 5, alpha 0.0001, beta 0.75, k 1",
+        ),
+        (
+            {"pool2": {"pads": [1] * 4}},
+            "of another kind (1): pool2: 3×3/2 max pool, padding 1, "
+            "here 3×3/2 max pool, padding 0, rounded up",
+        ),
+        (
+            {"conv1/7x7_s2": {"pads": [2, 2, 3, 3]}},
+            "of another kind (1): conv1.conv: convolution with pads [2, 2, 3, 3], strides [2, 2], "
+            "here convolution of stride 2, padding 3",
+        ),
+    ],
+    ids=["lrn", "pads", "conv"],
+)
+def test_attributes_that_differ_are_said(source, change, line):
+    assert refusal_of(read(Graph(source, **change).data())) == [line]
+
+
+def test_branches_joined_in_another_order_are_said(source):
+    lines = refusal_of(read(Graph(source, swap="inception_3a").data()))
+    reads = (
+        "inception3a.pool_proj + inception3a.conv5x5 + inception3a.conv3x3 + inception3a.conv1x1"
+    )
+    assert f"another graph: inception3b.conv1x1 reads {reads}" in lines
+
+
+def test_a_missing_relu_is_said(source):
+    graph = Graph(source)
+    relu = next(node for node in graph.nodes if node.op_type == "Relu")
+    relu.op_type = "Identity"
+    lines = refusal_of(read(graph.data()))
+    assert any("conv1 without ReLU" in line for line in lines)
+
+
+def test_a_layer_of_another_kind_is_said(source):
+    graph = Graph(source)
+    relu = next(node for node in graph.nodes if node.op_type == "Relu")
+    relu.op_type = "Sigmoid"
+    assert "another graph: a layer Sigmoid after conv1 without ReLU" in refusal_of(
+        read(graph.data())
+    )
+
+
+def test_wrong_shapes_missing_and_extra_names(source):
+    graph = Graph(source)
+    kept = [t for t in graph.tensors if not t.name.startswith("conv2/3x3_w")]
+    kept.append(numpy_helper.from_array(torch.ones(192, 64, 5, 5).numpy(), "conv2/3x3_w_0"))
+    graph.tensors = kept
+    for node in graph.nodes:
+        for place, name in enumerate(node.input):
+            if name.startswith("inception_3a/1x1"):
+                node.input[place] = name.replace("inception_3a/1x1", "mine")
+    for tensor in graph.tensors:
+        tensor.name = tensor.name.replace("inception_3a/1x1", "mine")
+    lines = refusal_of(read(graph.data()))
+    assert lines[:3] == [
+        "missing in them (2): inception3a.conv1x1.conv.weight, inception3a.conv1x1.conv.bias",
+        "unknown here (2): mine.weight, mine.bias",
+        "of another shape (1): conv2.conv.weight 192×64×5×5, here 192×64×3×3",
+    ]
+
+
+def test_auxiliary_heads_are_not_in_it(source):
+    lines = refusal_of(read(Graph(source).data()), nets.bvlc(6))
+    assert lines == [
+        "missing in them (12): aux.inception4a.conv.conv.weight, aux.inception4a.conv.conv.bias, "
+        "aux.inception4a.fc.weight, aux.inception4a.fc.bias …"
+    ]
+    net = nets.bvlc(3)
+    assert load(net, read(Graph(source).data()), num_classes=3) == [
+        "made anew for 3 classes: aux, head"
+    ]
+
+
+def test_the_graph_that_the_package_ships():
+    """Its pools round down without pads, so its maps are 55, 27, 13 and 6 cells wide: not the paper's."""
+    folder = Path(onnx.__file__).parent / "backend/test/data/light"
+    weights = read((folder / "light_inception_v1.onnx").read_bytes())
+    assert len([n for n, words in weights.layers.items() if words.startswith("conv")]) == 57
+    assert len(weights.state) == 2 * (57 + 1)
+    bvlc = "LRN of size 5, alpha 0.0001, beta 0.75, k 1"
+    assert (weights.layers["norm1"], weights.layers["norm2"]) == (bvlc, bvlc)
+    assert refusal_of(weights) == [
+        "of another kind (4): pool1, pool2, pool3, pool4: 3×3/2 max pool, padding 0, "
+        "here 3×3/2 max pool, padding 0, rounded up",
+        "of another kind (1): head.pool: average pool with kernel_shape [7, 7], pads [0, 0, 1, 1], "
+        "strides [1, 1], here average of the whole map",
+    ]

@@ -1,0 +1,62 @@
+"""The published files themselves: `pytest -m network`, with IMAGENET=<root> for their accuracy."""
+
+import os
+import re
+import sys
+
+import pytest
+import torch
+from entry import command, run_dirs, shell
+
+from deeper.models.pretrained import nets, published
+from deeper.models.pretrained.weights import load
+
+pytestmark = pytest.mark.network
+
+WORDS = {
+    "torchvision": ["model=googlenet_torchvision", "preprocess=symmetric"],
+    "bvlc": ["model=googlenet_bvlc", "preprocess=bvlc"],
+    "onnx": ["model=googlenet_bvlc", "model/aux=none", "preprocess=bvlc", "model.pretrained=onnx"],
+}
+NETS = {
+    "torchvision": nets.torchvision,
+    "bvlc": nets.bvlc,
+    "onnx": lambda: nets.bvlc(aux=False),
+}
+WITHIN = 1.0
+"""Per cent; crops, decoding and resampling are this project's. BVLC squashes an image to a square."""
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_is_the_file_that_was_published_and_loads_whole(name, folder):
+    path = published.path_of(name, folder)
+    assert published.digest(path).startswith(published.PUBLISHED[name].sha256)
+    assert name != "bvlc" or path.stat().st_size == 53_533_754
+    net = NETS[name]().eval()
+    assert load(net, published.read(name, folder)) == []
+    with torch.inference_mode():
+        assert net(torch.zeros(1, 3, 224, 224)).logits.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_accuracy_is_the_published_one(name, tmp_path):
+    root = os.environ.get("IMAGENET") or pytest.skip("set IMAGENET=<root of ILSVRC 2012>")
+    file = str(tmp_path / f"{name}.ckpt")
+    module = ["-m", "deeper.pretrained", file, *WORDS[name]]
+    made = command(sys.executable, *module, PYTHONPATH=os.pathsep.join(sys.path))
+    assert made.returncode == 0, made.stderr
+    words = [f"ckpt={file}", f"data.root={root}", f"paths.logs={tmp_path}"]
+    judged = shell(*words, script="eval", OMP_NUM_THREADS=str(os.cpu_count()))
+    assert judged.returncode == 0, judged.stderr
+    (run,) = run_dirs(tmp_path)
+    text = (run / "run.json").read_text()
+    top1, top5 = (float(re.search(rf'"test/{k}": ([0-9.]+)', text)[1]) for k in ("top1", "top5"))
+    wanted = published.PUBLISHED[name]
+    assert abs(100 * top1 - wanted.top1) <= WITHIN
+    assert abs(100 * top5 - wanted.top5) <= WITHIN
