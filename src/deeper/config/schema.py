@@ -169,9 +169,37 @@ class Bench:
     paths: Any = MISSING
 
 
+class Format(StrEnum):
+    all = "all"
+    safetensors = "safetensors"
+    onnx = "onnx"
+    torch_export = "torch_export"
+
+
+@dataclass
+class Export:
+    task_name: str = "export"
+    run: str | None = None
+    """A run directory: its best checkpoint is exported."""
+    ckpt: str | None = None
+    """A checkpoint file."""
+    weights: Weights = Weights.averaged
+    """averaged (live where nothing was averaged) or live."""
+    format: Format = Format.all
+    out: str | None = None
+    """A folder; export/ in the run directory unless given."""
+    overwrite: bool = False
+    bound: float = 1e-5
+    """Share of the largest logit by which a file may differ from the network as trained."""
+    rounds: int = 5
+    """Of timing."""
+    paths: Any = MISSING
+
+
 def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema_train", node=Train, provider="deeper")
     store.store(name="schema_eval", node=Eval, provider="deeper")
     store.store(name="schema_prepare", node=Prepare, provider="deeper")
     store.store(name="schema_bench", node=Bench, provider="deeper")
+    store.store(name="schema_export", node=Export, provider="deeper")

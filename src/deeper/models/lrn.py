@@ -9,6 +9,7 @@ cache, and the backward pass is written out. `python -m deeper.models.lrn` times
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -28,7 +29,17 @@ class LocalResponseNorm(nn.Module):
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, images: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return self._graph(images)
         return _LocalResponseNorm.apply(images, self.size, self.alpha, self.beta, self.k)  # type: ignore[no-any-return]
+
+    def _graph(self, images: Tensor) -> Tensor:
+        """The same without blocks: how many there are depends on a batch that a graph leaves open."""
+        below, above = self.size // 2, (self.size - 1) // 2
+        squares = F.pad(_wide(images).square(), (0, 0, 0, 0, below, above))
+        windows = [squares[:, i : i + images.shape[1]] for i in range(self.size)]
+        scale = torch.stack(windows).sum(0) * (self.alpha / self.size) + self.k
+        return (_wide(images) * _power(scale, self.beta)).to(images.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -1,0 +1,97 @@
+"""What a user of an exported network must know: how to make its input, and what its answers mean."""
+
+import hashlib
+from typing import Any
+
+from torch import Tensor
+
+from deeper import __version__, record
+from deeper.data.classes import words
+from deeper.models.preprocess import Preprocess
+from deeper.trained import Trained
+
+FILE = "preprocessing.json"
+
+
+def description(trained: Trained) -> dict[str, Any]:
+    """Plain values, for JSON."""
+    size = trained.image_size
+    return {
+        "format": 1,
+        "input": {
+            "name": "images",
+            "dtype": "uint8",
+            "shape": ["batch", 3, size, size],
+            "channels": "rgb",
+            "range": [0, 255],
+        },
+        "output": {
+            "name": "logits",
+            "dtype": "float32",
+            "shape": ["batch", len(trained.classes)],
+            "probabilities": "softmax over the classes",
+        },
+        "size": size,
+        "crop": _crop(trained),
+        "normalisation": _normalisation(trained),
+        "classes": [
+            {"label": label, "name": name, "words": words(name)}
+            for label, name in enumerate(trained.classes)
+        ],
+        "source": _source(trained),
+    }
+
+
+def _crop(trained: Trained) -> dict[str, Any]:
+    share, size = trained.config.data.eval_crop, trained.image_size
+    protocol = dict(trained.config.protocol)
+    return {
+        "protocol": str(protocol["_target_"]).rpartition(".")[2].lower(),
+        "shorter_side": round(size / share),
+        "place": "center",
+        "size": size,
+        "interpolation": "bilinear, antialiased (Pillow's)",
+        "steps": f"scale the shorter side to {size / share:g} px, cut the central {size}×{size} px",
+    }
+
+
+def _normalisation(trained: Trained) -> dict[str, Any]:
+    """In the graph of ONNX and torch.export already; weights alone (safetensors) need it done."""
+    within = {"inside": ["onnx", "torch_export"], "outside": ["safetensors"]}
+    module = trained.preprocess
+    if not isinstance(module, Preprocess):
+        return within | {"module": type(module).__name__}
+    scale, channels = module.scale, module.channels
+    mean, std = _shortest(module.mean), _shortest(module.std)
+    return within | {
+        "formula": "(x * scale - mean) / std, after the channels are in this order",
+        "channels": channels,
+        "scale": scale,
+        "mean": mean,
+        "std": std,
+        "range": [
+            min(-m / s for m, s in zip(mean, std, strict=True)),
+            max((255 * scale - m) / s for m, s in zip(mean, std, strict=True)),
+        ],
+    }
+
+
+def _shortest(values: Tensor) -> list[float]:
+    """The shortest decimals that are these float32: 0.485, not 0.48500001430511475."""
+    return [float(str(value)) for value in values.flatten().numpy()]
+
+
+def _source(trained: Trained) -> dict[str, Any]:
+    """Names, and no paths: the file is shown to others."""
+    run = trained.path.absolute().parent.parent
+    with trained.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    model = trained.config.model
+    return {
+        "network": model.get("name") or str(model["_target_"]).rpartition(".")[2],
+        "run": run.name if (run / record.FILE).exists() else None,
+        "checkpoint": trained.path.name,
+        "sha256": digest,
+        "weights": trained.weights,
+        "deeper": __version__,
+    }
