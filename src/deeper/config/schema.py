@@ -96,6 +96,7 @@ class Eval:
     """A run directory: its best checkpoint is evaluated."""
     ckpt: str | None = None
     """A checkpoint file."""
+    files: list[str] = field(default_factory=list)
     weights: Weights = Weights.averaged
     """averaged (live where nothing was averaged) or live."""
     split: Split = Split.test
