@@ -28,10 +28,10 @@ def composed(tmp_path):
 
 
 def test_files_arrive_exactly(composed):
-    rewritten = words.with_files(["run=x", "--", *HOSTILE])
-    assert len(rewritten) == 2
+    rewritten = words.with_files(["run=x", "--cfg", "job", "--", *HOSTILE])
+    assert rewritten[2:] == ["--cfg", "job"]
     assert words.with_files(rewritten) == rewritten
-    cfg = composed(*rewritten)
+    cfg = composed(*rewritten[:2])
     assert list(cfg.files) == HOSTILE
     assert len(list(cfg.hydra.overrides.task)) == 2  # they resolve too
 
@@ -72,28 +72,31 @@ def test_sweeps_quote_each_of_their_values(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept", "files"),
+    ("given", "keys", "files", "options"),
     [
-        ("run=x a.jpg b.jpg", "run=x", ["a.jpg", "b.jpg"]),
-        ("a.jpg run=x b.jpg", "run=x", ["a.jpg", "b.jpg"]),
-        ("run=x -", "run=x", ["-"]),
-        ("run=x -- -", "run=x", ["-"]),
-        ("run=x -- top=3 --", "run=x", ["top=3", "--"]),
-        ("-cd mine -cn other run=x a", "-cd mine -cn other run=x", ["a"]),
-        ("a --package _group_", "--package _group_", ["a"]),
-        ("run=x --config-dir mine", "run=x --config-dir mine", []),
-        ("--config-dir=mine a", "--config-dir=mine", ["a"]),
-        ("run=x --cfg job", "run=x --cfg job", []),
-        ("~trainer.x run=x ~a.jpg", "~trainer.x run=x", ["~a.jpg"]),
-        ("+hydra.x=1 ++y=2 ~z=3 model/head@p.q=fc a", "+hydra.x=1 ++y=2 ~z=3 model/head@p.q=fc", ["a"]),
-        ("run=x a,b=c.jpg", "run=x", ["a,b=c.jpg"]),
-        ("run=x --", "run=x", []),
-        ("run=x ???", "run=x", ["./???"]),
+        ("run=x a.jpg b.jpg", "run=x", ["a.jpg", "b.jpg"], ""),
+        ("a.jpg run=x b.jpg", "run=x", ["a.jpg", "b.jpg"], ""),
+        ("run=x -", "run=x", ["-"], ""),
+        ("run=x -- -", "run=x", ["-"], ""),
+        ("run=x -- top=3 --", "run=x", ["top=3", "--"], ""),
+        ("-cd mine -cn other run=x a", "run=x", ["a"], "-cd mine -cn other"),
+        ("a --package _group_", "", ["a"], "--package _group_"),
+        ("run=x --config-dir mine", "run=x", [], "--config-dir mine"),
+        ("--config-dir=mine a", "", ["a"], "--config-dir=mine"),
+        ("run=x --cfg job a", "run=x", ["a"], "--cfg job"),
+        ("a -p q run=x -cn=other b", "run=x", ["a", "b"], "-p q -cn=other"),
+        ("~trainer.x run=x ~a.jpg", "~trainer.x run=x", ["~a.jpg"], ""),
+        ("+hydra.x=1 ++y=2 ~z=3 m/h@p.q=fc a", "+hydra.x=1 ++y=2 ~z=3 m/h@p.q=fc", ["a"], ""),
+        ("run=x a,b=c.jpg", "run=x", ["a,b=c.jpg"], ""),
+        ("run=x --", "run=x", [], ""),
+        ("run=x ???", "run=x", ["./???"], ""),
     ],
-)  # fmt: skip
-def test_plain_words_are_files(given, kept, files):
-    expected = [f"files=[{','.join(f'{chr(34)}{file}{chr(34)}' for file in files)}]"]
-    assert words.with_files(given.split()) == kept.split() + (expected if files else [])
+)
+def test_plain_words_are_files(given, keys, files, options):
+    expected = [f"files=[{','.join(map(words.literal, files))}]"] if files else []
+    rewritten = words.with_files(given.split())
+    assert rewritten == [*keys.split(), *expected, *options.split()]
+    assert words.with_files(rewritten) == rewritten
 
 
 def test_a_file_that_looks_like_an_override_is_one_where_it_exists(tmp_path, monkeypatch):

@@ -41,21 +41,23 @@ def with_files(words: Sequence[str]) -> list[str]:
     if "--" in before:
         place = before.index("--")
         before, behind = before[:place], before[place + 1 :]
-    kept: list[str] = []
-    files: list[str] = []
     overrides = [place for place, word in enumerate(before) if _is_override(word)]
+    options: list[str] = []
+    keys: list[str] = []
+    files: list[str] = []
     for place, word in enumerate(before):
-        taken = place > 0 and before[place - 1] in TAKE_A_VALUE
-        option = word[:1] == "-" and word != "-"
-        deletion = word[:1] == "~" and place < max(overrides, default=0)
-        plain = not (taken or option or deletion or place in overrides)
-        (files if plain else kept).append(word)
+        if (word[:1] == "-" and word != "-") or (place and before[place - 1] in TAKE_A_VALUE):
+            options.append(word)
+        elif place in overrides or (word[:1] == "~" and place < max(overrides, default=0)):
+            keys.append(word)
+        else:
+            files.append(word)
     files += behind
-    if not files:
-        return kept
-    if given := [word for word in kept if word.startswith("files=")]:
+    if files and (given := [word for word in keys if word.startswith("files=")]):
         raise ValueError(f"{given[0]} and plain words: give all files in one of the two ways")
-    return [*kept, f"files=[{','.join(map(literal, files))}]"]
+    if files:
+        keys.append(f"files=[{','.join(map(literal, files))}]")
+    return [*keys, *options]  # Hydra wants its overrides side by side
 
 
 def literal(text: str) -> str:
