@@ -106,6 +106,8 @@ def _from_a_worker(text: str) -> str | None:
 def in_plain_words(error: BaseException) -> str:
     """Hydra's message without its advice to append a key with +, which hides most typos."""
     text = str(error)
+    if "=" not in (word := getattr(error, "override", "=") or "="):
+        return f"{word}: no key=value; this program takes no files, and --help lists what it takes"
     if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
         key = found[1]
         return f"Could not override {key!r}: {_near(key)}"

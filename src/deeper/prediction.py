@@ -129,11 +129,12 @@ def _form(asked: str | None, out: Path | None) -> type[Table]:
 
 def _writable(out: str) -> Path:
     """Where a link leads, so that it stays one; refused before anything is computed."""
-    path = Path(out).expanduser().resolve()
+    path = Path(out).expanduser()
     if path.exists() and not path.is_file():
         raise ValueError(
             f"out={out}: not a plain file, and would be replaced; leave out= away and use >"
         )
+    path = path.resolve()
     if not path.parent.is_dir():
         raise ValueError(f"out={out}: no folder {path.parent}; make it, or choose another")
     if not os.access(path.parent, os.W_OK):

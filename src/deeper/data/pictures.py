@@ -99,10 +99,15 @@ def _named(name: str) -> Iterator[Found]:
 
 
 def _matching(pattern: str) -> Iterator[Found]:
-    matches = sorted(glob.iglob(os.path.expanduser(pattern), recursive=True))
+    matches = glob.glob(os.path.expanduser(pattern), recursive=True)
+    if (
+        "**" in pattern
+    ):  # follows links, also one that leads back: a file once, by its shortest name
+        matches.sort(key=len, reverse=True)
+        matches = list({os.path.realpath(match): match for match in matches}.values())
     if not matches:
         yield Found(pattern, "no such file, and as a pattern it matches nothing")
-    for match in matches:
+    for match in sorted(matches):
         yield from _named(match)
 
 
