@@ -3,8 +3,8 @@
 python src/eval.py run=logs/train/runs/NAME           its best checkpoint on the test set
 python src/eval.py ckpt=FILE data.root=DIR weights=live split=val
 python src/eval.py run=RUN protocol=ten               ten crops an image; paper144: the paper's 144
-python src/eval.py 'files=[RUN,FILE]' split=val       several as one: their probabilities averaged
-python src/eval.py 'files=[RUN,FILE]' 'protocols=[single,ten]'     the paper's table, models × crops
+python src/eval.py RUN FILE split=val                 several as one: their probabilities averaged
+python src/eval.py RUN FILE 'protocols=[single,ten]'  the paper's table, models × crops
 """
 
 import hydra
@@ -48,4 +48,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, files=True)

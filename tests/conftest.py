@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from entry import PROJECT, run_dirs, small
+from entry import PROJECT, run_dirs, shell, small
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +24,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "images"
     generate(root, train_per_class=8, val_per_class=5)
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run of one epoch; for tests that change nothing."""
+    logs = tmp_path_factory.mktemp("trained_run")
+    words = ["model.width=0.125", "test=false"]
+    result = shell(*small(images, logs, *words))
+    assert result.returncode == 0, result.stderr
+    (run,) = run_dirs(logs)
+    return run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""From a shell to `main(cfg)` and back: quoting of paths, plain words for mistakes, exit codes."""
+"""From a shell to `main(cfg)` and back: plain words for mistakes, exit codes."""
 
 import functools
 import os
@@ -12,18 +12,16 @@ from deeper import runs
 from deeper.config import help, resolvers, schema
 from deeper.config.refusals import own_words
 from deeper.record import is_interrupt
+from deeper.words import quoted, with_files
 
 CONFIGS = str(resolvers.PROJECT / "configs")
 """Absolute, so that an entry point works from any folder and when it is imported."""
 
-PATH_KEYS = (
-    "data.root", "data.stage_to", "resume", "run", "ckpt", "real", "model.pretrained", "out", "paths.logs", "paths.data",
-    "paths.cache", "hydra.run.dir",
-)  # fmt: skip
 
-
-def start(main: Callable[..., Any]) -> None:
+def start(main: Callable[..., Any], files: bool = False) -> None:
     """Run a `hydra.main` function. Exit 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C.
+
+    With `files`, plain words are the config's `files`.
 
     HYDRA_FULL_ERROR=1 shows the traceback of a mistake too.
     """
@@ -33,11 +31,12 @@ def start(main: Callable[..., Any]) -> None:
         sys.exit(0)
     schema.register()
     resolvers.register()
-    sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
     # Let exceptions through instead of Hydra's own report; children decide for themselves.
     os.environ.setdefault(_ASKED, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        given = with_files(sys.argv[1:]) if files else sys.argv[1:]
+        sys.argv[1:] = [quoted(word) for word in given]
         main()
     except (KeyboardInterrupt, SystemExit) as error:
         if is_interrupt(error):
@@ -71,24 +70,6 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
             refuse(error)
 
     return run
-
-
-def quoted(word: str) -> str:
-    """A path as Hydra's grammar wants it. Quoting twice changes nothing: DDP ranks run argv again."""
-    key, equals, value = word.partition("=")
-    if not equals or key.lstrip("+") not in PATH_KEYS:
-        return word
-    sweep = {"-m", "--multirun"} & {*sys.argv}
-    parts = value.split(",") if sweep and value[:1] not in ("'", '"') else [value]
-    return f"{key}={','.join(map(_quoted, parts))}"
-
-
-def _quoted(path: str) -> str:
-    plain = re.fullmatch(r"[A-Za-z0-9_./+-]*", path)  # all else may mean something in the grammar
-    if plain or path == "???" or path[0] in "'\"[":
-        return path
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def mistake(error: BaseException) -> str | None:
@@ -125,6 +106,8 @@ def _from_a_worker(text: str) -> str | None:
 def in_plain_words(error: BaseException) -> str:
     """Hydra's message without its advice to append a key with +, which hides most typos."""
     text = str(error)
+    if "=" not in (word := getattr(error, "override", "=") or "="):
+        return f"{word}: no key=value; this program takes no files, and --help lists what it takes"
     if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
         key = found[1]
         return f"Could not override {key!r}: {_near(key)}"

@@ -59,7 +59,7 @@ def load(path: str | Path, weights: str = "averaged") -> Trained:
     what is no checkpoint, and `ConfigError` where its config names code that is not trusted.
     """
     path = Path(path).expanduser()
-    if path.is_dir() or not path.exists():
+    if path.is_dir() or not (path.exists() or path.suffix == ".ckpt"):
         path = runs.checkpoint(runs.find(str(path)), runs.BEST)
     return of(checkpoint.load(path), path, weights)
 

@@ -108,9 +108,9 @@ class ProcessLauncher(Launcher):
 
     def _run(self, number: int, job: JobReturn) -> None:
         """A job that has finished is not run again; one that has a checkpoint goes on from it."""
-        from deeper.cli import quoted
         from deeper.provenance import code_hash
         from deeper.runs import LAST
+        from deeper.words import quoted
 
         folder = Path(str(job.working_dir))
         overrides = list(job.overrides or [])

@@ -43,6 +43,25 @@ def check_eval(cfg: DictConfig) -> None:
         raise ConfigError(found)
 
 
+def check_predict(cfg: DictConfig) -> None:
+    """As `check`, for a prediction."""
+    found = [
+        f"{key}={cfg[key]}: must be at least 1" for key in ("top", "batch_size") if cfg[key] < 1
+    ]
+    precision = {"precision": OmegaConf.to_container(cfg.precision, resolve=True)}
+    found += targets.refused(precision) or signatures.problems(precision)
+    if (cfg.run is None) == (cfg.ckpt is None):
+        found.append(
+            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
+        )
+    if not cfg.files:
+        found.append("say which pictures: files, folders, globs, or - for a list on standard input")
+    if cfg.zero and "-" not in cfg.files:
+        found.append("zero=true: says how standard input is split; pass - too")
+    if found:
+        raise ConfigError(found)
+
+
 def check_bench(cfg: DictConfig) -> None:
     """As `check`, for a benchmark."""
     found = [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]

@@ -121,6 +121,37 @@ class Eval:
     trainer: Any = MISSING
 
 
+class Form(StrEnum):
+    table = "table"
+    tsv = "tsv"
+    json = "json"
+    html = "html"
+
+
+@dataclass
+class Predict:
+    task_name: str = "predict"
+    run: str | None = None
+    """A run directory: its best checkpoint is asked."""
+    ckpt: str | None = None
+    """A checkpoint file."""
+    files: list[str] = field(default_factory=list)
+    """Plain words of the command line: files, folders, globs, or - for a list on standard input."""
+    zero: bool = False
+    """Names on standard input end with NUL, as `find -print0` writes them, not with a newline."""
+    top: int = 5
+    format: Form | None = None
+    """As the name of `out` ends, else table."""
+    out: str | None = None
+    """A file to write to, whole or not at all, in place of standard output."""
+    weights: Weights = Weights.averaged
+    batch_size: int = 32
+    device: str = "auto"
+    """auto (CUDA where there is one), cpu, cuda or cuda:<n>."""
+    paths: Any = MISSING
+    precision: Any = MISSING
+
+
 class OnBad(StrEnum):
     strict = "strict"
     quarantine = "quarantine"
@@ -200,6 +231,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema_train", node=Train, provider="deeper")
     store.store(name="schema_eval", node=Eval, provider="deeper")
+    store.store(name="schema_predict", node=Predict, provider="deeper")
     store.store(name="schema_prepare", node=Prepare, provider="deeper")
     store.store(name="schema_bench", node=Bench, provider="deeper")
     store.store(name="schema_export", node=Export, provider="deeper")

@@ -19,6 +19,8 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM")
 """What Pillow may try: its list has formats that start other programs."""
 
+ADVICE = "; `python src/prepare.py data.root=DIR` lists all such files"
+
 
 class Encoded:
     """The bytes of an image file; `name` is its path or archive member, for errors.
@@ -124,6 +126,4 @@ class Encoded:
 
 
 def unreadable(name: str, why: object) -> ValueError:
-    return ValueError(
-        f"cannot read the image {name}: {why}; `python src/prepare.py data.root=DIR` lists all such files"
-    )
+    return ValueError(f"cannot read the image {name}: {why}{ADVICE}")

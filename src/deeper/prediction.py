@@ -1,0 +1,154 @@
+"""The most probable classes of pictures that a user names, in a stream: a million need no more memory."""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from deeper.config.build import build
+from deeper.data import pictures
+from deeper.data.atomic import whole
+from deeper.data.pictures import Found, spelt
+from deeper.reporting.page import Page
+from deeper.reporting.predictions import Json, Row, Table, Tsv
+from deeper.reporting.ticker import Ticker
+from deeper.seer import Seen, Seer
+from deeper.trained import load
+
+FORMS: dict[str, type[Table]] = {"table": Table, "tsv": Tsv, "json": Json, "html": Page}
+
+BROKEN_PIPE = 141
+"""What a shell says of a program whose reader, `head` for instance, has left."""
+
+
+@dataclass
+class Counts:
+    good: int = 0
+    bad: int = 0
+    others: int = 0
+    """Files in folders that are no pictures and do not claim to be."""
+
+    def __str__(self) -> str:
+        text = f"pictures: {self.good:,} read, {self.bad:,} could not be read"
+        return text + (f"; other files in the folders: {self.others:,}" if self.others else "")
+
+
+def predict(cfg: Any) -> Counts:
+    """Report on every picture; `ValueError` where there is none."""
+    out = None if cfg.out is None else _writable(cfg.out)
+    seer = Seer(load(cfg.run or cfg.ckpt, cfg.weights.value), cfg.device, build(cfg.precision))
+    report = _form(cfg.format and cfg.format.value, out)(f"by {seer.trained.path}")
+    counts, files = Counts(), list(cfg.files)
+    stdin = cast(BufferedReader, sys.stdin.buffer)
+    found = pictures.find(files, stdin, b"\0" if cfg.zero else b"\n")
+    total = len(files) if all(map(os.path.isfile, files)) else None
+    try:
+        with _stream(out) as stream, Ticker(total, quiet=not out and sys.stdout.isatty()) as ticker:
+            stream.write(report.start())
+            try:
+                for rows in _rows(found, seer, cfg, report, ticker, counts):
+                    stream.writelines(map(report.row, rows))
+                    stream.flush()
+            finally:
+                stream.write(report.end())
+                stream.flush()
+            if counts.good + counts.bad == 0:
+                raise ValueError(f"no pictures in {', '.join(map(spelt, files[:5]))}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    if out or counts.bad or counts.others:
+        where = f"; written to {spelt(str(out))}" if out else ""
+        print(f"{counts}{where}", file=sys.stderr)
+    return counts
+
+
+def _rows(
+    found: Iterable[Found], seer: Seer, cfg: Any, report: Table, ticker: Ticker, counts: Counts
+) -> Iterator[list[Row]]:
+    """A batch at a time; what cannot be read is said at once."""
+    batch: list[Seen] = []
+    claimed = _claimed(found, counts)
+    for seen in _ahead(claimed, lambda one: seer.see(one, report.thumbnails), 2 * cfg.batch_size):
+        if seen.view is None:
+            counts.bad += 1
+            ticker.advance()
+            ticker.say(f"cannot read {spelt(seen.path)}: {spelt(seen.why)}")
+            report.bad(seen.path, seen.why)
+            continue
+        batch.append(seen)
+        if len(batch) == cfg.batch_size:
+            yield _judged(batch, seer, cfg.top, ticker, counts)
+            batch = []
+    if batch:
+        yield _judged(batch, seer, cfg.top, ticker, counts)
+
+
+def _judged(batch: list[Seen], seer: Seer, top: int, ticker: Ticker, counts: Counts) -> list[Row]:
+    guesses = seer.guesses([seen.view for seen in batch if seen.view is not None], top)
+    counts.good += len(batch)
+    ticker.advance(len(batch))
+    return [Row(s.path, g, s.thumbnail) for s, g in zip(batch, guesses, strict=True)]
+
+
+def _claimed(found: Iterable[Found], counts: Counts) -> Iterator[Found]:
+    """What is a picture, or should be one."""
+    for one in found:
+        if one.why == "":
+            counts.others += 1
+        else:
+            yield one
+
+
+def _ahead(found: Iterable[Found], see: Callable[[Found], Seen], count: int) -> Iterator[Seen]:
+    """In order; threads read and decode up to `count` pictures ahead."""
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
+    waiting: deque[Future[Seen]] = deque()
+    try:
+        for one in found:
+            waiting.append(pool.submit(see, one))
+            if len(waiting) >= count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _form(asked: str | None, out: Path | None) -> type[Table]:
+    """As asked, else as the file is called, else a table."""
+    ending = out.suffix.removeprefix(".").lower() if out else ""
+    return FORMS[asked or (ending if ending in FORMS else "table")]
+
+
+def _writable(out: str) -> Path:
+    """Where a link leads, so that it stays one; refused before anything is computed."""
+    path = Path(out).expanduser()
+    if path.exists() and not path.is_file():
+        raise ValueError(
+            f"out={out}: not a plain file, and would be replaced; leave out= away and use >"
+        )
+    path = path.resolve()
+    if not path.parent.is_dir():
+        raise ValueError(f"out={out}: no folder {path.parent}; make it, or choose another")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"out={out}: the folder {path.parent} cannot be written to")
+    return path
+
+
+@contextmanager
+def _stream(out: Path | None) -> Iterator[TextIO]:
+    """UTF-8 whatever the locale; the bytes of names that are no UTF-8 come out as they are."""
+    options: Any = {"mode": "w", "encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    if out is None:
+        with open(sys.stdout.fileno(), closefd=False, **options) as stream:
+            yield stream
+        return
+    with whole(out) as temporary, open(temporary, **options) as stream:
+        yield stream
