@@ -203,8 +203,7 @@ def test_a_checkpoint_of_other_classes(train, images, tmp_path):
         (
             [],
             "eval",
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>; "
-            "several as one by files=[<run or file>,…]",
+            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>",
         ),
         (["ckpt=/nowhere.ckpt"], "eval", "/nowhere.ckpt: no such checkpoint file"),
         (

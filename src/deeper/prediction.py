@@ -15,10 +15,10 @@ from deeper.config.build import build
 from deeper.data import pictures
 from deeper.data.atomic import whole
 from deeper.data.pictures import Found, spelt
+from deeper.predictor import Picture, Predictor
 from deeper.reporting.page import Page
 from deeper.reporting.predictions import Json, Row, Table, Tsv
 from deeper.reporting.ticker import Ticker
-from deeper.seer import Seen, Seer
 from deeper.trained import load
 
 FORMS: dict[str, type[Table]] = {"table": Table, "tsv": Tsv, "json": Json, "html": Page}
@@ -42,8 +42,10 @@ class Counts:
 def predict(cfg: Any) -> Counts:
     """Report on every picture; `ValueError` where there is none."""
     out = None if cfg.out is None else _writable(cfg.out)
-    seer = Seer(load(cfg.run or cfg.ckpt, cfg.weights.value), cfg.device, build(cfg.precision))
-    report = _form(cfg.format and cfg.format.value, out)(f"by {seer.trained.path}")
+    predictor = Predictor(
+        load(cfg.run or cfg.ckpt, cfg.weights.value), cfg.device, build(cfg.precision)
+    )
+    report = _form(cfg.format and cfg.format.value, out)(f"by {predictor.trained.path}")
     counts, files = Counts(), list(cfg.files)
     stdin = cast(BufferedReader, sys.stdin.buffer)
     found = pictures.find(files, stdin, b"\0" if cfg.zero else b"\n")
@@ -52,7 +54,7 @@ def predict(cfg: Any) -> Counts:
         with _stream(out) as stream, Ticker(total, quiet=not out and sys.stdout.isatty()) as ticker:
             stream.write(report.start())
             try:
-                for rows in _rows(found, seer, cfg, report, ticker, counts):
+                for rows in _rows(found, predictor, cfg, report, ticker, counts):
                     stream.writelines(map(report.row, rows))
                     stream.flush()
             finally:
@@ -70,13 +72,20 @@ def predict(cfg: Any) -> Counts:
 
 
 def _rows(
-    found: Iterable[Found], seer: Seer, cfg: Any, report: Table, ticker: Ticker, counts: Counts
+    found: Iterable[Found],
+    predictor: Predictor,
+    cfg: Any,
+    report: Table,
+    ticker: Ticker,
+    counts: Counts,
 ) -> Iterator[list[Row]]:
     """A batch at a time; what cannot be read is said at once."""
-    batch: list[Seen] = []
+    batch: list[Picture] = []
     claimed = _claimed(found, counts)
-    for seen in _ahead(claimed, lambda one: seer.see(one, report.thumbnails), 2 * cfg.batch_size):
-        if seen.view is None:
+    for seen in _ahead(
+        claimed, lambda one: predictor.picture(one, report.thumbnails), 2 * cfg.batch_size
+    ):
+        if seen.pixels is None:
             counts.bad += 1
             ticker.advance()
             ticker.say(f"cannot read {spelt(seen.path)}: {spelt(seen.why)}")
@@ -84,14 +93,16 @@ def _rows(
             continue
         batch.append(seen)
         if len(batch) == cfg.batch_size:
-            yield _judged(batch, seer, cfg.top, ticker, counts)
+            yield _judged(batch, predictor, cfg.top, ticker, counts)
             batch = []
     if batch:
-        yield _judged(batch, seer, cfg.top, ticker, counts)
+        yield _judged(batch, predictor, cfg.top, ticker, counts)
 
 
-def _judged(batch: list[Seen], seer: Seer, top: int, ticker: Ticker, counts: Counts) -> list[Row]:
-    guesses = seer.guesses([seen.view for seen in batch if seen.view is not None], top)
+def _judged(
+    batch: list[Picture], predictor: Predictor, top: int, ticker: Ticker, counts: Counts
+) -> list[Row]:
+    guesses = predictor.guesses([seen.pixels for seen in batch if seen.pixels is not None], top)
     counts.good += len(batch)
     ticker.advance(len(batch))
     return [Row(s.path, g, s.thumbnail) for s, g in zip(batch, guesses, strict=True)]
@@ -106,13 +117,15 @@ def _claimed(found: Iterable[Found], counts: Counts) -> Iterator[Found]:
             yield one
 
 
-def _ahead(found: Iterable[Found], see: Callable[[Found], Seen], count: int) -> Iterator[Seen]:
+def _ahead(
+    found: Iterable[Found], read: Callable[[Found], Picture], count: int
+) -> Iterator[Picture]:
     """In order; threads read and decode up to `count` pictures ahead."""
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
-    waiting: deque[Future[Seen]] = deque()
+    waiting: deque[Future[Picture]] = deque()
     try:
         for one in found:
-            waiting.append(pool.submit(see, one))
+            waiting.append(pool.submit(read, one))
             if len(waiting) >= count:
                 yield waiting.popleft().result()
         while waiting:

@@ -20,17 +20,25 @@ IN_THE_JSON = 50
 """Classes up to which the confusion matrix stands there too."""
 
 
-def checkpoint_paths(cfg: Any) -> list[Path]:
-    """What `run=`, `ckpt=` or `files=` names; exactly one of them must."""
-    if [cfg.run is not None, cfg.ckpt is not None, bool(cfg.files)].count(True) != 1:
+def checkpoint_path(cfg: Any) -> Path:
+    """What `run=` or `ckpt=` names; exactly one of them must."""
+    if (cfg.run is None) == (cfg.ckpt is None):
         raise ValueError(
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>; "
-            "several as one by files=[<run or file>,…]"
+            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
         )
     if cfg.ckpt is not None:
-        return [Path(cfg.ckpt).expanduser()]
-    if cfg.run is not None:
-        return [runs.checkpoint(runs.find(cfg.run), runs.BEST)]
+        return Path(cfg.ckpt).expanduser()
+    return runs.checkpoint(runs.find(cfg.run), runs.BEST)
+
+
+def checkpoint_paths(cfg: Any) -> list[Path]:
+    """The same, or the plain words of the command line: checkpoint files and run directories."""
+    if not cfg.files:
+        return [checkpoint_path(cfg)]
+    if cfg.run is not None or cfg.ckpt is not None:
+        raise ValueError(
+            "say which networks: run=<run directory> or ckpt=<file>, or several without run= and ckpt="
+        )
     paths = [_checkpoint_path(Path(name).expanduser()) for name in cfg.files]
     for path in paths:
         if paths.count(path) > 1:

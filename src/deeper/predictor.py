@@ -18,18 +18,18 @@ THUMBNAIL = 320
 """Pixels of the longer side."""
 
 
-class Seen(NamedTuple):
-    """A picture as the network wants it; where `view` is None, `why` says what is wrong with it."""
+class Picture(NamedTuple):
+    """A picture as the network wants it; where `pixels` is None, `why` says what is wrong with it."""
 
     path: str
-    view: Tensor | None
+    pixels: Tensor | None
     """uint8 [3, S, S]"""
     thumbnail: bytes | None = None
     """JPEG"""
     why: str = ""
 
 
-class Seer:
+class Predictor:
     """In the precision that a training would have there. `ValueError` for a device that is not here."""
 
     def __init__(self, trained: Trained, device: str, precision: Any) -> None:
@@ -40,18 +40,18 @@ class Seer:
         trained.net.to(self.device)
         trained.preprocess.to(self.device)
 
-    def see(self, found: Found, thumbnail: bool = False) -> Seen:
+    def picture(self, found: Found, thumbnail: bool = False) -> Picture:
         """For any thread; never raises for what a file holds."""
         path, why = found
         if why is not None:
-            return Seen(path, None, why=why)
+            return Picture(path, None, why=why)
         try:
             picture = pictures.read(path)
-            return Seen(
+            return Picture(
                 path, self.trained.view(picture), _thumbnail(picture) if thumbnail else None
             )
         except Exception as error:  # of this one picture: the others are still wanted
-            return Seen(path, None, why=pictures.reason(error, path))
+            return Picture(path, None, why=pictures.reason(error, path))
 
     @torch.inference_mode()
     def probabilities(self, views: list[Tensor]) -> Tensor:
