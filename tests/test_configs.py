@@ -209,3 +209,17 @@ def test_every_accepted_pair_runs(train, configs, recipe, experiment):
     if not accepted(configs, recipe, experiment):
         pytest.skip(f"{experiment} asks nothing of {recipe}")
     train(f"recipe={recipe}", f"experiment={experiment}", "model.width=0.125")
+
+
+def test_the_seven_of_the_ensemble_differ_in_order_and_crops_and_one_in_width(configs):
+    """§7: same initial weights and rates; by their own sampling and order; one wider."""
+    paper = configs("recipe=paper")
+    swept = configs("recipe=paper_ensemble", return_hydra_config=True).hydra.sweeper.params.member
+    seven = [configs("recipe=paper_ensemble", f"member={name}") for name in swept.split(",")]
+    assert len({(m.data_seed, m.seed) for m in seven}) == 7
+    assert {m.init_seed for m in seven} == {0}
+    assert [m.model.width for m in seven] == [1.0] * 6 + [1.25]
+    assert len({tuple(m.augment.crop.area) for m in seven[:6]}) == 6
+    for member in seven:
+        for part in ("loss", "optimizer", "scheduler", "averaging", "preprocess", "epochs"):
+            assert member[part] == paper[part]
