@@ -96,7 +96,7 @@ class ImageData(L.LightningDataModule):
             official = packed.load(staged(root, Path(self.stage_to).expanduser()))
         (classes, train, val, test), self.census = admitted(official, root, cache, self.bad)
         self._one_official = val is test
-        if self.val_from == "holdout":
+        if self.val_from == "holdout" and len(train):  # else it is a test set alone
             fit, held = split_holdout(train.labels, self.holdout)
             self._splits = Splits(classes, Subset(train, fit), Subset(train, held), test)
         else:
@@ -132,6 +132,11 @@ class ImageData(L.LightningDataModule):
     def require_trainable(self, trainer: L.Trainer, test: bool) -> None:
         """Refuse a batch size that these processes can't share, and a test that means nothing."""
         self.trainer = trainer
+        if not len(self.splits.train):
+            raise ValueError(
+                f"data.root={self.root} is a test set alone; train on another, and judge the run by "
+                f"`python src/eval.py run=RUN data.root={self.root}`"
+            )
         self.train_sampler()
         if test:
             self.require_test()

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
 
-Layout = Literal["packed", "parquet", "archives", "kaggle", "tiny", "flat_val", "tree"]
+Layout = Literal["packed", "parquet", "archives", "kaggle", "tiny", "flat_val", "numbered", "tree"]
 
 LAYOUTS: dict[Layout, str] = {
     "packed": "packed.json and <split>-00000.arrow, made by src/prepare.py",
@@ -18,6 +18,7 @@ LAYOUTS: dict[Layout, str] = {
     "kaggle": "ILSVRC/Data/CLS-LOC/train/<wnid>/*.JPEG, …/val/*.JPEG and LOC_val_solution.csv",
     "tiny": "wnids.txt, train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt",
     "flat_val": "train/<wnid>/*.JPEG, val/*.JPEG and ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv",
+    "numbered": "0/* … 999/*, a test set alone, as ImageNet-V2",
     "tree": "train/<class>/*.JPEG and val/<class>/*.JPEG (or test/<class>/*.JPEG, or both)",
 }
 """In the order in which they are tried, with what `data.root` holds in each."""
