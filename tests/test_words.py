@@ -18,6 +18,12 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_sweep(monkeypatch):
+    """pytest has an option -m too, which asks Hydra for a sweep."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+
+
 @pytest.fixture
 def composed(tmp_path):
     """The config that overrides come to."""
