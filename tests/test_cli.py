@@ -1,6 +1,7 @@
 """The entry points as people start them."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -204,24 +205,31 @@ def test_a_run_goes_on_compiled_or_eager(images, tmp_path, first):
     assert judged.returncode == 0, judged.stderr
 
 
-def test_multirun_gives_a_process_and_a_directory_a_job(images, tmp_path):
-    words = ["-m", "experiment=baseline,no_aux,head_fc", "seed=0,1", "logger=[csv,wandb]", TINY]
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        ["experiment=baseline,no_aux"],
+        pytest.param(["experiment=baseline,no_aux,head_fc", "seed=0,1"], marks=pytest.mark.slow),
+    ],
+)
+def test_multirun_gives_a_process_and_a_directory_a_job(sweep, images, tmp_path):
+    words = ["-m", *sweep, "logger=[csv,wandb]", TINY]
     result = shell(*words, *small(images, tmp_path))
     assert result.returncode == 0, result.stderr
-    runs = run_dirs(tmp_path)
-    assert len(runs) == 6
+    runs, jobs = run_dirs(tmp_path), math.prod(len(word.split(",")) for word in sweep)
+    assert len(runs) == jobs
     assert len({run.parent for run in runs}) == 1
-    assert [run.name.partition("-")[0] for run in runs] == list("012345")
-    assert len({record(run)["identity"] for run in runs}) == 6
+    assert [run.name.partition("-")[0] for run in runs] == [str(n) for n in range(jobs)]
+    assert len({record(run)["identity"] for run in runs}) == jobs
     assert all(record(run)["results"]["test/n"] == 48 for run in runs)
     ended = [record(run)["ended"] for run in runs]
     again = shell(*words, *small(images, tmp_path))
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("has finished already") == 6
+    assert again.stdout.count("has finished already") == jobs
     assert [record(run)["ended"] for run in runs] == ended
     offline = list((tmp_path / "wandb").glob("offline-run-*"))
-    assert len(offline) == 6
-    assert len({path.name.partition("-")[2] for path in offline}) == 6
+    assert len(offline) == jobs
+    assert len({path.name.partition("-")[2] for path in offline}) == jobs
 
 
 def test_one_failed_job_leaves_the_others(images, tmp_path):

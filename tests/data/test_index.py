@@ -85,7 +85,7 @@ def measured(root: Path, cache: Path) -> dict[str, float]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="counts Linux's pages")
-@pytest.mark.parametrize("images", [10_000, 50_000])
+@pytest.mark.parametrize("images", [10_000, pytest.param(50_000, marks=pytest.mark.slow)])
 def test_an_index_opens_at_once(images, tmp_path):
     found = measured(made(tmp_path / "root", images), tmp_path / "cache")
     assert found["images"] == images
