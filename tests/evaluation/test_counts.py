@@ -116,12 +116,18 @@ def test_real_refuses_other_files_and_other_images(tmp_path):
 
 def test_the_papers_table_stands_beside_ours():
     rows = [
-        {"models": m, "crops": c, "top5": 900 + m + c // 10, "n": 1000}
+        {"models": m, "crops": c, "top1": 700, "top5": 900 + m + c // 10, "n": 1000}
         for m in (1, 7)
         for c in (1, 10, 144)
     ]
     found = ensemble.lines(rows)
-    assert [line[4] for line in found] == ["10.07", "9.15", "7.89", "8.09", "7.62", "6.67"]
-    assert [line[5] for line in found] == ["base", "-0.92", "-2.18", "-1.98", "-2.45", "-3.40"]
-    assert [line[2:4] for line in found][:2] == [["9.90", "base"], ["9.80", "-0.10"]]
-    assert ensemble.lines([{"models": 2, "crops": 1, "top5": 9, "n": 10}])[0][4:] == ["", ""]
+    assert [line[5] for line in found] == ["10.07", "9.15", "7.89", "8.09", "7.62", "6.67"]
+    assert [line[6] for line in found] == ["base", "-0.92", "-2.18", "-1.98", "-2.45", "-3.40"]
+    assert [line[2:5] for line in found][:2] == [
+        ["30.00", "9.90", "base"],
+        ["30.00", "9.80", "-0.10"],
+    ]
+    assert ensemble.lines([{"models": 2, "crops": 1, "top1": 7, "top5": 9, "n": 10}])[0][5:] == [
+        "",
+        "",
+    ]
