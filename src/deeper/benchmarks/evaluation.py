@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from deeper import assemble  # noqa: F401  # silences Lightning's tips
 from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.benchmarks.loading import MEAN, SIZE, STD, Photos
