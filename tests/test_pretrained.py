@@ -1,12 +1,14 @@
 """model.pretrained: a training from a checkpoint's weights, or from a file of somebody else's."""
 
 import shutil
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 import torch
 import torchvision
+from entry import PROJECT, command
 from omegaconf import OmegaConf
 
 import deeper
@@ -217,3 +219,19 @@ def test_a_published_file_by_its_name(tmp_path, capsys):
     assert published.read("onnx", tmp_path).published
     assert "not checked, for no digest of onnx is known" in capsys.readouterr().out
     assert not published.read(str(light), tmp_path).published
+
+
+def test_the_command_makes_a_checkpoint_that_answers_as_their_network(tmp_path):
+    file, out = tmp_path / "theirs.pth", tmp_path / "ours.ckpt"
+    net = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False).eval()
+    torch.save(net.state_dict(), file)
+    words = ["model=googlenet_torchvision", "model/init=he", "model/aux=none"]
+    words += ["preprocess=symmetric", f"model.pretrained={file}"]
+    source = str(PROJECT / "src")
+    made = command(sys.executable, "-m", "deeper.pretrained", str(out), *words, PYTHONPATH=source)
+    assert made.returncode == 0, made.stderr
+    ours = deeper.load(out)
+    images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    with torch.inference_mode():
+        theirs = net((images.float() / 255 - 0.5) / 0.5)
+        assert (ours(images) - theirs).abs().max() <= 1e-5 * theirs.abs().max()
