@@ -167,7 +167,7 @@ def publish(
     )
     table.show(content["results"], title=title)
     if len(content["rows"]) > 1:
-        ensemble.show(content["rows"], "models × crops; one model is the first")
+        ensemble.show(content["rows"], "models × crops, errors in %; one model is the first")
     keys = (
         "checkpoint",
         "weights",

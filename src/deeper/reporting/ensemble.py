@@ -39,15 +39,8 @@ def _error(row: Mapping[str, Any], k: str) -> float:
 def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """On the screen. One model is the first that was named."""
     table = Table(title=title, title_justify="left")
-    for column in (
-        "models",
-        "crops",
-        "top-1 error %",
-        "top-5 error %",
-        "gain",
-        "paper's %",
-        "paper's gain",
-    ):
+    columns = ("models", "crops", "top-1", "top-5", "gain", "paper's top-5", "paper's gain")
+    for column in columns:
         table.add_column(column, justify="right")
     for line in lines(rows):
         table.add_row(*line)
