@@ -17,21 +17,8 @@ from deeper.evaluation.counts import Counts, counted
 from deeper.evaluation.judge import Job, Judge
 from deeper.evaluation.probabilities import Kept, averaged, sampled
 from deeper.evaluation.protocol import Looks, crops
-from deeper.models.output import Output
+from deeper.models.deployed import Deployed
 from deeper.provenance import code_hash
-
-
-class Answering(nn.Module):
-    """uint8 [B, 3, S, S] → logits [B, K], of whatever network."""
-
-    def __init__(self, model: trained.Trained) -> None:
-        super().__init__()
-        self.preprocess, self.net = model.preprocess, model.net
-
-    def forward(self, images: Tensor) -> Tensor:
-        output = self.net(self.preprocess(images))
-        logits: Tensor = output.logits if isinstance(output, Output) else output
-        return logits
 
 
 @dataclass(frozen=True)
@@ -77,9 +64,8 @@ class Ensemble:
         jobs = []
         for path, name in missing:
             if path not in nets:
-                nets[path] = Answering(
-                    trained.of(self.states[path], path, self.question.weights)
-                ).eval()
+                model = trained.of(self.states[path], path, self.question.weights)
+                nets[path] = Deployed(model.preprocess, model.net).eval()
             kept, size = self.kept[path, name], self.models[path]["image_size"]
 
             def keep(found: Tensor, kept: Kept = kept) -> None:

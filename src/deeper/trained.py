@@ -14,7 +14,7 @@ from deeper import assemble, checkpoint, runs
 from deeper.config.build import build
 from deeper.data.encoded import Encoded
 from deeper.data.samples import Pipeline
-from deeper.models.output import Output
+from deeper.models.deployed import Deployed
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Trained:
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, S, S] → logits [B, classes]."""
-        output = self.net(self.preprocess(images))
-        logits: Tensor = output.logits if isinstance(output, Output) else output
+        logits: Tensor = Deployed(self.preprocess, self.net)(images)
         return logits
 
     @torch.inference_mode()

@@ -1,11 +1,10 @@
 """What a user of an exported network must know: how to make its input, and what its answers mean."""
 
-import hashlib
 from typing import Any
 
 from torch import Tensor
 
-from deeper import __version__, record
+from deeper import __version__, checkpoint, record
 from deeper.data.classes import words
 from deeper.models.preprocess import Preprocess
 from deeper.trained import Trained
@@ -84,14 +83,12 @@ def _shortest(values: Tensor) -> list[float]:
 def _source(trained: Trained) -> dict[str, Any]:
     """Names, and no paths: the file is shown to others."""
     run = trained.path.absolute().parent.parent
-    with trained.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     model = trained.config.model
     return {
         "network": model.get("name") or str(model["_target_"]).rpartition(".")[2],
         "run": run.name if (run / record.FILE).exists() else None,
         "checkpoint": trained.path.name,
-        "sha256": digest,
+        "sha256": checkpoint.sha256(trained.path),
         "weights": trained.weights,
         "deeper": __version__,
     }

@@ -17,7 +17,8 @@ from deeper.exporting import description, parity
 from deeper.exporting.parity import Answers
 from deeper.exporting.request import Form
 from deeper.exporting.speed import images_per_s
-from deeper.exporting.subject import Deployed, Subject
+from deeper.exporting.subject import Subject
+from deeper.models.deployed import Deployed
 from deeper.models.fold import folded
 from deeper.trained import Trained
 

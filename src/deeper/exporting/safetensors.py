@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from deeper.config.build import resolved
-from deeper.exporting.subject import Deployed, Subject
+from deeper.exporting.subject import Subject
+from deeper.models.deployed import Deployed
 
 FILE = "model.safetensors"
 PACKAGES = ("safetensors",)

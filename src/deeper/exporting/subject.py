@@ -8,26 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from deeper.models.deployed import Deployed
 from deeper.models.fold import folded
 from deeper.models.googlenet import GoogLeNet
-from deeper.models.output import Output
 from deeper.trained import Trained
-
-
-class Deployed(nn.Module):
-    """uint8 RGB [B, 3, S, S] → logits [B, classes].
-
-    The preprocessing is inside: pixels as every decoder gives them are a quarter of the bytes, and
-    nobody can get mean, range or channel order wrong.
-    """
-
-    def __init__(self, preprocess: nn.Module, net: nn.Module) -> None:
-        super().__init__()
-        self.preprocess, self.net = preprocess, net
-
-    def forward(self, images: Tensor) -> Tensor:
-        output = self.net(self.preprocess(images))
-        return output.logits if isinstance(output, Output) else output
 
 
 @dataclass
