@@ -142,17 +142,17 @@ def test_the_order_of_overrides_does_not_matter(configs):
         (
             ["experiment=no_lrn"],
             "experiment=no_lrn needs model/norm=lrn|lrn_google, but recipe=baseline has model/norm=bn; "
-            "it applies to recipe=bvlc_quick|paper",
+            "it applies to recipe=bvlc_quick|paper|paper_ensemble",
         ),
         (
             ["model=timm", "experiment=no_aux"],
             "experiment=no_aux changes model/aux, and model=timm has no such part; it applies to "
-            "recipe=baseline|bvlc_quick|cifar10|imagenette|modern|paper",
+            "recipe=baseline|bvlc_quick|cifar10|imagenette|modern|paper|paper_ensemble",
         ),
         (
             ["model=timm", "experiment=no_dropout"],
             "experiment=no_dropout changes model.head, and model=timm has no such part; it applies to "
-            "recipe=baseline|bvlc_quick|imagenette|modern|paper",
+            "recipe=baseline|bvlc_quick|imagenette|modern|paper|paper_ensemble",
         ),
         (
             ["experiment=[head_fc,head_nin]"],
@@ -160,7 +160,7 @@ def test_the_order_of_overrides_does_not_matter(configs):
         ),
         (
             ["experiment=no_color"],
-            "experiment=no_color changes nothing of recipe=baseline; it applies to recipe=modern|paper",
+            "experiment=no_color changes nothing of recipe=baseline; it applies to recipe=modern|paper|paper_ensemble",
         ),
     ],
 )

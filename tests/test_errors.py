@@ -117,7 +117,7 @@ BY_CHECK = {
         ["experiment=no_lrn"],
         [
             "experiment=no_lrn needs model/norm=lrn|lrn_google, but recipe=baseline has model/norm=bn; "
-            "it applies to recipe=bvlc_quick|paper"
+            "it applies to recipe=bvlc_quick|paper|paper_ensemble"
         ],
     ),
     "images too small": (
@@ -167,7 +167,7 @@ def test_a_missing_data_root(tmp_path):
     assert message == (
         "data.root=/nowhere: no such folder; pass data.root=<a folder with train/<class>/* and "
         "val/<class>/*>, or with ImageNet in another form: packed, parquet, archives, kaggle, tiny, "
-        "flat_val, tree"
+        "flat_val, numbered, tree"
     )
 
 
