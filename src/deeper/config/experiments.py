@@ -1,6 +1,6 @@
 """An experiment changes exactly one thing of the recipe it is put on. Here that is enforced."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose
@@ -21,16 +21,26 @@ def problems(overrides: Sequence[str]) -> list[str]:
     if not names:
         return []
     rest = choices.without(["experiment", "debug", "resume"], overrides)
-    base = flat(composed(rest))
+    base = composed(rest)
+    before = flat(base)
     changes: dict[str, dict[str, Any]] = {}
     lines = []
     for name in names:
-        if reason := inapplicable(name, rest):
-            lines.append(reason)
+        try:
+            config = composed([*rest, f"experiment={name}"])
+        except HydraException as error:
+            lines.append(missing_part(name, str(error), rest))
             continue
-        after = flat(composed([*rest, f"experiment={name}"]))
-        changes[name] = difference(base, after)
-        if strange := [key for key in changes[name] if _stranger(key, base, after)]:
+        if need := _unmet(config.requires, base):
+            group, wanted, has = need
+            lines.append(
+                f"experiment={name} needs {group}={'|'.join(wanted)}, but {_recipe(rest)} has "
+                f"{group}={has}" + _elsewhere(name)
+            )
+            continue
+        after = flat(config)
+        changes[name] = difference(before, after)
+        if strange := [key for key in changes[name] if _stranger(key, before, after)]:
             lines.append(_not_there(name, strange[0].rpartition(".")[0], rest))
         elif not changes[name]:
             lines.append(f"experiment={name} changes nothing of {_recipe(rest)}" + _elsewhere(name))
@@ -41,20 +51,11 @@ def problems(overrides: Sequence[str]) -> list[str]:
     return lines
 
 
-def inapplicable(name: str, rest: Sequence[str]) -> str | None:
-    """Why this experiment asks nothing of this recipe, by its own `requires`; None if it does."""
-    try:
-        requires = composed([*rest, f"experiment={name}"]).requires
-    except HydraException as error:
-        return missing_part(name, str(error), rest)
-    base = composed([*rest], hydra=True)
-    for group, options in requires.items():
-        option = base.hydra.runtime.choices.get(group)
-        if option not in options:
-            return (
-                f"experiment={name} needs {group}={'|'.join(options)}, but {_recipe(rest)} has "
-                f"{group}={option}" + _elsewhere(name)
-            )
+def _unmet(requires: Mapping[str, Any], base: Any) -> tuple[str, Sequence[str], str] | None:
+    """The first group of an experiment's `requires` that the base chose otherwise, and what it has."""
+    for group, wanted in requires.items():
+        if (has := base.hydra.runtime.choices.get(group)) not in wanted:
+            return group, wanted, has
     return None
 
 
@@ -80,13 +81,10 @@ def _elsewhere(name: str) -> str:
     for recipe in options("recipe"):
         alone = [f"recipe={recipe}"]
         try:
-            base = composed(alone, hydra=True)
-            after = composed([*alone, f"experiment={name}"])
+            base, after = composed(alone), composed([*alone, f"experiment={name}"])
         except HydraException:
             continue
-        chosen = base.hydra.runtime.choices
-        fits = all(chosen.get(group) in wanted for group, wanted in after.requires.items())
-        if fits and difference(flat(base), flat(after)):
+        if not _unmet(after.requires, base) and difference(flat(base), flat(after)):
             works.append(recipe)
     return f"; it applies to recipe={'|'.join(works)}" if works else ""
 
@@ -100,22 +98,22 @@ def options(group: str) -> list[str]:
     return loader.get_group_options(group, ObjectType.CONFIG)
 
 
-def composed(overrides: Sequence[str], hydra: bool = False) -> Any:
-    """train.yaml, or what --config-name says in its place."""
+def composed(overrides: Sequence[str]) -> Any:
+    """train.yaml, or what --config-name says in its place, with Hydra's own node."""
     name = HydraConfig.get().job.config_name if HydraConfig.initialized() else "train"
-    return compose(name, [*overrides], return_hydra_config=hydra)
+    return compose(name, [*overrides], return_hydra_config=True)
 
 
 def flat(config: Any) -> dict[str, Any]:
     """Leaf key → value as written: interpolations stay, so that a change counts where it was made."""
-    plain = OmegaConf.to_container(config, resolve=False)
+    ours = [key for key in config if key not in BOOKKEEPING]
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, ours), resolve=False)
     leaves: dict[str, Any] = {}
 
     def walk(node: Any, key: str) -> None:
         if isinstance(node, dict) and node:
             for name, child in node.items():
-                if key or name not in BOOKKEEPING:
-                    walk(child, f"{key}.{name}" if key else str(name))
+                walk(child, f"{key}.{name}" if key else str(name))
         else:
             leaves[key] = node
 
