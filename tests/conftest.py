@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from deeper.config import resolvers, schema
 from deeper.data.synthetic import generate
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # two would wait for one another wherever the machine is shared
 schema.register()
 resolvers.register()
 
