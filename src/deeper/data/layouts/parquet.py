@@ -182,3 +182,5 @@ def _require_columns(path: Path, schema: pa.Schema) -> None:
             f"{path} has the columns {', '.join(map(str, schema.names))}; expected image (a struct of "
             f"bytes and path) and label, as the Hub stores images"
         )
+    if not pa.types.is_integer(kind := schema.field("label").type):
+        raise ValueError(f"{path} has labels of the type {kind}; expected whole numbers")
