@@ -71,7 +71,7 @@ def classes(split: Path) -> list[str]:
                 raise ValueError(f"{entry.path} is a link that leads nowhere; mend or remove it")
     for name in found:
         if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise ValueError(f"{split}: the class {ascii(name)} is no UTF-8; rename its folder")
+            raise ValueError(f"{split}: the class {name!a} is no UTF-8; rename its folder")
     return found
 
 
