@@ -34,9 +34,7 @@ def staged(root: Path, to: Path) -> Path:
             if not packed.fits(target):
                 _copy(root, target, about, f"data.stage_to={to}")
     except OSError as error:
-        raise ValueError(
-            f"data.stage_to={to}: {error.strerror or error}; choose another"
-        ) from error
+        raise ValueError(f"data.stage_to={to}: {error}; choose another folder") from error
     return target
 
 

@@ -65,6 +65,10 @@ class Rows(Stored):
     def where(self, index: int) -> str:
         return os.path.join(self.root, self.name(index))
 
+    def path(self, index: int) -> str:
+        file: Path = self.files[self.file[index]]
+        return os.fspath(file)
+
     def read(self, index: int) -> bytes:
         try:
             group = self._images(int(self.file[index]), int(self.group[index]))
