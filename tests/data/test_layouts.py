@@ -451,7 +451,7 @@ def test_an_index_does_not_outlive_what_it_lists(mini, tmp_path):
     assert len(load(root, cache).test) == 10
 
 
-@pytest.mark.parametrize("form", ["archives", "kaggle"])
+@pytest.mark.parametrize("form", ["archives", pytest.param("kaggle", marks=pytest.mark.slow)])
 def test_training_on_it(form, mini, tmp_path):
     root, logs = tmp_path / "root", tmp_path / "logs"
     FORMS[form](root, mini)
