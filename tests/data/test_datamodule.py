@@ -296,6 +296,7 @@ def test_prepare_data_prepares_once(tmp_path: Path, root_exists):
         ({"holdout": 0}, "holdout=0: the share of train that is held out, in 0..1"),
         ({"holdout": 1.0}, "holdout=1.0: the share of train that is held out, in 0..1"),
         ({"limit": 0}, "limit=0: must be at least 1 image, or null"),
+        ({"workers": -1}, "workers=-1: auto, or a number from 0 (no process) on"),
         ({"image_size": 0}, "image_size, batch_size and eval_batch_size must be at least 1"),
         ({"eval_batch_size": 0}, "image_size, batch_size and eval_batch_size must be at least 1"),
     ],

@@ -204,6 +204,20 @@ def test_what_simplejpeg_doubts_pillow_decides():
             assert np.array_equal(Encoded(odd, "x").pixels()[0], expected)
 
 
+def test_a_subsampling_without_a_name_is_read_by_pillow():
+    """4:4:1 and what else a writer may choose: simplejpeg raises KeyError."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 32), "grey").save(stream, "JPEG", subsampling="4:4:4")
+    head, mark, scan = stream.getvalue().partition(b"\xff\xda")
+    frame = head.index(b"\xff\xc0")
+    head = head[: frame + 11] + b"\x14" + head[frame + 12 :]  # luma 1 × 4
+    bits = "001010" * 4 + "0000" * 2  # nothing but ends of blocks: 128 everywhere
+    coded = int(bits, 2).to_bytes(4) + b"\xff\xd9"
+    picture = Encoded(head + mark + scan[:12] + coded, "x")
+    assert picture.size == (8, 32)
+    assert np.abs(picture.pixels((0, 0, 8, 8), (8, 8), cut=True)[0].astype(int) - 128).max() == 0
+
+
 def test_no_format_that_starts_a_program_is_tried():
     assert not {"EPS", "PS", "WMF", "PDF"} & set(encoded.FORMATS)
 

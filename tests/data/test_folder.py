@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from deeper.data.encoded import SUFFIXES
 from deeper.data.folder import Folder
 
 COLOURS = {"train": (255, 0, 0), "val": (0, 255, 0), "test": (0, 0, 255)}
@@ -91,7 +92,7 @@ def test_classes_that_differ_between_splits(tmp_path):
     refused(
         tmp_path,
         f"{tmp_path}: the classes of train/ and val/ differ in bee, wasp; "
-        "labels would shift without a word",
+        "only train/ has bee, only val/ has wasp: labels would shift without a word",
     )
 
 
@@ -102,13 +103,58 @@ def test_no_class_folders(tmp_path):
     refused(tmp_path, f"{split} holds no class folders; expected {split}/<class>/*.jpg")
 
 
+def test_what_systems_leave_behind_is_no_class(tmp_path):
+    make(tmp_path)
+    for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+        (tmp_path / "train" / name).mkdir()
+        (tmp_path / "val/bee" / name).mkdir()
+    for name in (".DS_Store", "Thumbs.db", "._0.png", "._0.tif"):
+        (tmp_path / "train/bee" / name).write_bytes(b"?")
+    (tmp_path / "train/bee/back").symlink_to(tmp_path / "train")
+    splits = Folder(str(tmp_path)).load()
+    assert splits.classes == ["ant", "bee"]
+    assert len(splits.train) == len(splits.val) == 4
+
+
+@pytest.mark.parametrize("suffix", [".GIF", ".jfif", ".pgm"])
+def test_every_format_that_is_read_is_found(suffix, tmp_path):
+    source = make(tmp_path) / "train/bee/0.png"
+    Image.open(source).convert("L").save(
+        source.with_suffix(suffix), {".GIF": "GIF", ".pgm": "PPM"}.get(suffix, "JPEG")
+    )
+    train = Folder(str(tmp_path)).load().train
+    assert len(train) == 5
+    assert [picture.pil().size for picture, _ in map(train.__getitem__, range(5))] == [(6, 4)] * 5
+
+
+@pytest.mark.parametrize(
+    ("make_it", "name", "message"),
+    [
+        (Path.touch, "train/bee/a.TIF", "is of a format that is not read; convert such files to"),
+        (Path.mkdir, "val/ant/more", "is a folder among the images of one class"),
+        (lambda path: path.symlink_to("/no/where"), "train/wasp", "is a link that leads nowhere"),
+        (lambda path: path.symlink_to(path), "val/self", "is a link that leads nowhere"),
+    ],
+    ids=["format", "folder", "dangling", "itself"],
+)
+def test_no_picture_is_passed_over(make_it, name, message, tmp_path):
+    make_it(make(tmp_path) / name)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path / name))} {message}"):
+        Folder(str(tmp_path)).load()
+
+
+def test_a_class_that_no_checkpoint_could_name(tmp_path):
+    make(tmp_path, classes=("ant", os.fsdecode(b"b\xe9e")))
+    refused(tmp_path, rf"{tmp_path / 'train'}: the class 'b\udce9e' is no UTF-8; rename its folder")
+
+
 def test_an_empty_class_folder(tmp_path):
     make(tmp_path)
     for path in (tmp_path / "val/bee").iterdir():
         path.unlink()
     refused(
         tmp_path,
-        f"{tmp_path / 'val/bee'} holds no image (.jpeg, .jpg, .png, .bmp, .webp, .ppm); "
+        f"{tmp_path / 'val/bee'} holds no image ({', '.join(SUFFIXES)}); "
         "remove the folder from every split or add images",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import imagenet_forms as forms
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from entry import record, run_dirs, shell
 from imagenet_forms import FORMS, WNIDS
@@ -127,6 +128,20 @@ def test_the_hubs_thousand_classes_are_sorted_wnids(mini, tmp_path):
         assert sorted(splits.val.labels.tolist()) == list(range(1000))
 
 
+def test_a_list_as_spreadsheets_and_editors_save_it(mini, tmp_path):
+    """With a mark of byte order, \\r\\n and an empty last line."""
+    FORMS["kaggle"](tmp_path / "root", mini)
+    path = tmp_path / "root/LOC_val_solution.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert contents(load(tmp_path / "root", tmp_path / "cache")) == expected(mini)
+    pairs = "".join(f"{name}\t{wnid}\r\n" for name, wnid, _ in forms.labelled(mini["val"]))
+    path.with_name("val.txt").write_text(f"{pairs}\r\n")
+    path.unlink()
+    inside = tmp_path / "root/ILSVRC/Data/CLS-LOC"
+    path.with_name("val.txt").rename(inside / "val.txt")
+    assert contents(load(inside, tmp_path / "cache")) == expected(mini)
+
+
 def test_classes_of_another_set_keep_their_names(mini, tmp_path):
     rows = [(forms.jpeg(n), f"{n}.jpg", n % 2) for n in range(6)]
     for split in ("train", "test"):
@@ -210,6 +225,13 @@ def unknown_wnid(root, mini):
 
 def two_wnids(root, mini):
     edit(root / "LOC_val_solution.csv", f"{WNIDS[0]} 5 6", f"{WNIDS[1]} 5 6")
+
+
+def float_labels(root, mini):
+    path = first(root, "data/train-*")
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("label")
+    pq.write_table(table.set_column(place, "label", table["label"].cast("double")), path)
 
 
 def numbers_of_any_order(root, mini):
@@ -305,6 +327,7 @@ FAULTS = {
     wnids_that_differ: ("tiny", "{root}: wnids.txt and the folders of train/ differ in n01443537, n07"),
     wrong_annotation: ("tiny", "{root}/val/val_annotations.txt: line 1 is "),
     lost_shard: ("parquet", "{root}/data: train-00000-of-00002.parquet is one of 2 files, and part 1 is"),
+    float_labels: ("parquet", "-00002.parquet has labels of the type double; expected whole numbers"),
     wrong_row: ("parquet", "has the label 0, as n01440764_1_n01440764.JPEG has; one of them is wrong"),
     wrong_names: ("parquet", "by the class names; one of them is wrong"),
     no_names: ("parquet", "{root}: 5 classes without names"),
@@ -383,6 +406,22 @@ def test_nothing_that_is_known(tmp_path):
         assert what in str(error.value)
 
 
+@pytest.mark.parametrize("inside", ["train", "train/" + WNIDS[0], ".."])
+def test_a_root_too_low_or_too_high(inside, mini, tmp_path):
+    root = tmp_path / "root"
+    forms.tree(root, mini)
+    with pytest.raises(ValueError, match=rf"; did you mean data\.root={root}\? Else expected one"):
+        load((root / inside).resolve(), tmp_path / "cache")
+
+
+def test_train_without_val(mini, tmp_path):
+    forms.folders(tmp_path / "root/train", mini["train"])
+    with pytest.raises(
+        ValueError, match="found train; train/ is there, but neither val/ nor test/"
+    ):
+        load(tmp_path / "root", tmp_path / "cache")
+
+
 def test_which_of_two_forms_is_said_by_a_key(mini, tmp_path):
     forms.tree(tmp_path / "root", mini)
     forms.archives(tmp_path / "root", mini)
@@ -412,7 +451,7 @@ def test_an_index_does_not_outlive_what_it_lists(mini, tmp_path):
     assert len(load(root, cache).test) == 10
 
 
-@pytest.mark.parametrize("form", ["archives", "kaggle"])
+@pytest.mark.parametrize("form", ["archives", pytest.param("kaggle", marks=pytest.mark.slow)])
 def test_training_on_it(form, mini, tmp_path):
     root, logs = tmp_path / "root", tmp_path / "logs"
     FORMS[form](root, mini)

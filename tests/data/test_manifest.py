@@ -27,7 +27,7 @@ def test_what_is_in_it(tmp_path):
     (path,) = (cache / "manifests").glob("*/manifest.arrow")
     table = pa.ipc.open_file(str(path)).read_all()  # as anyone would
     assert table.column_names == [
-        "split", "name", "label", "class", "bytes", "sha256", "width", "height", "mode", "status",
+        "split", "name", "label", "class", "bytes", "changed", "sha256", "width", "height", "mode", "status",
     ]  # fmt: skip
     assert len(table) == 24
     for row in table.to_pylist():
@@ -155,7 +155,7 @@ def test_rows_are_compared_without_an_object_each(tmp_path):
         columns = {
             "split": ["train"] * count, "name": pa.array(names, pa.binary()).cast(pa.string()),
             "label": labels, "class": pa.array(classes).take(pa.array(labels)),
-            "bytes": labels, "sha256": pa.array([bytes(32)] * count, pa.binary(32)),
+            "bytes": labels, "changed": labels, "sha256": pa.array([bytes(32)] * count, pa.binary(32)),
             "width": labels.astype(np.int32), "height": labels.astype(np.int32),
             "mode": ["RGB"] * count, "status": ["ok"] * count,
         }  # fmt: skip

@@ -232,6 +232,34 @@ def test_what_was_mended_is_looked_at_again(tmp_path, small_chunks):
         prepare(root, cache)
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Another file of the same size and time."""
+    before = path.stat()
+    assert before.st_size == len(content)
+    path.unlink()
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_file_that_was_replaced_is_looked_at_again(tmp_path, small_chunks):
+    """Unpacked again, it has the old size and mtime; it may be another picture now."""
+    root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
+    path = root / "train/bee/0002.JPEG"
+    good = path.read_bytes()
+    prepare(root, cache)
+    replace(path, good[:-40] + bytes(40))
+    with pytest.raises(ValueError, match=r"\n  train/bee/0002.JPEG: "):
+        prepare(root, cache)
+    other = good[:-30] + good[-30:-2][::-1] + good[-2:]  # decodes, to other pixels
+    replace(path, other)
+    prepare(root, cache)
+    replace(path, good)
+    prepare(root, cache, out, shrinking=None)
+    found = packed.load(out).train
+    names = [found.name(i) for i in range(len(found))]
+    assert bytes(found.read(names.index("train/bee/0002.JPEG"))) == good
+
+
 def test_exactly_the_unreadable_are_listed(tmp_path):
     root, cache = make(tmp_path / "root", each=50), tmp_path / "cache"
     bad, odd = spoil(root, each=5)
@@ -438,7 +466,7 @@ def test_images_that_lie_in_no_files(tmp_path):
 
 
 def test_official_archives(tmp_path, monkeypatch, capsys):
-    """Their MD5 is compared once; a rerun believes it while the size is the same."""
+    """Their MD5 is compared once; a rerun believes it while the file is the same."""
     root, cache = make(tmp_path / "root"), tmp_path / "cache"
     (root / "ILSVRC2012_img_val.tar").write_bytes(b"val")
     (root / "ILSVRC2012_img_train.tar").write_bytes(b"train")
@@ -457,6 +485,13 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
     assert set(prepare(root, cache, quarantine=True, layout="tree").archives) == {
         "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar",
     }  # fmt: skip
+    monkeypatch.undo()
+    monkeypatch.setitem(files.OFFICIAL, "ILSVRC2012_img_val.tar", hashlib.md5(b"val").hexdigest())
+    monkeypatch.setitem(
+        files.OFFICIAL, "ILSVRC2012_img_train.tar", hashlib.md5(b"TRAIN").hexdigest()
+    )
+    replace(root / "ILSVRC2012_img_train.tar", b"TRAIN")  # as wget would fetch it again
+    prepare(root, cache, layout="tree")
 
 
 def test_the_command(tmp_path):

@@ -120,16 +120,9 @@ def test_a_packed_root_is_staged_and_trained_on(tmp_path):
     assert result.stdout.startswith("staging   ")
     (copy,) = node.glob("packed-*")
     (run,) = run_dirs(tmp_path)
-    again = shell(
-        *small(tmp_path / "packed", tmp_path / "b", f"data.stage_to={node}", "test=false")
-    )
-    assert "staging" not in again.stdout
     about = json.loads((copy / "packed.json").read_text())
     about["classes"][0] = "wasp"
     about["fingerprint"] = packed.fingerprint(about["classes"], about["splits"])
     (copy / "packed.json").write_text(json.dumps(about))
     message = shell(f"run={run}", f"data.root={copy}", "trainer=cpu", script="eval").stderr
     assert "first at 0: 'ant' against 'wasp'" in message
-    refused = shell(*small(root, tmp_path / "c", f"data.stage_to={node}"))
-    assert refused.returncode == 2, refused.stderr
-    assert f"run `python src/prepare.py data.root={root} pack=true out=DIR`" in refused.stderr

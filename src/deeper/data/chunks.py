@@ -103,18 +103,20 @@ class Work:
         """The path of the chunk's result, which is there when this returns."""
         part = self.parts[chunk.split]
         places = range(chunk.start, chunk.stop)
+        sizes, changed = _stamps(part, places)
         listed = pa.table(
             {
                 "name": [spelt(part.name(i)) for i in places],
                 "label": part.labels[chunk.start : chunk.stop],
-                "bytes": pa.array(_sizes(part, places), pa.int64()),
+                "bytes": pa.array(sizes, pa.int64()),
+                "changed": pa.array(changed, pa.int64()),
             }
         )
         path = self.folder / f"{chunk.split}-{chunk.number:06d}-{self._digest(listed)}.arrow"
         if not _finished(path):
             rows = self._known(chunk, listed)
             if rows is None:
-                rows = self._examine(chunk)
+                rows = self._examine(chunk, changed)
             with (
                 whole(path) as temporary,
                 pa.OSFile(str(temporary), "wb") as sink,
@@ -138,8 +140,9 @@ class Work:
         same = rows.select(listed.column_names).equals(listed) and earlier.classes == self.classes
         return rows if same and set(rows["status"].to_pylist()) == {OK} else None
 
-    def _examine(self, chunk: Chunk) -> pa.Table:
-        seen = [self._image(chunk.split, i) for i in range(chunk.start, chunk.stop)]
+    def _examine(self, chunk: Chunk, changed: list[int]) -> pa.Table:
+        places = zip(range(chunk.start, chunk.stop), changed, strict=True)
+        seen = [self._image(chunk.split, i) | {"changed": when} for i, when in places]
         columns = {name: [row[name] for row in seen] for name in SCHEMA.names}
         rows = pa.table(columns, schema=SCHEMA)
         if self.shrinking is None:
@@ -177,18 +180,23 @@ def _finished(path: Path) -> bool:
         return False
 
 
-def _sizes(part: Stored, places: range) -> list[int]:
-    """Bytes of images without reading them; 0 where one is not there."""
-    sizes = getattr(part, "sizes", None)
-    if sizes is not None:
-        return list(sizes[places.start : places.stop].tolist())
-    found = []
+def _stamps(part: Stored, places: range) -> tuple[list[int], list[int]]:
+    """Bytes of images without reading them, and when their files were last touched; 0 where one is
+    not there. A file that was unpacked or downloaded again may have the old size and mtime.
+    """
+    sizes, changed = [], []
+    seen: dict[str, tuple[int, int]] = {}
     for place in places:
-        try:
-            found.append(os.stat(part.where(place)).st_size)
-        except OSError:
-            found.append(0)
-    return found
+        if (path := part.path(place)) not in seen:
+            try:
+                status = os.stat(path)
+                seen[path] = status.st_size, status.st_ctime_ns
+            except OSError:
+                seen[path] = 0, 0
+        sizes.append(seen[path][0])
+        changed.append(seen[path][1])
+    known = getattr(part, "sizes", None)  # of many in one file
+    return sizes if known is None else known[places.start : places.stop].tolist(), changed
 
 
 def _mode(data: bytes | memoryview) -> str:

@@ -64,6 +64,8 @@ class ImageData(L.LightningDataModule):
             raise ValueError("image_size, batch_size and eval_batch_size must be at least 1")
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit}: must be at least 1 image, or null")
+        if workers != "auto" and workers < 0:
+            raise ValueError(f"workers={workers}: auto, or a number from 0 (no process) on")
         self.source, self.root, self.cache = source, root, cache
         self.image_size, self.scale = image_size, scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size

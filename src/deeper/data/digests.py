@@ -15,7 +15,7 @@ OFFICIAL = {
 """MD5, as torchvision.datasets.imagenet has them."""
 
 Seen = Mapping[str, Mapping[str, Any]]
-"""File name → its bytes and md5."""
+"""File name → its bytes, when it was last touched (ctime, ns), and its MD5."""
 
 
 class Digest(NamedTuple):
@@ -34,17 +34,22 @@ class Digest(NamedTuple):
 
 
 def official(root: Path, seen: Seen) -> Iterator[Digest]:
-    """Of the official archives in `root` that were not `seen` with the size they have."""
+    """Of the official archives in `root` that were not `seen` as they are."""
     for name in OFFICIAL:
         path = root / name
-        if path.is_file() and seen.get(name, {}).get("bytes") != path.stat().st_size:
+        if path.is_file() and not _stamp(path).items() <= seen.get(name, {}).items():
             yield Digest(path, "md5")
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"bytes": status.st_size, "changed": status.st_ctime_ns}
 
 
 def known(answered: Mapping[Any, Any], seen: Seen) -> Seen:
     """For the manifest: what was digested now, and what was `seen` before and is there still."""
     now = {
-        task.path.name: {"bytes": task.path.stat().st_size, "md5": answer}
+        task.path.name: _stamp(task.path) | {"md5": answer}
         for task, answer in answered.items()
         if isinstance(task, Digest) and task.algorithm == "md5"
     }

@@ -19,6 +19,11 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM")
 """What Pillow may try: its list has formats that start other programs."""
 
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+"""What files of these formats are called."""
+
 ADVICE = "; `python src/prepare.py data.root=DIR` lists all such files"
 
 
@@ -85,7 +90,7 @@ class Encoded:
             return None
         try:
             height, width, color, _ = simplejpeg.decode_jpeg_header(self.data)
-        except ValueError:
+        except (ValueError, KeyError):  # the latter of a subsampling that it has no name for
             return None
         return self._allowed(width, height) if color in ("RGB", "YCbCr", "Gray") else None
 

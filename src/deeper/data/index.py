@@ -18,7 +18,8 @@ from deeper.data.atomic import whole
 from deeper.data.source import path_key
 from deeper.data.stored import Columns
 
-FORMAT = 1
+FORMAT = 2
+"""1: without GIF and what else `SUFFIXES` has now."""
 
 SETTLED_NS = 2 * 10**9
 """Some file systems count in 2 s: a later change may leave no trace in what is younger than that."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeper.data.atomic import whole
 from deeper.data.source import Splits, path_key
 
-FORMAT = 1
+FORMAT = 2
 FILE = "manifest.arrow"
 SCHEMA = pa.schema(
     {
@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         "label": pa.int64(),
         "class": pa.string(),
         "bytes": pa.int64(),
+        "changed": pa.int64(),  # ns, when the file that it lies in was last touched, by its ctime
         "sha256": pa.binary(32),
         "width": pa.int32(),
         "height": pa.int32(),
@@ -63,7 +64,7 @@ class Manifest:
         self.counts: dict[str, int] = about["counts"]
         """Images of each split; the rows stand in this order."""
         self.archives: dict[str, dict[str, Any]] = about["archives"]
-        """Size and MD5 of the official archives that lay in the root."""
+        """Size, time of change and MD5 of the official archives that lay in the root."""
 
     @classmethod
     def of(

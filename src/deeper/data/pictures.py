@@ -8,24 +8,10 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from deeper.data.encoded import ADVICE, Encoded
+from deeper.data.encoded import ADVICE, SUFFIXES, Encoded
 
 MAX_BYTES = 1 << 30
 """Of a file: larger ones are no pictures of a size that `Encoded` reads."""
-
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".gif",
-    ".webp",
-    ".bmp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".pnm",
-)
 
 _BLOCK = 1 << 16
 

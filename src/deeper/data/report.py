@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def packed(out: Path, about: dict[str, Any]) -> None:
 
 
 def next_command(data: str, root: Path) -> None:
-    print(f"next      python src/train.py data={data} data.root={root}")
+    print(f"next      python src/train.py data={data} data.root={quote(str(root))}")
 
 
 def require_good(folder: Path, manifest: Manifest, quarantine: bool) -> None:

@@ -32,21 +32,19 @@ def staged(root: Path, to: Path) -> Path:
         to.mkdir(parents=True, exist_ok=True)
         with FileLock(to / f".{target.name}.lock"):
             if not packed.fits(target):
-                _copy(root, target, about, f"data.stage_to={to}")
+                _copy(root, target, about)
     except OSError as error:
-        raise ValueError(
-            f"data.stage_to={to}: {error.strerror or error}; choose another"
-        ) from error
+        raise ValueError(f"data.stage_to={to}: {error}; choose another folder") from error
     return target
 
 
-def _copy(root: Path, target: Path, about: dict[str, Any], key: str) -> None:
+def _copy(root: Path, target: Path, about: dict[str, Any]) -> None:
     partial = target.with_name(f".{target.name}.partial")
     partial.mkdir(exist_ok=True)
     sweep(partial)
     left = [shard for shard in packed.shards(about) if not (partial / shard["file"]).exists()]
     size = sum(shard["bytes"] for shard in left)
-    require_space(partial, size, key)
+    require_space(target.parent, size, "data.stage_to")
     print(f"staging   {gigabytes(size)} from {root} to {target}", flush=True)
     for shard in left:
         with whole(partial / shard["file"]) as temporary:

@@ -43,6 +43,10 @@ class Stored:
         """The name with the root before it, for errors."""
         raise NotImplementedError
 
+    def path(self, index: int) -> str:
+        """Of the file that the image lies in, alone or with others."""
+        raise NotImplementedError
+
 
 class Files(Stored):
     """One file each, at `paths` relative to `root`."""
@@ -61,6 +65,9 @@ class Files(Stored):
 
     def where(self, index: int) -> str:
         return os.path.join(self.root, self.name(index))
+
+    def path(self, index: int) -> str:
+        return self.where(index)
 
     def read(self, index: int) -> bytes:
         path = self.where(index)
@@ -106,7 +113,11 @@ class Ranges(Stored):
 
     def where(self, index: int) -> str:
         member = self.name(index).partition(":")[2]
-        return f"{self.files[self.file[index]]}:{member}"
+        return f"{self.path(index)}:{member}"
+
+    def path(self, index: int) -> str:
+        file: Path = self.files[self.file[index]]
+        return os.fspath(file)
 
     def read(self, index: int) -> bytes:
         file, size = int(self.file[index]), int(self.sizes[index])

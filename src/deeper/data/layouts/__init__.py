@@ -4,7 +4,7 @@ Labels are places among the sorted class names, whatever a form numbers by.
 """
 
 import importlib
-import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
@@ -24,6 +24,10 @@ LAYOUTS: dict[Layout, str] = {
 """In the order in which they are tried, with what `data.root` holds in each."""
 
 
+NEAR = 20
+"""Folders in a root without images that are looked at for some."""
+
+
 def module(layout: Layout) -> ModuleType:
     return importlib.import_module(f"{__name__}.{layout}")
 
@@ -38,7 +42,7 @@ def detect(root: Path) -> ModuleType:
             f"data.root={root}: no such folder; pass data.root=<a folder with train/<class>/* and "
             f"val/<class>/*>, or with ImageNet in another form: {', '.join(LAYOUTS)}"
         )
-    fitting = [name for name in LAYOUTS if _there(name) and module(name).fits(root)]
+    fitting = _fitting(root)
     if len(fitting) > 1:
         choices = " or ".join(f"data.source.layout={name}" for name in fitting)
         raise ValueError(
@@ -46,8 +50,27 @@ def detect(root: Path) -> ModuleType:
             f"which one counts: {choices}"
         )
     if not fitting:
-        raise ValueError(f"data.root={root}: found {found(root)}; expected one of\n{expected()}")
+        raise ValueError(
+            f"data.root={root}: found {found(root)}; {_likely(root)}expected one of\n{expected()}"
+        )
     return module(fitting[0])
+
+
+def _fitting(root: Path) -> list[Layout]:
+    return [name for name in LAYOUTS if module(name).fits(root)]
+
+
+def _likely(root: Path) -> str:
+    """What the mistake most likely is: a folder too high or too low, or a split that lacks."""
+    here = root.absolute()
+    below = sorted(path for path in here.iterdir() if path.is_dir())[:NEAR]
+    for folder in (*below, *here.parents[:2]):
+        with suppress(OSError):
+            if _fitting(folder):
+                return f"did you mean data.root={folder}? Else "
+    if (root / "train").is_dir():
+        return "train/ is there, but neither val/ nor test/ beside it; "
+    return ""
 
 
 def chosen(layout: Layout) -> ModuleType:
@@ -67,7 +90,3 @@ def found(folder: Path) -> str:
 def expected() -> str:
     """A line for each layout."""
     return "\n".join(f"  {name:10}{what}" for name, what in LAYOUTS.items())
-
-
-def _there(layout: Layout) -> bool:
-    return importlib.util.find_spec(f"{__name__}.{layout}") is not None

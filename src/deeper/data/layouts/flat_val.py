@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from deeper.data import index
+from deeper.data.encoded import SUFFIXES
 from deeper.data.index import Index
 from deeper.data.layouts import ground_truth, listing
 from deeper.data.source import Splits
@@ -40,9 +41,9 @@ def flat_images(
     root: Path, split: str, classes: list[str], places: list[Path]
 ) -> tuple[Columns, list[Path]]:
     """The labelled images of one folder, by class and then by name, and the lists that label them."""
-    files = listing.images(root / split)
+    files = listing.images(root / split, beside_folders=True)
     if not files:
-        raise ValueError(f"{root / split} holds no image ({', '.join(listing.SUFFIXES)})")
+        raise ValueError(f"{root / split} holds no image ({', '.join(SUFFIXES)})")
     spelt = [os.fsdecode(file) for file in files]
     labels, lists = ground_truth.labels(root / split, spelt, classes, places)
     before = os.fsencode(os.path.join(split, ""))

@@ -120,7 +120,7 @@ def _lists(places: list[Path]) -> Iterator[GroundTruth]:
             ]
             for path in inside:
                 if path.is_file():
-                    yield _read(path, path.read_text(encoding="utf-8", errors="replace"), read)
+                    yield _read(path, path.read_text(encoding="utf-8-sig", errors="replace"), read)
         for name in DEVKITS:
             if (path := place / name).is_file():
                 yield _read(path, _of_devkit(path), devkit_ids)

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from deeper.data.encoded import FORMATS, SUFFIXES
 from deeper.data.stored import Columns, Names
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm")
 _SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
+_UNREAD = (b".tif", b".tiff", b".heic", b".heif", b".avif", b".jp2", b".jxl")
+"""Pictures too: to pass over them would shrink a class without a word."""
+
+_OF_SYSTEMS = ("__MACOSX", "@eaDir")
+"""Folders that unpacking on macOS and network disks leave anywhere."""
 
 
 def is_image(name: bytes) -> bool:
@@ -17,8 +22,10 @@ def is_image(name: bytes) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith(b"._")
 
 
-def images(folder: Path) -> list[bytes]:
-    """Sorted names; what is no image by its suffix is passed over, what only looks like one refused."""
+def images(folder: Path, beside_folders: bool = False) -> list[bytes]:
+    """Sorted names; what is no picture by its suffix is passed over. Refused are pictures that
+    would be passed over: of a format that is not read, or in folders below unless they may be there.
+    """
     names = []
     with os.scandir(os.fsencode(folder)) as entries:
         for entry in entries:
@@ -27,28 +34,59 @@ def images(folder: Path) -> list[bytes]:
                 if not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                     raise ValueError(f"{os.fsdecode(entry.path)} is no file; expected an image")
                 names.append(entry.name)
+            elif entry.name.startswith(b"._"):
+                continue
+            elif entry.name.lower().endswith(_UNREAD):
+                raise ValueError(
+                    f"{os.fsdecode(entry.path)} is of a format that is not read; convert such files "
+                    f"to one of {', '.join(FORMATS)}, or remove them"
+                )
+            elif beside_folders or _hidden(os.fsdecode(entry.name)):
+                continue
+            elif entry.is_dir(follow_symlinks=False):
+                raise ValueError(
+                    f"{os.fsdecode(entry.path)} is a folder among the images of one class, and what "
+                    f"is in it would be passed over; move its images up, or remove it"
+                )
     return sorted(names)
 
 
 def folders(folder: Path) -> list[str]:
-    """Sorted names of the folders in a folder."""
+    """Sorted names of the folders in a folder, without hidden ones."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(e.name for e in entries if not _hidden(e.name) and os.path.isdir(e))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def classes(split: Path) -> list[str]:
     """The names of class folders."""
     if not (found := folders(split)):
         raise ValueError(f"{split} holds no class folders; expected {split}/<class>/*.jpg")
+    with os.scandir(split) as entries:
+        for entry in entries:  # a class on a disk that is not there
+            if entry.is_symlink() and not os.path.exists(entry):
+                raise ValueError(f"{entry.path} is a link that leads nowhere; mend or remove it")
+    for name in found:
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise ValueError(f"{split}: the class {name!a} is no UTF-8; rename its folder")
     return found
 
 
 def require_same(root: Path, expected: Iterable[str], split: str, found: Iterable[str]) -> None:
     """Refuse a split whose classes are not those of train."""
-    if others := set(expected) ^ set(found):
+    ours, theirs = set(expected), set(found)
+    if others := ours ^ theirs:
+        only = [
+            f"only {of}/ has {', '.join(sorted(names)[:5])}"
+            for of, names in (("train", ours - theirs), (split, theirs - ours))
+            if names
+        ]
         raise ValueError(
             f"{root}: the classes of train/ and {split}/ differ in {', '.join(sorted(others)[:5])}; "
-            f"labels would shift without a word"
+            f"{', '.join(only)}: labels would shift without a word"
         )
 
 

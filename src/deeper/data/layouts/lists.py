@@ -45,9 +45,14 @@ def _solution(text: str) -> Iterator[tuple[Key, Key]]:
         yield row[0], wnids.pop()
 
 
+def _filled(text: str) -> Iterator[tuple[int, str]]:
+    """Lines and their numbers, without empty ones."""
+    return ((n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip())
+
+
 def _annotations(text: str) -> Iterator[tuple[Key, Key]]:
     """Tiny-ImageNet's: file name, wnid and a box, between tabs."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _filled(text):
         words = line.split("\t")
         if len(words) != 6 or not WNID.fullmatch(words[1]):
             raise ValueError(
@@ -58,7 +63,7 @@ def _annotations(text: str) -> Iterator[tuple[Key, Key]]:
 
 def _pairs(text: str) -> Iterator[tuple[Key, Key]]:
     """A file name and its wnid, or the place of that among the sorted ones, a line."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _filled(text):
         name, _, label = line.strip().replace("\t", " ").replace(",", " ").rpartition(" ")
         if not name or not (WNID.fullmatch(label) or label.isdigit()):
             raise ValueError(

@@ -7,6 +7,7 @@ Each shard is an Arrow IPC file of one record batch with the columns image (larg
 import hashlib
 import json
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,13 +42,18 @@ def read(root: Path) -> dict[str, Any]:
     path = root / FILE
     try:
         about: dict[str, Any] = json.loads(path.read_text())
-        found = about["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        if (found := about["format"]) == FORMAT:
+            same = about["fingerprint"] == fingerprint(about["classes"], about["splits"])
+            names = [str(shard["file"]) for shard in shards(about)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a packed form ({error}); pack the images anew") from error
     if found != FORMAT:
         raise ValueError(f"{path}: of format {found}, this version reads {FORMAT}; pack anew")
-    if about["fingerprint"] != fingerprint(about["classes"], about["splits"]):
+    if not same:
         raise ValueError(f"{path}: its classes or shards were changed by hand; pack anew")
+    for name in names:  # staging writes a file of this name
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"{path}: the shard {name!r} points out of the folder; refused")
     return about
 
 
@@ -87,8 +93,10 @@ class Packed(Stored):
         return self._shard(number).name(row)
 
     def where(self, index: int) -> str:
-        number, row = self._at(index)
-        return f"{os.path.join(self.root, self.files[number])}:{self._shard(number).name(row)}"
+        return f"{self.path(index)}:{self.name(index)}"
+
+    def path(self, index: int) -> str:
+        return os.path.join(self.root, self.files[self._at(index)[0]])
 
     @property
     def names(self) -> pa.Array:
@@ -150,8 +158,9 @@ def _part(root: Path, split: str, about: dict[str, Any]) -> Packed:
     labels = []
     for shard in listed:
         path = root / shard["file"]
-        size = path.stat().st_size if path.exists() else 0
-        if size != shard["bytes"]:
+        if not path.exists():
+            raise ValueError(f"{path}: is missing; copy it again, or pack anew")
+        if (size := path.stat().st_size) != shard["bytes"]:
             raise ValueError(
                 f"{path}: has {size:,} bytes, expected {shard['bytes']:,}; copy it again, or pack anew"
             )

@@ -65,6 +65,10 @@ class Rows(Stored):
     def where(self, index: int) -> str:
         return os.path.join(self.root, self.name(index))
 
+    def path(self, index: int) -> str:
+        file: Path = self.files[self.file[index]]
+        return os.fspath(file)
+
     def read(self, index: int) -> bytes:
         try:
             group = self._images(int(self.file[index]), int(self.group[index]))
@@ -182,3 +186,5 @@ def _require_columns(path: Path, schema: pa.Schema) -> None:
             f"{path} has the columns {', '.join(map(str, schema.names))}; expected image (a struct of "
             f"bytes and path) and label, as the Hub stores images"
         )
+    if not pa.types.is_integer(kind := schema.field("label").type):
+        raise ValueError(f"{path} has labels of the type {kind}; expected whole numbers")
