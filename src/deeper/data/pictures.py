@@ -25,7 +25,9 @@ SUFFIXES = (
     ".pgm",
     ".pbm",
     ".pnm",
+    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"),
 )
+"""The last line's are not read: whoever has a folder of them is told so."""
 
 _BLOCK = 1 << 16
 
