@@ -8,14 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import nullcontext
 from html.parser import HTMLParser
 
 import pytest
 from entry import PROJECT, command, hear_ctrl_c, shell
 
 import deeper
+from deeper import prediction
 from deeper.config.check import check_predict
 from deeper.data.encoded import Encoded
+from deeper.data.pictures import Found
 from deeper.prediction import predict
 from deeper.words import with_files
 
@@ -68,7 +72,7 @@ def ask(configs, trained_run, monkeypatch, folder, tmp_path):
         words = [*with_files(["precision=fp32", f"out={out}", "--", *files]), *words]
         cfg = configs(*words, name="predict")
         check_predict(cfg)
-        with open(stdin) as stream:
+        with open(stdin) if stdin else nullcontext() as stream:
             monkeypatch.setattr(sys, "stdin", stream)
             counts = predict(cfg)
         return counts, out.read_text(encoding="utf-8", errors="surrogateescape")
@@ -178,6 +182,33 @@ def test_no_picture_at_all_is_a_mistake(ask, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_closed_input_is_an_empty_one_and_a_closed_output_a_mistake(ask, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(ValueError, match="standard output is closed; say out=FILE"):
+        ask("out=null", files=["x.jpg"])
+    with pytest.raises(ValueError, match="no pictures in -"):
+        ask("top=1", stdin=None)
+
+
+def test_a_full_disk_behind_the_output_is_said(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with (
+            pytest.raises(ValueError, match="standard output: No space left on device"),
+            prediction._stream(None) as stream,
+        ):
+            stream.write("a line\n")
+
+
+def test_a_pipe_is_read_where_ctrl_c_is_heard(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    threads = []
+    found = [Found(str(tmp_path / name)) for name in ("file", "pipe")]
+    list(prediction._ahead(found, lambda one: threads.append(threading.current_thread()), 1))
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
 def test_what_is_missing_is_counted(ask):
     assert ask("top=1", files=["/nowhere*", "gone.jpg"])[0].bad == 2
 
@@ -207,11 +238,14 @@ def test_a_shell_gives_names_exactly_and_gets_a_status(folder, trained_run, expe
         (["run=/nowhere"], "/nowhere: no such run directory"),
         (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
         (["run=null"], "say which network: run="),
+        (["run="], "say which network: run="),
         (["run=/r", "ckpt=/c"], "say which network: run="),
         (["files=[]"], "say which pictures: files, folders, globs, or -"),
         (["top=0", "batch_size=0", "zero=true", "files=[a]"], "3 problems in the configuration"),
         (["out=/nowhere/at/all"], "out=/nowhere/at/all: no folder /nowhere/at"),
         (["out=/dev/null"], "out=/dev/null: not a plain file"),
+        (["out=x.csv"], r"x.csv: .csv is no form; let it end in .txt, .tsv"),
+        ([f"out={'x' * 250}.json"], "File name too long in "),
         (["device=abacus"], "device=abacus: choose auto, cpu, cuda"),
         (["device=cuda:99"], r"device=cuda:99: this machine has \d+ CUDA GPUs"),
     ],
@@ -250,6 +284,7 @@ def test_ctrl_c_leaves_what_is_done(folder, trained_run, tmp_path):
         started.communicate()
     assert started.returncode == 130, errors
     assert len(json.loads("".join([*lines, rest]))) >= 2
+    assert re.search(r"^interrupted; pictures: \d read, 0 could not be read$", errors, re.M)
     assert "Traceback" not in errors
 
 

@@ -111,6 +111,12 @@ def test_a_file_that_looks_like_an_override_is_one_where_it_exists(tmp_path, mon
     assert words.with_files(["run=x", "a.jpg", "k=v.jpg"]) == ["run=x", 'files=["a.jpg","k=v.jpg"]']
 
 
+def test_a_list_longer_than_any_path_is_an_override():
+    word = f"files=[{','.join(['/photos/1.jpg'] * 400)}]"
+    assert words.with_files([word]) == [word]
+    assert words.quoted(f"ckpt=[{'a' * 5000}]") == f"ckpt=[{'a' * 5000}]"
+
+
 def test_two_lists_of_files_are_refused():
     with pytest.raises(ValueError, match="one of the two ways"):
         words.with_files(["files=[a]", "b"])

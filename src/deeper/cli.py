@@ -3,14 +3,15 @@
 import functools
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deeper import runs
+from deeper import __version__, runs
 from deeper.config import help, resolvers, schema
-from deeper.config.refusals import own_words
+from deeper.config.refusals import own_words, raised_in
 from deeper.record import is_interrupt
 from deeper.words import quoted, with_files
 
@@ -25,9 +26,10 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
 
     HYDRA_FULL_ERROR=1 shows the traceback of a mistake too.
     """
-    if {"--help", "-h"} & {*sys.argv}:
-        about = sys.modules[main.__module__].__doc__ or ""
-        print(help.text(about, _config_name(), _config_folders()))
+    if answer := _answer(sys.modules[main.__module__].__doc__ or ""):
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no crash
+        print(answer)
         sys.exit(0)
     schema.register()
     resolvers.register()
@@ -46,6 +48,14 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
         refuse(error)
 
 
+def _answer(about: str) -> str | None:
+    """What --help and --version say; behind `--` they are names."""
+    options = {*sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]}
+    if {"--help", "-h"} & options:
+        return help.text(about, _config_name(), _config_folders())
+    return f"Deeper {__version__}" if "--version" in options else None
+
+
 def refuse(error: Exception) -> None:
     """Say a user's mistake and exit 2; raise anything else, and all where tracebacks are asked for."""
     message = mistake(error)
@@ -57,6 +67,11 @@ def refuse(error: Exception) -> None:
 
 
 _ASKED = "DEEPER_FULL_ERROR"
+
+GRAMMAR = ("mismatched input", "no viable alternative", "extraneous input", "token recognition")
+"""How Hydra's parser begins its complaints."""
+
+QUOTE = """put the value in quotes, and all in others for the shell: 'key="the value"'"""
 
 
 def task(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,6 +105,18 @@ def mistake(error: BaseException) -> str | None:
         return None  # a constructor crashed: its author wants the traceback
     if isinstance(error, HydraException | OmegaConfBaseException):
         return in_plain_words(error)
+    if isinstance(error, ValueError) and raised_in("hydra", error):
+        return _no_option() or f"{error}; --help lists what may be said"
+    return None
+
+
+def _no_option() -> str | None:
+    """The word that gives a group what cannot be the name of an option: a number, true, null."""
+    for word in sys.argv[1:]:
+        key, _, value = word.partition("=")
+        options = help.groups(_config_folders()).get(key, [])
+        if options and value not in options and value[:1] != "[":
+            return f"{word}: no such option; choose from {', '.join(options)}"
     return None
 
 
@@ -106,11 +133,18 @@ def _from_a_worker(text: str) -> str | None:
 def in_plain_words(error: BaseException) -> str:
     """Hydra's message without its advice to append a key with +, which hides most typos."""
     text = str(error)
-    if "=" not in (word := getattr(error, "override", "=") or "="):
-        return f"{word}: no key=value; this program takes no files, and --help lists what it takes"
+    word = getattr(error, "override", None)
+    if word is not None and "=" not in word:
+        return (
+            f"{word or repr(word)}: no key=value; this program takes no files, and --help lists "
+            f"what it takes"
+        )
     if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
         key = found[1]
         return f"Could not override {key!r}: {_near(key)}"
+    if word is not None and text.startswith(GRAMMAR):
+        complaint = text.partition("\n")[0].partition(" expecting")[0]
+        return f"{word}: Hydra cannot read this ({complaint}); {QUOTE}"
     reason = str(error.__cause__ or "").partition("\n")[0]
     return text if reason in text else f"{text}\n{reason}"
 
@@ -135,6 +169,8 @@ def _near(key: str) -> str:
             return "no such key"
     holder = key.rpartition(".")[0]
     names = {k[len(holder) :].strip(".").partition(".")[0] for k in known if k.startswith(holder)}
+    if not names:
+        return f"no such key; there is no {holder} either" if holder else "no such key"
     return "no such key" + suggestion(key.rpartition(".")[2], sorted(names))
 
 

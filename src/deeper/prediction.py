@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from deeper.atomic import beside
 from deeper.config.build import build
 from deeper.data import pictures
-from deeper.data.atomic import whole
+from deeper.data.atomic import FULL, whole
 from deeper.data.pictures import Found, spelt
 from deeper.predictor import Picture, Predictor
 from deeper.reporting.page import Page
@@ -34,20 +35,24 @@ class Counts:
     others: int = 0
     """Files in folders that are no pictures and do not claim to be."""
 
+    @property
+    def rest(self) -> str:
+        return f"; other files in the folders: {self.others:,}" if self.others else ""
+
     def __str__(self) -> str:
-        text = f"pictures: {self.good:,} read, {self.bad:,} could not be read"
-        return text + (f"; other files in the folders: {self.others:,}" if self.others else "")
+        return f"pictures: {self.good:,} read, {self.bad:,} could not be read{self.rest}"
 
 
 def predict(cfg: Any) -> Counts:
     """Report on every picture; `ValueError` where there is none."""
-    out = None if cfg.out is None else _writable(cfg.out)
+    out = _destination(cfg.out)
+    form = _form(cfg.format and cfg.format.value, out)
     predictor = Predictor(
         load(cfg.run or cfg.ckpt, cfg.weights.value), cfg.device, build(cfg.precision)
     )
-    report = _form(cfg.format and cfg.format.value, out)(f"by {predictor.trained.path}")
+    report = form(f"by {predictor.trained.path}")
     counts, files = Counts(), list(cfg.files)
-    stdin = cast(BufferedReader, sys.stdin.buffer)
+    stdin = cast(BufferedReader, sys.stdin.buffer) if sys.stdin else BytesIO()  # closed by <&-
     found = pictures.find(files, stdin, b"\0" if cfg.zero else b"\n")
     total = len(files) if all(map(os.path.isfile, files)) else None
     try:
@@ -61,7 +66,10 @@ def predict(cfg: Any) -> Counts:
                 stream.write(report.end())
                 stream.flush()
             if counts.good + counts.bad == 0:
-                raise ValueError(f"no pictures in {', '.join(map(spelt, files[:5]))}")
+                raise ValueError(f"no pictures in {', '.join(map(spelt, files[:5]))}{counts.rest}")
+    except KeyboardInterrupt:
+        print(f"interrupted; {counts}{'; nothing is written' if out else ''}", file=sys.stderr)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
@@ -120,12 +128,15 @@ def _claimed(found: Iterable[Found], counts: Counts) -> Iterator[Found]:
 def _ahead(
     found: Iterable[Found], read: Callable[[Found], Picture], count: int
 ) -> Iterator[Picture]:
-    """In order; threads read and decode up to `count` pictures ahead."""
+    """In order; threads read and decode up to `count` pictures ahead.
+
+    A pipe is read here: of a thread that waits for one, Ctrl-C would have to wait too.
+    """
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
     waiting: deque[Future[Picture]] = deque()
     try:
         for one in found:
-            waiting.append(pool.submit(read, one))
+            waiting.append(pool.submit(read, one) if os.path.isfile(one.path) else _done(read(one)))
             if len(waiting) >= count:
                 yield waiting.popleft().result()
         while waiting:
@@ -134,24 +145,44 @@ def _ahead(
         pool.shutdown(cancel_futures=True)
 
 
+def _done(picture: Picture) -> Future[Picture]:
+    future: Future[Picture] = Future()
+    future.set_result(picture)
+    return future
+
+
 def _form(asked: str | None, out: Path | None) -> type[Table]:
     """As asked, else as the file is called, else a table."""
     ending = out.suffix.removeprefix(".").lower() if out else ""
-    return FORMS[asked or (ending if ending in FORMS else "table")]
+    if asked is None and ending in ("", "txt"):
+        asked = "table"
+    if (form := asked or ending) not in FORMS:
+        raise ValueError(
+            f"out={out}: .{ending} is no form; let it end in .txt, .tsv, .json or .html, or say "
+            f"format={'|'.join(FORMS)}"
+        )
+    return FORMS[form]
 
 
-def _writable(out: str) -> Path:
+def _destination(out: str | None) -> Path | None:
     """Where a link leads, so that it stays one; refused before anything is computed."""
+    if out is None:
+        if sys.stdout is None:
+            raise ValueError("standard output is closed; say out=FILE")
+        return None
     path = Path(out).expanduser()
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not path.is_file():
         raise ValueError(
             f"out={out}: not a plain file, and would be replaced; leave out= away and use >"
         )
     path = path.resolve()
     if not path.parent.is_dir():
         raise ValueError(f"out={out}: no folder {path.parent}; make it, or choose another")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"out={out}: the folder {path.parent} cannot be written to")
+    try:
+        with beside(path) as trial:
+            trial.touch()
+    except OSError as error:
+        raise ValueError(f"out={out}: {error.strerror} in {path.parent}; choose another") from None
     return path
 
 
@@ -160,8 +191,13 @@ def _stream(out: Path | None) -> Iterator[TextIO]:
     """UTF-8 whatever the locale; the bytes of names that are no UTF-8 come out as they are."""
     options: Any = {"mode": "w", "encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
     if out is None:
-        with open(sys.stdout.fileno(), closefd=False, **options) as stream:
-            yield stream
+        try:
+            with open(sys.stdout.fileno(), closefd=False, **options) as stream:
+                yield stream
+        except OSError as error:
+            if error.errno in FULL:
+                raise ValueError(f"standard output: {error.strerror}; what it has is cut") from None
+            raise
         return
     with whole(out) as temporary, open(temporary, **options) as stream:
         yield stream

@@ -1,5 +1,6 @@
 """The words of a command line, as Hydra's grammar wants them: paths quoted, plain words as files."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def _in_quotes(text: str) -> str:
 
 
 def _is_override(word: str) -> bool:
-    return bool(_OVERRIDE.match(word)) and not Path(word).exists()
+    return bool(_OVERRIDE.match(word)) and not os.path.exists(word)  # False for one too long
 
 
 def _path(path: str) -> str:
@@ -83,9 +84,9 @@ def _path(path: str) -> str:
     plain = re.fullmatch(r"[A-Za-z0-9_./+-]*", path)  # all else may mean something in the grammar
     if (plain and not number) or path == "???" or _QUOTED.fullmatch(path):
         return path
-    if path[0] + path[-1] == "[]" and not Path(path).exists():
+    if path[0] + path[-1] == "[]" and not os.path.exists(path):
         return path  # a list
     named = any(
-        "${" in place.name and place.exists() for place in (Path(path), *Path(path).parents)
+        "${" in place.name and os.path.exists(place) for place in (Path(path), *Path(path).parents)
     )
     return literal(path) if named else _in_quotes(path)

@@ -25,6 +25,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "p/notes.txt").write_text("BMP or P5 is no picture")
     (tmp_path / "p/._b.jpg").write_bytes(b"\0\5\x16\7")
     (tmp_path / "p/page.jpg").write_text("<html>")
+    (tmp_path / "p/scan.tif").write_bytes(b"II*\0")
     (tmp_path / "p/gone.png").symlink_to("/nowhere")
     (tmp_path / "p/a/back").symlink_to(tmp_path / "p")
     os.mkfifo(tmp_path / "p/pipe.jpg")
@@ -34,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_folder_is_all_below_it_sorted(folder):
     all_of_it = found("p")
     assert [one.path for one in all_of_it if one.why is None] == [
-        *("p/1.jpg", "p/[1].jpg", "p/b.jpg", "p/page.jpg"),
+        *("p/1.jpg", "p/[1].jpg", "p/b.jpg", "p/page.jpg", "p/scan.tif"),
         *("p/a/1.png", "p/a/2", "p/a/deep/x.JPG"),
     ]
     assert Found("p/gone.png", "No such file or directory") in all_of_it

@@ -50,7 +50,7 @@ def check_predict(cfg: DictConfig) -> None:
     ]
     precision = {"precision": OmegaConf.to_container(cfg.precision, resolve=True)}
     found += targets.refused(precision) or signatures.problems(precision)
-    if (cfg.run is None) == (cfg.ckpt is None):
+    if bool(cfg.run) == bool(cfg.ckpt):
         found.append(
             "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
         )

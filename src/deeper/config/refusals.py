@@ -34,17 +34,18 @@ def own_words(error: BaseException) -> str | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigError) or (
-            isinstance(cause, ValueError) and _raised_by_us(cause)
+            isinstance(cause, ValueError) and raised_in("deeper", cause)
         ):
             return str(cause)
         cause = cause.__cause__
     return None
 
 
-def _raised_by_us(error: BaseException) -> bool:
+def raised_in(package: str, error: BaseException) -> bool:
+    """Whether it is code of this package that raised it, and not what that called."""
     frame = error.__traceback__
     if frame is None:
         return False
     while frame.tb_next is not None:
         frame = frame.tb_next
-    return str(frame.tb_frame.f_globals.get("__name__", "")).startswith("deeper.")
+    return str(frame.tb_frame.f_globals.get("__name__", "")).startswith(f"{package}.")

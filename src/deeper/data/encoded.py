@@ -24,6 +24,9 @@ SUFFIXES = (
 )  # fmt: skip
 """What files of these formats are called."""
 
+UNREAD = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+"""Pictures too, of formats that are not read: passing over them without a word would lose them."""
+
 ADVICE = "; `python src/prepare.py data.root=DIR` lists all such files"
 
 

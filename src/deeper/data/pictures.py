@@ -8,7 +8,7 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from deeper.data.encoded import ADVICE, SUFFIXES, Encoded
+from deeper.data.encoded import ADVICE, SUFFIXES, UNREAD, Encoded
 
 MAX_BYTES = 1 << 30
 """Of a file: larger ones are no pictures of a size that `Encoded` reads."""
@@ -121,7 +121,9 @@ def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[Found]:
 
 
 def _in_folder(path: str) -> Found:
-    suffix = Path(path).suffix.lower() in SUFFIXES and not os.path.basename(path).startswith("._")
+    suffix = Path(path).suffix.lower() in (*SUFFIXES, *UNREAD) and not os.path.basename(
+        path
+    ).startswith("._")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return Found(path, "")  # to read a pipe would be to wait for it

@@ -8,9 +8,9 @@ from deeper.reporting.predictions import Row, Table
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --card: #f4f5f7; --text: #1b1f24; --faint: #59636e;
-  --bar: #b6d4fe; --first: #4c8dff; }
+  --bar: #4c8dff; --rest: #dde1e6; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171b; --card: #1e2329; --text: #e6e9ed;
-  --faint: #a3adb8; --bar: #2c4568; --first: #2f6fe0; } }
+  --faint: #a3adb8; --bar: #4c8dff; --rest: #323a43; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 80rem; padding: 1.5rem; background: var(--ground);
   color: var(--text); font: 1rem/1.4 system-ui, sans-serif; }
@@ -20,10 +20,10 @@ figure { margin: 0; padding: .75rem; border-radius: .5rem; background: var(--car
 img { display: block; width: 100%; height: 12rem; object-fit: contain; }
 figcaption { margin: .5rem 0; font-size: .85rem; color: var(--faint); overflow-wrap: anywhere; }
 ol { list-style: none; margin: 0; padding: 0; font-size: .9rem; }
-figure li { display: flex; justify-content: space-between; gap: .5rem; margin-top: .25rem;
-  padding: .1rem .4rem; border-radius: .25rem; background: linear-gradient(var(--bar) 0 0)
-  0 0 / var(--share) 100% no-repeat; }
-figure li:first-child { font-weight: 600; border-bottom: 2px solid var(--first); }
+figure li { display: flex; justify-content: space-between; gap: .5rem; padding: .3rem 0 .35rem;
+  background: linear-gradient(var(--bar) 0 0) 0 100% / var(--share) 3px no-repeat,
+  linear-gradient(var(--rest) 0 0) 0 100% / 100% 3px no-repeat; }
+figure li:first-child { font-weight: 600; }
 li span:last-child { font-variant-numeric: tabular-nums; }
 """
 
@@ -55,10 +55,11 @@ class Page(Table):
             f"<span>{guess.probability:.1%}</span></li>"
             for guess in row.guesses
         )
+        caption = name.replace("/", "/<wbr>")
         picture = b64encode(row.thumbnail or b"").decode()
         return (
             f'<figure><img alt="{name}" src="data:image/jpeg;base64,{picture}">'
-            f"<figcaption><bdi>{name}</bdi></figcaption><ol>{guesses}</ol></figure>\n"
+            f"<figcaption><bdi>{caption}</bdi></figcaption><ol>{guesses}</ol></figure>\n"
         )
 
     def bad(self, file: str, why: str) -> None:

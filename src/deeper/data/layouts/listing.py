@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeper.data.encoded import FORMATS, SUFFIXES
+from deeper.data.encoded import FORMATS, SUFFIXES, UNREAD
 from deeper.data.stored import Columns, Names
 
 _SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
-_UNREAD = (b".tif", b".tiff", b".heic", b".heif", b".avif", b".jp2", b".jxl")
-"""Pictures too: to pass over them would shrink a class without a word."""
+_UNREAD = tuple(suffix.encode() for suffix in UNREAD)
 
 _OF_SYSTEMS = ("__MACOSX", "@eaDir")
 """Folders that unpacking on macOS and network disks leave anywhere."""
