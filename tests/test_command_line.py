@@ -7,6 +7,7 @@ from entry import PROJECT, command
 from omegaconf import OmegaConf
 
 from deeper import cli
+from deeper.config import schema
 
 
 @pytest.fixture
@@ -67,3 +68,11 @@ def test_a_multirun_leaves_nothing_where_the_user_stands(name):
     hydra = OmegaConf.load(PROJECT / f"configs/{name}.yaml").hydra
     folder = OmegaConf.to_container(hydra, resolve=False)["sweep"]["dir"]
     assert folder == "${hydra.run.dir}" or folder.startswith("${sweep_dir:${paths.logs}")
+
+
+def test_a_key_that_nothing_reads_is_refused(configs):
+    cfg = configs("+epoch=3", "+foo=1")
+    assert schema.strangers(cfg) == [
+        "epoch: no such key; did you mean 'epochs'?",
+        "foo: no such key; --help lists what there is",
+    ]

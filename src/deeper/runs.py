@@ -50,8 +50,8 @@ def run_id(run: str) -> str:
 def find(run: str) -> Path:
     """A run directory; `ValueError` that says what is missing, for a path that is none."""
     path = Path(run).expanduser()
-    if not path.is_dir():
-        raise ValueError(f"{run}: no such run directory; `ls -d logs/train/runs/*` lists yours")
+    if not run or not path.is_dir():
+        raise ValueError(f"{run or repr(run)}: no such run directory; `ls -d logs/train/runs/*` lists yours")
     if not (path / record.FILE).exists():
         raise ValueError(f"{run}: not a run directory: it holds no {record.FILE}")
     return path

@@ -11,6 +11,7 @@ from torch import nn
 from deeper.config import choices, experiments, signatures, targets
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError, own_words
+from deeper.config.schema import strangers
 from deeper.models.geometry import feature_sizes
 from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
@@ -18,7 +19,7 @@ from deeper.training.schedules import Progress
 
 def check(cfg: DictConfig) -> None:
     """Raise `ConfigError` with every problem that can be seen without reading data."""
-    found = experiments.problems(choices.task_overrides())
+    found = strangers(cfg) + experiments.problems(choices.task_overrides())
     found += [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]
     found = found or _scale_problems(cfg)
     if not found:

@@ -4,12 +4,13 @@ A typo or a wrong type in one of them dies at composition, with the name of the 
 below a group belongs to the class that it builds (see `signatures`).
 """
 
-from dataclasses import dataclass, field
+import difflib
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 
 @dataclass
@@ -225,6 +226,19 @@ class Export:
     rounds: int = 5
     """Of timing."""
     paths: Any = MISSING
+
+
+def strangers(cfg: DictConfig) -> list[str]:
+    """Top-level keys of no schema, a line each: `+key=value` adds one, and nothing would read it."""
+    kind = OmegaConf.get_type(cfg)
+    known = [f.name for f in fields(kind)] if is_dataclass(kind) else list(cfg)
+    lines = []
+    for key in map(str, cfg):
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            advice = f"did you mean {close[0]!r}?" if close else "--help lists what there is"
+            lines.append(f"{key}: no such key; {advice}")
+    return lines
 
 
 def register() -> None:
