@@ -44,9 +44,9 @@ def judge(tmp_path, monkeypatch):
 def test_two_networks_by_two_protocols(train, judge, tmp_path, monkeypatch, capsys):
     one, two = train(TINY, "test=false"), train("model.width=0.25", "seed=1", "test=false")
     passes = []
-    start = Judge.__init__
+    setup = Judge.setup
     monkeypatch.setattr(
-        Judge, "__init__", lambda self, jobs, *a: passes.append(len(jobs)) or start(self, jobs, *a)
+        Judge, "setup", lambda self, stage: setup(self, stage) or passes.append(len(self.jobs))
     )
     alone = judge(f"run={one}", "protocol=ten")
     files = f"files=['{one}','{two}/checkpoints/best.ckpt']"

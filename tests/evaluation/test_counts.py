@@ -72,17 +72,20 @@ def test_the_mean_over_models_is_of_probabilities():
 def test_what_is_kept_is_whole_and_of_these_labels(tmp_path):
     p, labels = random()
     kept = Kept(tmp_path, {"checkpoint": "a"})
-    assert not kept.there
+    assert not kept.there(labels)
     kept.write(p, labels)
-    assert kept.there
+    assert kept.there(labels)
+    assert not kept.there(labels[::-1])
     assert np.array_equal(kept.read(labels), p)
     assert sorted(f.name for f in kept.folder.iterdir()) == [
         "about.json", "labels.npy", "probabilities.npy"
     ]  # fmt: skip
-    assert not Kept(tmp_path, {"checkpoint": "b"}).there
+    assert not Kept(tmp_path, {"checkpoint": "b"}).there(labels)
     with pytest.raises(ValueError, match="of other labels than the data has; remove the folder"):
         kept.read(labels[::-1])
-    (kept.folder / "probabilities.npy").write_bytes(b"cut short")
+    whole = (kept.folder / "probabilities.npy").read_bytes()
+    (kept.folder / "probabilities.npy").write_bytes(whole[:-4])
+    assert not kept.there(labels)
     with pytest.raises(ValueError, match="damaged"):
         kept.read(labels)
 

@@ -74,7 +74,7 @@ def judged(tmp_path, nets, protocol, batch=48, fusion="mean"):
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, use_distributed_sampler=False, default_root_dir=tmp_path,
     )  # fmt: skip
-    trainer.validate(Judge(jobs, module, fusion), verbose=False)
+    trainer.validate(Judge(lambda _: jobs, module, fusion), verbose=False)
     assert len(found) == len(nets)
     return found
 
@@ -163,8 +163,11 @@ def test_chunks_hold_every_view_in_order(views, size):
 
 
 def test_what_is_not_a_picture_once_is_never_kept(tmp_path):
-    judge = Judge([Job(Net(), Single(SIZE), SIZE, Noise(), pytest.fail)], data(tmp_path), "mean")
-    judge._trainer = SimpleNamespace(world_size=1, is_global_zero=True)
+    job = Job(Net(), Single(SIZE), SIZE, Noise(), pytest.fail)
+    judge = Judge(lambda _: [job], data(tmp_path), "mean")
+    strategy = SimpleNamespace(broadcast=lambda value: value)
+    judge._trainer = SimpleNamespace(world_size=1, is_global_zero=True, strategy=strategy)
+    judge.setup("validate")
     judge._fused.add(torch.rand(N, CLASSES), torch.tensor([*range(N - 1), 0]))
     with pytest.raises(AssertionError, match=r"2 of 11 images not seen once"):
         judge._finish()

@@ -103,4 +103,4 @@ def evaluation(job: Job, data: ImageData, scratch: str) -> None:
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
         enable_progress_bar=False, use_distributed_sampler=False, default_root_dir=scratch,
     )  # fmt: skip
-    trainer.validate(Judge([job], data, "mean"), verbose=False)
+    trainer.validate(Judge(lambda _: [job], data, "mean"), verbose=False)

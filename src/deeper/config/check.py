@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from torch import nn
 
+from deeper import networks
 from deeper.config import choices, experiments, signatures, targets
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError, own_words
@@ -51,9 +52,7 @@ def check_predict(cfg: DictConfig) -> None:
     precision = {"precision": OmegaConf.to_container(cfg.precision, resolve=True)}
     found += targets.refused(precision) or signatures.problems(precision)
     if (cfg.run is None) == (cfg.ckpt is None):
-        found.append(
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
-        )
+        found.append(networks.UNSAID)
     if not cfg.files:
         found.append("say which pictures: files, folders, globs, or - for a list on standard input")
     if cfg.zero and "-" not in cfg.files:

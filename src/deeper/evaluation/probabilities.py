@@ -30,10 +30,13 @@ class Kept:
         self.about = text
         self.folder = cache / "probabilities" / hashlib.sha256(text.encode()).hexdigest()[:24]
 
-    @property
-    def there(self) -> bool:
-        """The last of the files to be written is."""
-        return (self.folder / "probabilities.npy").exists()
+    def there(self, labels: NDArray[np.int64]) -> bool:
+        """Whole, and of these labels: what a crash cut is made again."""
+        try:
+            self.read(labels)
+        except ValueError:
+            return False
+        return True
 
     def write(self, probabilities: Probabilities, labels: NDArray[np.int64]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
