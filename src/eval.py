@@ -24,7 +24,8 @@ def main(cfg: DictConfig) -> None:
     run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
     paths, protocols = networks.several(cfg), choices.protocols(cfg)
 
-    from deeper import assemble, carried, reevaluate  # torch takes seconds
+    # A mistake above is said at once: torch takes seconds.
+    from deeper import assemble, carried, reevaluate
     from deeper.config.check import check_eval
     from deeper.ensembles import Ensemble, Question
     from deeper.evaluation.real import Real

@@ -19,6 +19,7 @@ from deeper.evaluation.probabilities import Kept, averaged, sampled
 from deeper.evaluation.protocol import Looks, crops
 from deeper.models.deployed import Deployed
 from deeper.provenance import code_hash
+from deeper.record import is_main_process
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,11 @@ class Ensemble:
 
     def run(self, trainer: L.Trainer) -> None:
         """Only what is not kept yet: the first process says what that is, and the others follow."""
-        if trainer.world_size == 1 and not self.missing():
+        missing = self.missing()
+        if trainer.world_size == 1 and not missing:
             return
+        if missing and is_main_process():
+            Kept.require_writable(self.question.cache)
         trainer.validate(Judge(self.jobs, self.question.data, self.question.fusion), verbose=False)
 
     def missing(self) -> list[int]:

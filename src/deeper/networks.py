@@ -5,13 +5,13 @@ from typing import Any
 
 from deeper import runs
 
-UNSAID = "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
-
 
 def one(cfg: Any) -> Path:
     """The checkpoint that `run=` or `ckpt=` names; exactly one of them must."""
     if (cfg.run is None) == (cfg.ckpt is None):
-        raise ValueError(UNSAID)
+        raise ValueError(
+            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
+        )
     if cfg.ckpt is not None:
         return runs.file(Path(cfg.ckpt).expanduser())
     return runs.checkpoint(runs.find(cfg.run), runs.BEST)

@@ -11,6 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from deeper import networks
 from deeper.config.build import build
 from deeper.data import pictures
 from deeper.data.atomic import whole
@@ -43,7 +44,7 @@ def predict(cfg: Any) -> Counts:
     """Report on every picture; `ValueError` where there is none."""
     out = None if cfg.out is None else _writable(cfg.out)
     predictor = Predictor(
-        load(cfg.run or cfg.ckpt, cfg.weights.value), cfg.device, build(cfg.precision)
+        load(networks.one(cfg), cfg.weights.value), cfg.device, build(cfg.precision)
     )
     report = _form(cfg.format and cfg.format.value, out)(f"by {predictor.trained.path}")
     counts, files = Counts(), list(cfg.files)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from deeper import carried, checkpoint, record, runs
 from deeper.config import signatures, targets
 from deeper.config.refusals import ConfigError
+from deeper.data.atomic import whole
 from deeper.data.datamodule import ImageData
 from deeper.evaluation.counts import Counts
 from deeper.reporting import ensemble, table
@@ -132,18 +133,29 @@ def publish(
     written = {key: content[key] for key in (*keys, "rows", "each")}
     written |= {"real": content["real"]} if "real" in content else {}
     written["classes"] = counts.classes(classes)
-    np.save(here / "confusion.npy", counts.confusion, allow_pickle=False)
+    with whole(here / "confusion.npy") as path, path.open("wb") as array:
+        np.save(array, counts.confusion, allow_pickle=False)
     small = len(classes) <= IN_THE_JSON
     written["confusion"] = counts.confusion.tolist() if small else str(here / "confusion.npy")
     text = json.dumps(written, indent=2) + "\n"
-    (here / "evaluation.json").write_text(text)
+    with whole(here / "evaluation.json") as path:
+        path.write_text(text)
     name = runs.run_id(str(here))
     for judged in dict.fromkeys(path.parent.parent for path in paths):
         if not (judged / record.FILE).exists():
             continue
-        if content["split"] == "test":
-            record.count_test_look(judged)
-        file = judged / "eval" / f"{name}.json"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
-        print(f"written to {file}")
+        try:
+            print(f"written to {_filed(judged, name, text, look=content['split'] == 'test')}")
+        except OSError as error:  # somebody else's run, say: what was found is kept here
+            print(f"{judged}: {error.strerror}, so its run.json counts no look; written to {here}")
+
+
+def _filed(run: Path, name: str, text: str, look: bool) -> Path:
+    """Beside what else is known of a run, which counts the look at its test set."""
+    if look:
+        record.count_test_look(run)
+    file = run / "eval" / f"{name}.json"
+    file.parent.mkdir(exist_ok=True)
+    with whole(file) as path:
+        path.write_text(text)
+    return file

@@ -173,6 +173,22 @@ def test_what_is_not_a_picture_once_is_never_kept(tmp_path):
         judge._finish()
 
 
+def test_the_first_process_says_what_is_missing(tmp_path):
+    """What another has found kept, or not, does not count: they would wait for each other."""
+    jobs = [Job(Net(i), Single(SIZE), SIZE, Noise(), pytest.fail) for i in range(3)]
+    strategy = SimpleNamespace(broadcast=lambda mine: [2])
+    judge = Judge(lambda agreed: [jobs[i] for i in agreed([0, 1])], data(tmp_path), "mean")
+    judge._trainer = SimpleNamespace(world_size=2, is_global_zero=False, strategy=strategy)
+    judge.setup("validate")
+    assert judge.jobs == [jobs[2]]
+    assert [*judge.nets] == [jobs[2].net]
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list`")
+def test_nothing_missing_is_no_pass(tmp_path):
+    assert judged(tmp_path, [], Single) == []
+
+
 def test_max_is_scaled_to_probabilities():
     views = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])
     assert torch.equal(fused(views, "max"), torch.tensor([0.5, 0.5]))

@@ -8,7 +8,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from torch import nn
 
-from deeper import networks
 from deeper.config import choices, experiments, signatures, targets
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError, own_words
@@ -51,8 +50,6 @@ def check_predict(cfg: DictConfig) -> None:
     ]
     precision = {"precision": OmegaConf.to_container(cfg.precision, resolve=True)}
     found += targets.refused(precision) or signatures.problems(precision)
-    if (cfg.run is None) == (cfg.ckpt is None):
-        found.append(networks.UNSAID)
     if not cfg.files:
         found.append("say which pictures: files, folders, globs, or - for a list on standard input")
     if cfg.zero and "-" not in cfg.files:
@@ -67,7 +64,7 @@ def check_bench(cfg: DictConfig) -> None:
     found += [
         f"{key}={cfg[key]}: must be at least {least}"
         for key, least in {"images": 1, "rounds": 1, "workers": 0}.items()
-        if cfg[key] < least
+        if cfg[key] is not None and cfg[key] < least
     ]
     if found:
         raise ConfigError(found)
