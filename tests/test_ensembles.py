@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -77,7 +78,12 @@ def test_two_networks_by_two_protocols(train, judge, tmp_path, monkeypatch, caps
     assert record(one)["test_looks"] == 2
     assert record(two)["test_looks"] == 1
 
+    shutil.rmtree(two / "eval")
+    (two / "eval").touch()  # as where a run is not ours to write to
     judge(f"run={two}", "protocol=ten", "fusion=max")
+    assert f"{two}: File exists, so not written there; written to" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert passes == [1, 3, 1]
 
 

@@ -147,7 +147,7 @@ def publish(
         try:
             print(f"written to {_filed(judged, name, text, look=content['split'] == 'test')}")
         except OSError as error:  # somebody else's run, say: what was found is kept here
-            print(f"{judged}: {error.strerror}, so its run.json counts no look; written to {here}")
+            print(f"{judged}: {error.strerror}, so not written there; written to {here}")
 
 
 def _filed(run: Path, name: str, text: str, look: bool) -> Path:

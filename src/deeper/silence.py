@@ -7,6 +7,7 @@ for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.WARNING)  # its tips
 # An evaluation of which all is kept already.
 warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")
+warnings.filterwarnings("ignore", message=".*nn.functional.all_gather is deprecated.*")
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning on torch 2.14
 warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # and need not be used
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is global already
