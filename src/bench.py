@@ -2,7 +2,7 @@
 
 python src/bench.py data.root=DIR                     loading: photos in DIR/train/<class>/* to batches
 python src/bench.py data.root=DIR workers=8 rounds=9 images=5000
-python src/bench.py what=evaluation data.root=DIR images=8 rounds=3 workers=1     144 crops
+python src/bench.py what=evaluation data.root=DIR rounds=3 workers=1     144 crops, their network alone
 
 The table is printed and written to benchmarks/results/. Nothing else should be running.
 """
@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
     check_bench(cfg)
     benchmark = importlib.import_module(f"deeper.benchmarks.{cfg.what.value}")
     root, results = (Path(path).expanduser() for path in (cfg.data.root, cfg.results))
-    benchmark.run(root, cfg.images, cfg.rounds, cfg.workers, results)
+    benchmark.run(root, cfg.images or benchmark.IMAGES, cfg.rounds, cfg.workers, results)
 
 
 if __name__ == "__main__":

@@ -18,19 +18,27 @@ from deeper import cli, runs
 def main(cfg: DictConfig) -> None:
     from pathlib import Path
 
-    from deeper import assemble, checkpoint, reevaluate
-    from deeper.config.check import check_eval
-    from deeper.ensembles import Ensemble, Question
-    from deeper.record import is_main_process, recorded
+    from deeper import networks
+    from deeper.config import choices
 
     run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
+    paths, protocols = networks.several(cfg), choices.protocols(cfg)
+
+    # A mistake above is said at once: torch takes seconds.
+    from deeper import assemble, carried, reevaluate
+    from deeper.config.check import check_eval
+    from deeper.ensembles import Ensemble, Question
+    from deeper.evaluation.real import Real
+    from deeper.record import is_main_process, recorded
+
     check_eval(cfg)
-    states = {path: checkpoint.load(path) for path in reevaluate.checkpoint_paths(cfg)}
-    config = reevaluate.trained_config(cfg, next(iter(states.values())))
-    protocols = reevaluate.protocols(cfg, config)
+    states = {path: carried.load(path) for path in paths}
+    config = reevaluate.trained_config(cfg, states[paths[0]])
+    protocols = protocols or {choices.protocol_name(config.protocol): config.protocol}
 
     data = assemble.data(config)
     reevaluate.require_judgeable(cfg, states, data)
+    real = None if cfg.real is None else Real(Path(cfg.real), data, cfg.split)
     trainer = assemble.trainer(config, run)
     cache, precision = Path(cfg.paths.cache).expanduser(), assemble.precision(config).name
     question = Question(data, cfg.split, cfg.fusion, precision, cfg.weights, cache)
@@ -42,8 +50,8 @@ def main(cfg: DictConfig) -> None:
         found, counts = ensemble.found()
         record |= found
         record["results"] = reevaluate.results(cfg.split, counts)
-        if cfg.real is not None:
-            record["real"] = ensemble.real(Path(cfg.real), counts)
+        if real is not None:
+            record["real"] = real.results(counts.best)
     reevaluate.publish(record, counts, data.classes, [*states], run)
 
 

@@ -17,6 +17,9 @@ from deeper import cli
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="export")
 @cli.task
 def main(cfg: DictConfig) -> None:
+    from deeper import networks
+
+    networks.one(cfg)  # a mistake is said at once: torch takes seconds
     from deeper.exporting import export, request
 
     forms = request.forms(cfg)

@@ -23,6 +23,9 @@ from deeper import cli
 def main(cfg: DictConfig) -> None:
     import sys
 
+    from deeper import networks
+
+    networks.one(cfg)  # a mistake is said at once: torch takes seconds
     from deeper.config.check import check_predict
     from deeper.prediction import predict
 

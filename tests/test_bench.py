@@ -3,7 +3,11 @@
 import json
 
 import pytest
+import torch
 from entry import shell
+from torch import nn
+
+from deeper.benchmarks import evaluation
 
 LINES = (
     "torchvision, originals",
@@ -29,6 +33,39 @@ def test_loading_compares_side_by_side_and_keeps_what_it_found(images, tmp_path)
     assert {row["times"] for row in found["rows"] if row["pipeline"] == LINES[0]} == {1.0}
     assert {"commit", "versions", "hardware", "command"} <= set(found)
     assert str(file) in result.stdout.replace("\n", "")
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_evaluation_is_compared_with_its_network_alone(
+    images, tmp_path, monkeypatch, one_thread, capsys
+):
+    """Both get the same chunks, and 144 views of every picture reach the network in either."""
+    seen = []
+
+    class Mean(nn.Module):
+        def forward(self, views):
+            seen.append(views)
+            return views.float().mean((2, 3))
+
+    monkeypatch.setattr(evaluation, "SIZE", 16)
+    monkeypatch.setattr(evaluation, "Network", Mean)
+    evaluation.run(images, images=2, rounds=2, workers=0, results=tmp_path)
+    passes = [torch.cat(seen[i : i + 6]) for i in range(0, len(seen), 6)]  # 2 × 144 views in 48s
+    assert len(passes) == 6
+    assert all(torch.equal(one, passes[0]) for one in passes)
+    (file,) = tmp_path.glob("evaluation-*.json")
+    found = json.loads(file.read_text())
+    assert (found["images"], found["crops"], found["size"]) == (2, 144, 16)
+    assert [row["pass"] for row in found["rows"]] == ["network on ready batches", "evaluation"]
+    assert found["rows"][0]["share"] == 1
+    assert all(len(row["of_rounds"]) == 2 and row["images_per_s"] > 0 for row in found["rows"])
+    assert "144 crops of 16 px" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

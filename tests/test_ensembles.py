@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -44,9 +45,9 @@ def judge(tmp_path, monkeypatch):
 def test_two_networks_by_two_protocols(train, judge, tmp_path, monkeypatch, capsys):
     one, two = train(TINY, "test=false"), train("model.width=0.25", "seed=1", "test=false")
     passes = []
-    start = Judge.__init__
+    setup = Judge.setup
     monkeypatch.setattr(
-        Judge, "__init__", lambda self, jobs, *a: passes.append(len(jobs)) or start(self, jobs, *a)
+        Judge, "setup", lambda self, stage: setup(self, stage) or passes.append(len(self.jobs))
     )
     alone = judge(f"run={one}", "protocol=ten")
     files = f"files=['{one}','{two}/checkpoints/best.ckpt']"
@@ -77,7 +78,12 @@ def test_two_networks_by_two_protocols(train, judge, tmp_path, monkeypatch, caps
     assert record(one)["test_looks"] == 2
     assert record(two)["test_looks"] == 1
 
+    shutil.rmtree(two / "eval")
+    (two / "eval").touch()  # as where a run is not ours to write to
     judge(f"run={two}", "protocol=ten", "fusion=max")
+    assert f"{two}: File exists, so not written there; written to" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert passes == [1, 3, 1]
 
 

@@ -205,7 +205,11 @@ def test_a_checkpoint_of_other_classes(train, images, tmp_path):
             "eval",
             "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>",
         ),
-        (["ckpt=/nowhere.ckpt"], "eval", "/nowhere.ckpt: no such checkpoint file"),
+        (
+            ["ckpt=/nowhere.ckpt"],
+            "eval",
+            "/nowhere.ckpt: no such checkpoint file; `ls logs/train/runs/*/checkpoints/*.ckpt` lists yours",
+        ),
         (
             ["run=/nowhere"],
             "eval",

@@ -1,7 +1,5 @@
 """From a checked config to the objects of a run, the same for training, evaluation and notebooks."""
 
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +11,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
+from deeper import silence  # noqa: F401
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.checkpoint import AtomicCheckpointIO, contents
 from deeper.config.build import build, resolved
@@ -20,15 +19,6 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers import MetricsFile
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Chosen, accelerator_for
-
-for name in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(name).setLevel(logging.WARNING)  # its tips are no news of this run
-warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning on torch 2.14
-warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # and need not be used
-warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is global already
-warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # its order is
-# data.workers=auto chose
-warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 
 def data(cfg: Any) -> ImageData:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from deeper import runs
 from deeper.atomic import beside, replacement, sync
 
 FORMAT = 1
@@ -94,8 +95,7 @@ def link(source: Path, target: Path) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Raises `ValueError` for a missing, damaged or foreign file. Never unpickles code."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint file")
+    runs.file(path)
     if digest_path(path).exists() and sha256(path) not in digest_path(path).read_text().split():
         raise ValueError(f"{path}: damaged, its digest differs from {digest_path(path).name}")
     try:

@@ -1,7 +1,8 @@
 """Any number of trained networks by any number of protocols, each pair run once and kept."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 from deeper import checkpoint, trained
 from deeper.config.build import build, resolved
 from deeper.data.datamodule import ImageData
-from deeper.evaluation import real
 from deeper.evaluation.counts import Counts, counted
 from deeper.evaluation.judge import Job, Judge
 from deeper.evaluation.probabilities import Kept, averaged, sampled
 from deeper.evaluation.protocol import Looks, crops
 from deeper.models.deployed import Deployed
 from deeper.provenance import code_hash
+from deeper.record import is_main_process
 
 
 @dataclass(frozen=True)
@@ -56,24 +57,40 @@ class Ensemble:
         }
 
     def run(self, trainer: L.Trainer) -> None:
-        """Only what is not kept yet."""
-        missing = [key for key, kept in self.kept.items() if not kept.there]
-        if not missing:
+        """Only what is not kept yet: the first process says what that is, and the others follow."""
+        missing = self.missing()
+        if trainer.world_size == 1 and not missing:
             return
-        nets: dict[Path, nn.Module] = {}
-        jobs = []
-        for path, name in missing:
-            if path not in nets:
-                model = trained.of(self.states[path], path, self.question.weights)
-                nets[path] = Deployed(model.preprocess, model.net).eval()
-            kept, size = self.kept[path, name], self.models[path]["image_size"]
+        if missing and is_main_process():
+            Kept.require_writable(self.question.cache)
+        trainer.validate(Judge(self.jobs, self.question.data, self.question.fusion), verbose=False)
 
-            def keep(found: Tensor, kept: Kept = kept) -> None:
-                kept.write(found.numpy(), self.labels)
+    def missing(self) -> list[int]:
+        """Places in the order of `kept`."""
+        return [i for i, kept in enumerate(self.kept.values()) if not kept.there(self.labels)]
 
-            jobs.append(Job(nets[path], self.looks(path, name), size, self.images, keep))
-        judge = Judge(jobs, self.question.data, self.question.fusion)
-        trainer.validate(judge, verbose=False)
+    def jobs(self, agreed: Callable[[list[int]], list[int]]) -> list[Job]:
+        """`agreed` answers what is missing for the first process."""
+        keys = [*self.kept]
+        missing = [keys[i] for i in agreed(self.missing())]
+        nets = {path: self._net(path) for path in dict.fromkeys(path for path, _ in missing)}
+        return [
+            Job(
+                nets[path],
+                self.looks(path, name),
+                self.models[path]["image_size"],
+                self.images,
+                partial(self._keep, path, name),
+            )
+            for path, name in missing
+        ]
+
+    def _keep(self, path: Path, name: str, found: Tensor) -> None:
+        self.kept[path, name].write(found.numpy(), self.labels)
+
+    def _net(self, path: Path) -> nn.Module:
+        model = trained.of(self.states[path], path, self.question.weights)
+        return Deployed(model.preprocess, model.net).eval()
 
     def looks(self, path: Path, name: str) -> Looks:
         model = self.models[path]
@@ -103,11 +120,6 @@ class Ensemble:
         else:
             counts = self.counts(paths, [*self.protocols][-1])
         return {"rows": rows, "each": each}, counts
-
-    def real(self, file: Path, counts: Counts) -> dict[str, Any]:
-        """By the labels of Beyer et al."""
-        labels = real.read(file, len(self.question.data.classes))
-        return real.results(counts.best, labels, real.numbers(self.images))
 
     def _about(self, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
         """All that decides the probabilities, but for rounding: batch size and hardware."""

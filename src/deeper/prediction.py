@@ -11,6 +11,7 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from deeper import networks
 from deeper.atomic import beside
 from deeper.config.build import build
 from deeper.data import pictures
@@ -48,7 +49,7 @@ def predict(cfg: Any) -> Counts:
     out = _destination(cfg.out)
     form = _form(cfg.format and cfg.format.value, out)
     predictor = Predictor(
-        load(cfg.run or cfg.ckpt, cfg.weights.value), cfg.device, build(cfg.precision)
+        load(networks.one(cfg), cfg.weights.value), cfg.device, build(cfg.precision)
     )
     report = form(f"by {predictor.trained.path}")
     counts, files = Counts(), list(cfg.files)

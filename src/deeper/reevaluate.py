@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from deeper import checkpoint, record, runs
-from deeper.config.choices import task_overrides, without
+from deeper import carried, checkpoint, record, runs
+from deeper.config import signatures, targets
+from deeper.config.refusals import ConfigError
+from deeper.data.atomic import whole
 from deeper.data.datamodule import ImageData
 from deeper.evaluation.counts import Counts
 from deeper.reporting import ensemble, table
@@ -20,74 +20,25 @@ IN_THE_JSON = 50
 """Classes up to which the confusion matrix stands there too."""
 
 
-def checkpoint_path(cfg: Any) -> Path:
-    """What `run=` or `ckpt=` names; exactly one of them must."""
-    if (cfg.run is None) == (cfg.ckpt is None):
-        raise ValueError(
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
-        )
-    if cfg.ckpt is not None:
-        return Path(cfg.ckpt).expanduser()
-    return runs.checkpoint(runs.find(cfg.run), runs.BEST)
-
-
-def checkpoint_paths(cfg: Any) -> list[Path]:
-    """The same, or the plain words of the command line: checkpoint files and run directories."""
-    if not cfg.files:
-        return [checkpoint_path(cfg)]
-    if cfg.run is not None or cfg.ckpt is not None:
-        raise ValueError(
-            "say which networks: run=<run directory> or ckpt=<file>, or several without run= and ckpt="
-        )
-    paths = [_checkpoint_path(Path(name).expanduser()) for name in cfg.files]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise ValueError(f"files: {path} is named twice, and would count twice")
-    return paths
-
-
-def _checkpoint_path(path: Path) -> Path:
-    return runs.checkpoint(runs.find(str(path)), runs.BEST) if path.is_dir() else path
-
-
-def protocols(cfg: Any, config: DictConfig) -> dict[str, Any]:
-    """Name → node of those asked for; the checkpoint's own where none is."""
-    if cfg.protocols and cfg.protocol is not None:
-        raise ValueError(
-            f"protocol=… and protocols=[{','.join(cfg.protocols)}]: pass one of the two"
-        )
-    rest = without(["protocol", "protocols"], task_overrides())
-    found = {name: compose("eval", [*rest, f"protocol={name}"]).protocol for name in cfg.protocols}
-    if found:
-        return found
-    if cfg.protocol is not None:
-        chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-        return {str(chosen.get("protocol") or _name(cfg.protocol)): cfg.protocol}
-    return {_name(config.protocol): config.protocol}
-
-
-def _name(protocol: Any) -> str:
-    return str(protocol["_target_"]).rpartition(".")[2].lower()
-
-
 def trained_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
-    """The training's config on this machine's hardware and data."""
+    """The training's config on this machine's hardware and data, with what an evaluation needs of it."""
     stored = state["deeper"]["config"]
     here = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(here, dict)  # noqa: S101
-    data = _moved(stored["data"], stored["data"]["cache"], here["paths"]["cache"])
+    data, cache = stored["data"], here["paths"]["cache"]
+    if data.get("cache") is not None:
+        data = _moved(data, data["cache"], cache)
     if here["data"]["root"] is not None:
         data = _moved(data, data["root"], here["data"]["root"])
     data |= {key: value for key, value in here["data"].items() if value is not None}
     # Also where it is null: a disk of the node that trained is none of this one's.
-    data["stage_to"] = here["data"]["stage_to"]
+    data |= {"cache": cache, "stage_to": here["data"]["stage_to"]}
+    if problems := targets.refused({"data": data}) or signatures.problems({"data": data}):
+        raise ConfigError(problems)
     config = stored | {key: here[key] for key in ("trainer", "precision", "paths")}
     bar = {"_target_": "deeper.callbacks.progress.ProgressBar"}
     config |= {"data": data, "callbacks": {"progress": bar}, "logger": {}, "averaging": {}}
-    config |= {"compile": False}
-    found = OmegaConf.create(config)
-    assert isinstance(found, DictConfig)  # noqa: S101
-    return found
+    return carried.as_config(config | {"augment": {}, "compile": False})
 
 
 def _moved(node: Any, old: Any, new: str) -> Any:
@@ -182,18 +133,29 @@ def publish(
     written = {key: content[key] for key in (*keys, "rows", "each")}
     written |= {"real": content["real"]} if "real" in content else {}
     written["classes"] = counts.classes(classes)
-    np.save(here / "confusion.npy", counts.confusion, allow_pickle=False)
+    with whole(here / "confusion.npy") as path, path.open("wb") as array:
+        np.save(array, counts.confusion, allow_pickle=False)
     small = len(classes) <= IN_THE_JSON
     written["confusion"] = counts.confusion.tolist() if small else str(here / "confusion.npy")
     text = json.dumps(written, indent=2) + "\n"
-    (here / "evaluation.json").write_text(text)
+    with whole(here / "evaluation.json") as path:
+        path.write_text(text)
     name = runs.run_id(str(here))
     for judged in dict.fromkeys(path.parent.parent for path in paths):
         if not (judged / record.FILE).exists():
             continue
-        if content["split"] == "test":
-            record.count_test_look(judged)
-        file = judged / "eval" / f"{name}.json"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
-        print(f"written to {file}")
+        try:
+            print(f"written to {_filed(judged, name, text, look=content['split'] == 'test')}")
+        except OSError as error:  # somebody else's run, say: what was found is kept here
+            print(f"{judged}: {error.strerror}, so not written there; written to {here}")
+
+
+def _filed(run: Path, name: str, text: str, look: bool) -> Path:
+    """Beside what else is known of a run, which counts the look at its test set."""
+    if look:
+        record.count_test_look(run)
+    file = run / "eval" / f"{name}.json"
+    file.parent.mkdir(exist_ok=True)
+    with whole(file) as path:
+        path.write_text(text)
+    return file

@@ -50,8 +50,12 @@ def run_id(run: str) -> str:
 def find(run: str) -> Path:
     """A run directory; `ValueError` that says what is missing, for a path that is none."""
     path = Path(run).expanduser()
+    if path.is_file():
+        raise ValueError(f"{run}: a file, no run directory; a checkpoint is named by ckpt={run}")
     if not run or not path.is_dir():
-        raise ValueError(f"{run or repr(run)}: no such run directory; `ls -d logs/train/runs/*` lists yours")
+        raise ValueError(
+            f"{run or 'run='}: no such run directory; `ls -d logs/train/runs/*` lists yours"
+        )
     if not (path / record.FILE).exists():
         raise ValueError(f"{run}: not a run directory: it holds no {record.FILE}")
     return path
@@ -61,6 +65,17 @@ def checkpoint(run: Path, kind: str) -> Path:
     path = run / kind
     if not path.exists():
         raise ValueError(f"{run}: holds no {kind}; the run ended before its first checkpoint")
+    return path
+
+
+def file(path: Path) -> Path:
+    """A checkpoint file; `ValueError` where there is none."""
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, no checkpoint file; a run is named by run={path}")
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such checkpoint file; `ls logs/train/runs/*/checkpoints/*.ckpt` lists yours"
+        )
     return path
 
 

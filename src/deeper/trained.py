@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from deeper import assemble, checkpoint, runs
+from deeper import assemble, carried, checkpoint, networks
 from deeper.config.build import build
 from deeper.data.encoded import Encoded
 from deeper.data.samples import Pipeline
@@ -57,23 +57,19 @@ def load(path: str | Path, weights: str = "averaged") -> Trained:
     `weights` is averaged (live where the training kept no average) or live. Raises `ValueError` for
     what is no checkpoint, and `ConfigError` where its config names code that is not trusted.
     """
-    path = Path(path).expanduser()
-    if path.is_dir() or not (path.exists() or path.suffix == ".ckpt"):
-        path = runs.checkpoint(runs.find(str(path)), runs.BEST)
-    return of(checkpoint.load(path), path, weights)
+    path = networks.named(path)
+    return of(carried.load(path), path, weights)
 
 
 def of(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
-    """The same of a checkpoint that is in memory; `path` is where it came from."""
-    config = OmegaConf.create(state["deeper"]["config"])
-    assert isinstance(config, DictConfig)  # noqa: S101
-    config.compile = False
+    """The same of a checkpoint that `carried.load` read; `path` is where it came from."""
+    config = carried.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]
     net = assemble.network(config, classes)
     net.load_state_dict(checkpoint.network_state(state, weights))
     preprocess = build(config.preprocess)
     preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    view = build(config.protocol)(config.data.image_size, config.data.eval_crop)
+    view = build(config.protocol)(config.data.image_size, config.data.get("eval_crop", 0.875))
     return Trained(
         path,
         config,

@@ -65,8 +65,12 @@ def literal(text: str) -> str:
     """Of any path the quoted form that Hydra and OmegaConf turn back into exactly this path."""
     if text == "???":  # a missing value to OmegaConf
         text = "./???"
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # else it is an interpolation
-    return _in_quotes(text)
+    return _in_quotes(escaped(text))
+
+
+def escaped(text: str) -> str:
+    """What OmegaConf resolves to this text, though it hold `${`."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def _in_quotes(text: str) -> str:

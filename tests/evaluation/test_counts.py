@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deeper.data.stored import Files
 from deeper.data.subset import Subset
 from deeper.evaluation import real
 from deeper.evaluation.counts import calibration_error, counted, wilson
-from deeper.evaluation.probabilities import Kept, averaged
+from deeper.evaluation.probabilities import Kept, averaged, sampled
 from deeper.reporting import ensemble
 
 
@@ -72,19 +73,43 @@ def test_the_mean_over_models_is_of_probabilities():
 def test_what_is_kept_is_whole_and_of_these_labels(tmp_path):
     p, labels = random()
     kept = Kept(tmp_path, {"checkpoint": "a"})
-    assert not kept.there
+    assert not kept.there(labels)
     kept.write(p, labels)
-    assert kept.there
+    assert kept.there(labels)
+    assert not kept.there(labels[::-1])
     assert np.array_equal(kept.read(labels), p)
     assert sorted(f.name for f in kept.folder.iterdir()) == [
         "about.json", "labels.npy", "probabilities.npy"
     ]  # fmt: skip
-    assert not Kept(tmp_path, {"checkpoint": "b"}).there
+    assert not Kept(tmp_path, {"checkpoint": "b"}).there(labels)
     with pytest.raises(ValueError, match="of other labels than the data has; remove the folder"):
         kept.read(labels[::-1])
-    (kept.folder / "probabilities.npy").write_bytes(b"cut short")
+    whole = (kept.folder / "probabilities.npy").read_bytes()
+    (kept.folder / "probabilities.npy").write_bytes(whole[:-4])
+    assert not kept.there(labels)
     with pytest.raises(ValueError, match="damaged"):
         kept.read(labels)
+
+
+def test_a_replaced_picture_is_another_set(tmp_path):
+    """Also one that is none of those whose pixels are looked at."""
+    for name in "abc":
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    files = Subset(Files(tmp_path, ["a.png", "b.png", "c.png"], [0, 0, 0]), np.arange(3))
+    before = sampled(files, 1)
+    assert sampled(files, 1) == before
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "c.png")
+    assert sampled(files, 1) != before
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_a_network_runs(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(
+        ValueError, match=r"cache/probabilities: Not a directory; .* paths\.cache=<a"
+    ):
+        Kept.require_writable(tmp_path / "cache")
+    Kept.require_writable(tmp_path / "other")
+    assert not [*(tmp_path / "other/probabilities").iterdir()]
 
 
 def labelled_anew(tmp_path, labels):

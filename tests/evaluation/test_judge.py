@@ -74,7 +74,7 @@ def judged(tmp_path, nets, protocol, batch=48, fusion="mean"):
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, use_distributed_sampler=False, default_root_dir=tmp_path,
     )  # fmt: skip
-    trainer.validate(Judge(jobs, module, fusion), verbose=False)
+    trainer.validate(Judge(lambda _: jobs, module, fusion), verbose=False)
     assert len(found) == len(nets)
     return found
 
@@ -163,11 +163,30 @@ def test_chunks_hold_every_view_in_order(views, size):
 
 
 def test_what_is_not_a_picture_once_is_never_kept(tmp_path):
-    judge = Judge([Job(Net(), Single(SIZE), SIZE, Noise(), pytest.fail)], data(tmp_path), "mean")
-    judge._trainer = SimpleNamespace(world_size=1, is_global_zero=True)
+    job = Job(Net(), Single(SIZE), SIZE, Noise(), pytest.fail)
+    judge = Judge(lambda _: [job], data(tmp_path), "mean")
+    strategy = SimpleNamespace(broadcast=lambda value: value)
+    judge._trainer = SimpleNamespace(world_size=1, is_global_zero=True, strategy=strategy)
+    judge.setup("validate")
     judge._fused.add(torch.rand(N, CLASSES), torch.tensor([*range(N - 1), 0]))
     with pytest.raises(AssertionError, match=r"2 of 11 images not seen once"):
         judge._finish()
+
+
+def test_the_first_process_says_what_is_missing(tmp_path):
+    """What another has found kept, or not, does not count: they would wait for each other."""
+    jobs = [Job(Net(i), Single(SIZE), SIZE, Noise(), pytest.fail) for i in range(3)]
+    strategy = SimpleNamespace(broadcast=lambda mine: [2])
+    judge = Judge(lambda agreed: [jobs[i] for i in agreed([0, 1])], data(tmp_path), "mean")
+    judge._trainer = SimpleNamespace(world_size=2, is_global_zero=False, strategy=strategy)
+    judge.setup("validate")
+    assert judge.jobs == [jobs[2]]
+    assert [*judge.nets] == [jobs[2].net]
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list`")
+def test_nothing_missing_is_no_pass(tmp_path):
+    assert judged(tmp_path, [], Single) == []
 
 
 def test_max_is_scaled_to_probabilities():

@@ -33,6 +33,7 @@ from deeper.data.stored import Files, Stored
 from deeper.models.preprocess import Preprocess
 
 SIZE, BATCH = 224, 32
+IMAGES = 1200
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 PACKED = Shrinking(size=256, quality=90)
 

@@ -1,5 +1,6 @@
 """From a config to plain values, and to the objects that its nodes describe."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import instantiate
@@ -7,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeper.config import targets
 from deeper.config.refusals import ConfigError
+from deeper.words import escaped
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -14,7 +16,17 @@ def build(node: Any, **arguments: Any) -> Any:
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if lines := targets.refused(plain):
         raise ConfigError(lines)
-    return instantiate(plain, _convert_="all", **arguments)
+    twice = literal(literal(plain))  # Hydra resolves what it is given, and again what came of it
+    return instantiate(twice, _convert_="all", **arguments)
+
+
+def literal(node: Any) -> Any:
+    """Plain values whose strings OmegaConf takes as they are: `${` in a path is no interpolation."""
+    if isinstance(node, Mapping):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return escaped(node) if isinstance(node, str) else node
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -51,10 +51,6 @@ def check_predict(cfg: DictConfig) -> None:
     ]
     precision = {"precision": OmegaConf.to_container(cfg.precision, resolve=True)}
     found += targets.refused(precision) or signatures.problems(precision)
-    if bool(cfg.run) == bool(cfg.ckpt):
-        found.append(
-            "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
-        )
     if not cfg.files:
         found.append("say which pictures: files, folders, globs, or - for a list on standard input")
     if cfg.zero and "-" not in cfg.files:
@@ -69,7 +65,7 @@ def check_bench(cfg: DictConfig) -> None:
     found += [
         f"{key}={cfg[key]}: must be at least {least}"
         for key, least in {"images": 1, "rounds": 1, "workers": 0}.items()
-        if cfg[key] < least
+        if cfg[key] is not None and cfg[key] < least
     ]
     if found:
         raise ConfigError(found)

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 
 
@@ -35,6 +37,24 @@ def experiments(overrides: Sequence[str]) -> list[str]:
 
 def without(groups: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return [o for o in overrides if o.partition("=")[0].lstrip("+") not in groups]
+
+
+def protocols(cfg: Any) -> dict[str, Any]:
+    """Name → node of the protocols asked for; empty where that is the checkpoint's own."""
+    if cfg.protocols and cfg.protocol is not None:
+        raise ValueError(
+            f"protocol=… and protocols=[{','.join(cfg.protocols)}]: pass one of the two"
+        )
+    if cfg.protocol is not None:
+        chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        return {str(chosen.get("protocol") or protocol_name(cfg.protocol)): cfg.protocol}
+    rest = without(["protocol", "protocols"], task_overrides())
+    return {name: compose("eval", [*rest, f"protocol={name}"]).protocol for name in cfg.protocols}
+
+
+def protocol_name(node: Any) -> str:
+    """As its file in configs/protocol is called."""
+    return str(node["_target_"]).rpartition(".")[2].lower()
 
 
 def run_name() -> str:

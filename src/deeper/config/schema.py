@@ -191,8 +191,8 @@ class Bench:
     task_name: str = "bench"
     what: Benchmark = Benchmark.loading
     """A module of deeper.benchmarks."""
-    images: int = 1200
-    """In each round."""
+    images: int | None = None
+    """In each round; the benchmark's own number unless given."""
     rounds: int = 7
     workers: int = 2
     """Of the loader's processes, besides none."""

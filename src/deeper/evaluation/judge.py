@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import torch
@@ -41,13 +42,22 @@ class Job:
 
 
 class Judge(L.LightningModule):
-    """Softmax in float32, fused over views; `keep` of a job is called as soon as it is through."""
+    """Softmax in float32, fused over views; `keep` of a job is called as soon as it is through.
 
-    def __init__(self, jobs: Sequence[Job], data: ImageData, fusion: Fusion) -> None:
+    `jobs` is called when all processes are there, with what makes a value that of the first of them.
+    """
+
+    def __init__(
+        self, jobs: Callable[[Callable[[Any], Any]], Sequence[Job]], data: ImageData, fusion: Fusion
+    ) -> None:
         super().__init__()
-        self.jobs, self.data, self.fusion = [*jobs], data, fusion
-        self.nets = nn.ModuleList(dict.fromkeys(job.net for job in jobs))
-        self._start(0)
+        self._jobs, self.data, self.fusion = jobs, data, fusion
+
+    def setup(self, stage: str) -> None:
+        self.jobs = [*self._jobs(self.trainer.strategy.broadcast)]
+        self.nets = nn.ModuleList(dict.fromkeys(job.net for job in self.jobs))
+        if self.jobs:
+            self._start(0)
 
     def val_dataloader(self) -> list[Chunks]:
         self.data.trainer = self.trainer  # so that batches travel while the device computes

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deeper.atomic import beside
 from deeper.data.atomic import whole
 from deeper.data.source import LabelledImages
+from deeper.data.stored import Files, Ranges
+from deeper.data.subset import Subset
 
 Probabilities = NDArray[np.float32]
 """[N, K]"""
@@ -30,10 +34,27 @@ class Kept:
         self.about = text
         self.folder = cache / "probabilities" / hashlib.sha256(text.encode()).hexdigest()[:24]
 
-    @property
-    def there(self) -> bool:
-        """The last of the files to be written is."""
-        return (self.folder / "probabilities.npy").exists()
+    @staticmethod
+    def require_writable(cache: Path) -> None:
+        """Said before a network runs for hours."""
+        folder = cache / "probabilities"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with beside(folder / "test") as path:
+                path.touch()
+        except OSError as error:
+            raise ValueError(
+                f"{folder}: {error.strerror}; what networks answer is kept there: pass "
+                f"paths.cache=<a folder that can be written>"
+            ) from error
+
+    def there(self, labels: NDArray[np.int64]) -> bool:
+        """Whole, and of these labels: what a crash cut is made again."""
+        try:
+            self.read(labels)
+        except ValueError:
+            return False
+        return True
 
     def write(self, probabilities: Probabilities, labels: NDArray[np.int64]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +85,26 @@ def averaged(models: Sequence[Probabilities]) -> Iterator[Probabilities]:
 
 
 def sampled(images: LabelledImages, count: int = 32) -> str:
-    """A digest of some of the pictures: labels alone don't tell a set from another form of it."""
-    digest = hashlib.sha256()
+    """A digest of some of the pictures, and of when each file was written: labels alone don't tell a
+    set from another form of it, or from one in which a picture was replaced.
+    """
+    digest = hashlib.sha256(repr(_written(images)).encode())
     for index in np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)):
         image, _ = images[int(index)]
         digest.update(image.tobytes() if isinstance(image, Image.Image) else image.data)
     return digest.hexdigest()[:16]
+
+
+def _written(images: LabelledImages) -> list[tuple[int, int]]:
+    """Bytes and time of the files of pictures; empty where they lie in other ways."""
+    places = np.arange(len(images))
+    part: Any = images
+    while isinstance(part, Subset):
+        part, places = part.images, part.indices[places]
+    found: list[str] = []
+    if isinstance(part, Ranges):
+        found = [os.fspath(path) for path in part.files]
+    elif isinstance(part, Files):
+        found = [part.where(int(place)) for place in places]
+    stats = [os.stat(path) for path in found if os.path.exists(path)]
+    return [(stat.st_size, stat.st_mtime_ns) for stat in stats]

@@ -8,12 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeper.data.datamodule import ImageData
 from deeper.data.source import LabelledImages
 from deeper.data.stored import Stored
 from deeper.data.subset import Subset
 from deeper.evaluation.counts import wilson
 
 IMAGES = 50_000
+
+
+class Real:
+    """The labels of `file` for the pictures of a split. `ValueError` where they don't belong together."""
+
+    def __init__(self, file: Path, data: ImageData, split: str) -> None:
+        self.labels = read(file, len(data.classes))
+        self.numbers = numbers(getattr(data.splits, split))
+
+    def results(self, best: NDArray[np.int64]) -> dict[str, Any]:
+        """Of the most probable class of each picture."""
+        return results(best, self.labels, self.numbers)
 
 
 def read(path: Path, classes: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from deeper import __version__, checkpoint, record
+from deeper.config.choices import protocol_name
 from deeper.data.classes import words
 from deeper.models.preprocess import Preprocess
 from deeper.trained import Trained
@@ -43,9 +44,8 @@ def description(trained: Trained) -> dict[str, Any]:
 
 def _crop(trained: Trained) -> dict[str, Any]:
     share, size = trained.config.data.eval_crop, trained.image_size
-    protocol = dict(trained.config.protocol)
     return {
-        "protocol": str(protocol["_target_"]).rpartition(".")[2].lower(),
+        "protocol": protocol_name(trained.config.protocol),
         "shorter_side": round(size / share),
         "place": "center",
         "size": size,

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from deeper import checkpoint, record, reevaluate, trained
+from deeper import networks, record, trained
 from deeper.config.refusals import ConfigError
 from deeper.exporting import onnx, safetensors, torch_export
 from deeper.exporting.parity import Answers
@@ -59,8 +59,7 @@ def _problems(cfg: Any, wanted: list[str]) -> Iterator[str]:
 
 def network(cfg: Any) -> Trained:
     """That of `run` or `ckpt`, by the weights asked for."""
-    path = reevaluate.checkpoint_path(cfg)
-    return trained.of(checkpoint.load(path), path, cfg.weights.value)
+    return trained.load(networks.one(cfg), cfg.weights.value)
 
 
 def folder(cfg: Any, path: Path) -> Path:
