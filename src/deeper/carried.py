@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeper import checkpoint
 from deeper.config import signatures, targets
-from deeper.config.build import literal
+from deeper.config.build import verbatim
 from deeper.config.refusals import ConfigError
 from deeper.config.schema import Train
 from deeper.data.datamodule import ImageData
@@ -26,7 +26,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def completed(config: Any, path: Path) -> dict[str, Any]:
     """Raises `ConfigError` for what has no default, is not trusted, or today's code does not know."""
-    stored = OmegaConf.create(literal(config)) if isinstance(config, dict) else OmegaConf.create()
+    stored = OmegaConf.create(verbatim(config)) if isinstance(config, dict) else OmegaConf.create()
     problems = [
         f"{key}: the config in the checkpoint has no such key, written by another version; train anew"
         for key in NEEDED
@@ -45,7 +45,7 @@ def completed(config: Any, path: Path) -> dict[str, Any]:
 
 def as_config(plain: dict[str, Any]) -> DictConfig:
     """Of resolved values: nothing in them is resolved again."""
-    made = OmegaConf.create(literal(plain))
+    made = OmegaConf.create(verbatim(plain))
     assert isinstance(made, DictConfig)  # noqa: S101
     return made
 

@@ -16,16 +16,16 @@ def build(node: Any, **arguments: Any) -> Any:
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if lines := targets.refused(plain):
         raise ConfigError(lines)
-    twice = literal(literal(plain))  # Hydra resolves what it is given, and again what came of it
+    twice = verbatim(verbatim(plain))  # Hydra resolves what it is given, and again what came of it
     return instantiate(twice, _convert_="all", **arguments)
 
 
-def literal(node: Any) -> Any:
+def verbatim(node: Any) -> Any:
     """Plain values whose strings OmegaConf takes as they are: `${` in a path is no interpolation."""
     if isinstance(node, Mapping):
-        return {key: literal(value) for key, value in node.items()}
+        return {key: verbatim(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [literal(value) for value in node]
+        return [verbatim(value) for value in node]
     return escaped(node) if isinstance(node, str) else node
 
 
