@@ -249,6 +249,15 @@ def test_a_scaled_jpeg_that_was_cut_is_noticed_too():
         Encoded(jpeg(0)[:-40], "x").pixels((0, 0, 90, 61), (11, 7))
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_what_was_cut_is_refused_each_time_it_is_asked(kind):
+    data = saved(picture(size=(300, 200)), kind)
+    image = Encoded(data[: len(data) * 2 // 3], "cut")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="cannot read the image cut"):
+            image.pixels()
+
+
 def test_other_formats_have_no_scale():
     pixels, box = Encoded(saved(picture(), "PNG"), "x").pixels((0, 0, 80, 60), (10, 7))
     assert (pixels.shape, box) == ((61, 90, 3), (0, 0, 80, 60))

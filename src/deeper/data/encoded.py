@@ -122,6 +122,7 @@ class Encoded:
                     return np.stack([np.asarray(image) >> 8] * 3, axis=-1).astype(np.uint8)
                 return np.array(image.convert("RGB"))
         except Exception as error:
+            del self._opened  # asked again, Pillow would answer with the part that it has
             raise unreadable(self.name, error) from error
 
     def _allowed(self, width: int, height: int) -> tuple[int, int]:
