@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deeper import checkpoint, trained
 from deeper.config.build import build, resolved
 from deeper.data.datamodule import ImageData
-from deeper.evaluation.counts import Counts, counted
+from deeper.evaluation.counts import Counts, counted, gain_interval
 from deeper.evaluation.judge import Job, Judge
 from deeper.evaluation.probabilities import Kept, averaged, sampled
 from deeper.evaluation.protocol import Looks, crops
@@ -104,22 +104,25 @@ class Ensemble:
 
     def found(self) -> tuple[dict[str, Any], Counts]:
         """Rows of the paper's table, each model by itself, and the counts of all by the last protocol."""
-        paths, rows, each = [*self.models], [], []
-        for path in paths:
-            for name in self.protocols:
-                counts = self.counts([path], name)
-                about = {"protocol": name, "crops": crops(self.looks(path, name))}
-                each.append({"checkpoint": str(path)} | about | counts.results())
-                if path == paths[0]:
-                    rows.append({"models": 1} | about | counts.results())
-        if len(paths) > 1:
-            for name in self.protocols:
-                counts = self.counts(paths, name)
-                about = {"protocol": name, "crops": crops(self.looks(paths[0], name))}
-                rows.append({"models": len(paths)} | about | counts.results())
-        else:
-            counts = self.counts(paths, [*self.protocols][-1])
-        return {"rows": rows, "each": each}, counts
+        paths, names = [*self.models], [*self.protocols]
+        base = self.counts(paths[:1], names[0])
+        each = [
+            {"checkpoint": str(path)} | self._row([path], name, base)
+            for path in paths
+            for name in names
+        ]
+        groups = [paths[:1], paths] if len(paths) > 1 else [paths]
+        rows = [
+            {"models": len(group)} | self._row(group, name, base)
+            for group in groups
+            for name in names
+        ]
+        return {"rows": rows, "each": each}, self.counts(paths, names[-1])
+
+    def _row(self, paths: list[Path], name: str, base: Counts) -> dict[str, Any]:
+        counts = self.counts(paths, name)
+        about = {"protocol": name, "crops": crops(self.looks(paths[0], name))}
+        return about | counts.results() | {"gain_interval": gain_interval(base, counts)}
 
     def _about(self, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
         """All that decides the probabilities, but for rounding: batch size and hardware."""

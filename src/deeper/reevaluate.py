@@ -14,7 +14,7 @@ from deeper.config.refusals import ConfigError
 from deeper.data.atomic import whole
 from deeper.data.datamodule import ImageData
 from deeper.evaluation.counts import Counts
-from deeper.reporting import ensemble, table
+from deeper.reporting import ensemble, evaluation
 
 IN_THE_JSON = 50
 """Classes up to which the confusion matrix stands there too."""
@@ -116,21 +116,14 @@ def publish(
         if len(paths) == 1
         else f"{len(paths)} models, {content['rows'][-1]['protocol']}"
     )
-    table.show(content["results"], title=title)
+    evaluation.show(counts, classes, content["split"], title)
     if len(content["rows"]) > 1:
         ensemble.show(content["rows"], "models × crops, errors in %; one model is the first")
     keys = (
-        "checkpoint",
-        "weights",
-        "split",
-        "root",
-        "limit",
-        "data",
-        "protocol",
-        "fusion",
-        "results",
-    )
-    written = {key: content[key] for key in (*keys, "rows", "each")}
+        "checkpoint", "weights", "split", "root", "limit", "data", "protocol", "fusion", "results",
+        "rows", "each",
+    )  # fmt: skip
+    written = {key: content[key] for key in keys}
     written |= {"real": content["real"]} if "real" in content else {}
     written["classes"] = counts.classes(classes)
     with whole(here / "confusion.npy") as path, path.open("wb") as array:

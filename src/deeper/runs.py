@@ -57,7 +57,9 @@ def find(run: str) -> Path:
             f"{run or 'run='}: no such run directory; `ls -d logs/train/runs/*` lists yours"
         )
     if not (path / record.FILE).exists():
-        raise ValueError(f"{run}: not a run directory: it holds no {record.FILE}")
+        below = sorted(file.parent.name for file in path.glob(f"*/{record.FILE}"))
+        advice = f"; it holds runs, say which: {', '.join(below[:9])}" if below else ""
+        raise ValueError(f"{run}: not a run directory: it holds no {record.FILE}{advice}")
     return path
 
 

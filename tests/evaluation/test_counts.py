@@ -10,9 +10,9 @@ from PIL import Image
 from deeper.data.stored import Files
 from deeper.data.subset import Subset
 from deeper.evaluation import real
-from deeper.evaluation.counts import calibration_error, counted, wilson
+from deeper.evaluation.counts import calibration_error, counted, gain_interval, wilson
 from deeper.evaluation.probabilities import Kept, averaged, sampled
-from deeper.reporting import ensemble
+from deeper.reporting import ensemble, evaluation
 
 
 def random(n=200, classes=12, seed=0):
@@ -141,7 +141,14 @@ def test_real_refuses_other_files_and_other_images(tmp_path):
 
 def test_the_papers_table_stands_beside_ours():
     rows = [
-        {"models": m, "crops": c, "top1": 700, "top5": 900 + m + c // 10, "n": 1000}
+        {
+            "models": m,
+            "crops": c,
+            "top1": 700,
+            "top5": 900 + m + c // 10,
+            "n": 1000,
+            "gain_interval": [-0.004, 0.002],
+        }  # fmt: skip
         for m in (1, 7)
         for c in (1, 10, 144)
     ]
@@ -150,9 +157,41 @@ def test_the_papers_table_stands_beside_ours():
     assert [line[6] for line in found] == ["base", "-0.92", "-2.18", "-1.98", "-2.45", "-3.40"]
     assert [line[2:5] for line in found][:2] == [
         ["30.00", "9.90", "base"],
-        ["30.00", "9.80", "-0.10"],
+        ["30.00", "9.80", "-0.10 (-0.4…+0.2)"],
     ]
     assert ensemble.lines([{"models": 2, "crops": 1, "top1": 7, "top5": 9, "n": 10}])[0][5:] == [
         "",
         "",
     ]
+
+
+def test_a_gain_has_the_interval_of_its_differences_image_by_image():
+    rows = np.random.default_rng(0).dirichlet(np.ones(12), size=400)
+    other = np.random.default_rng(1).dirichlet(np.ones(12), size=400)
+    labels = np.arange(400) % 12
+    before, after = (counted([part], labels) for part in (rows, 0.5 * (rows + other)))
+    right = [np.argsort(-p, 1)[:, :5] == labels[:, None] for p in (rows, 0.5 * (rows + other))]
+    change = right[0].any(1).astype(float) - right[1].any(1)
+    low, high = gain_interval(before, after)
+    assert (low + high) / 2 == pytest.approx(change.mean())
+    assert (high - low) / 2 == pytest.approx(1.96 * change.std() / 20, rel=1e-4)
+    assert gain_interval(before, before) == [0, 0]
+
+
+def test_the_worst_classes_stand_first_with_what_they_were_taken_for():
+    guesses = [0, 1, 1, 2, 2, 0, 1]
+    counts = counted([np.eye(4)[guesses]], np.array([0, 0, 0, 2, 2, 2, 1]))
+    shown = evaluation.worst(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
+    assert shown == [
+        ["tench", "3", "33.3", "100.0", "b, 2"],
+        ["c[/]\\n", "3", "66.7", "100.0", "tench, 1"],
+        ["b", "1", "100.0", "100.0", ""],
+    ]
+    assert evaluation.summary(counts)[:2] == ["7", "57.14 (25.0–84.2)"]
+
+
+def test_markup_in_the_name_of_a_class_is_no_markup(capsys):
+    counts = counted([np.eye(2)[[0, 1]]], np.array([0, 1]))
+    evaluation.show(counts, ["[red]", "[/red]"], "val", "a [title]")
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("[red]", "[/red]", "a [title]"))

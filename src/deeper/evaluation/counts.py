@@ -23,8 +23,10 @@ class Counts:
     """Mean of -log p(label), p no less than the smallest normal float32."""
     ece: float
     """Expected calibration error: mean |accuracy - confidence| over 15 bins of equal width."""
+    five: NDArray[np.bool_]
+    """[N]: whether the label is among the image's five most probable classes."""
     class_top5: NDArray[np.int64]
-    """[K]: images of the class with it among the five most probable."""
+    """[K]: images of the class for which it is."""
     confusion: NDArray[np.int64]
     """[K, K]: images of the row's class that were taken for the column's."""
     best: NDArray[np.int64]
@@ -73,6 +75,7 @@ def counted(parts: Iterable[NDArray[Any]], labels: NDArray[np.int64]) -> Counts:
         top5=int(five.sum()),
         nll=float(-torch.cat(of_label).double().clamp_min(tiny).log().mean()),
         ece=calibration_error(torch.cat(confidence).double().numpy(), right),
+        five=five,
         class_top5=np.bincount(labels[five], minlength=classes),
         confusion=np.bincount(labels * classes + guess, minlength=classes**2).reshape(
             classes, classes
@@ -86,6 +89,17 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.bincount(place, right - confidence, BINS)
     return float(np.abs(gaps).sum() / len(right))
+
+
+def gain_interval(before: Counts, after: Counts) -> list[float]:
+    """The 95 % interval of the difference of two top-5 errors, in -1..1: below 0 is a gain.
+
+    Of the same images in the same order, so it is the mean of a difference an image; normal
+    approximation.
+    """
+    each = before.five.astype(float) - after.five
+    half = Z * float(each.std()) / math.sqrt(len(each))
+    return [float(each.mean()) - half, float(each.mean()) + half]
 
 
 def wilson(right: int, n: int) -> list[float]:

@@ -14,13 +14,15 @@ gain; 10.07 - 6.67 is 3.40."""
 
 
 def lines(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A line a row: models, crops, top-1 and top-5 error, gain, then the paper's top-5 error and gain."""
+    """A line a row: models, crops, top-1 and top-5 error, the latter's change since the first row with
+    its interval of 95 %, then the paper's top-5 error and gain.
+    """
     base = rows[0]
     found = []
     for row in rows:
         error, first = (_error(r, "top5") for r in (row, base))
         theirs = PAPER.get((row["models"], row["crops"]))
-        gain = "base" if row is base else f"{error - first:+.2f}"
+        gain = "base" if row is base else f"{error - first:+.2f}" + _chance(row)
         paper = "" if theirs is None else f"{theirs:.2f}"
         paper_gain = "base" if theirs == PAPER[1, 1] else ""
         if theirs is not None and not paper_gain:
@@ -31,6 +33,11 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return found
 
 
+def _chance(row: Mapping[str, Any]) -> str:
+    low, high = (100 * end for end in row["gain_interval"])
+    return f" ({low:+.1f}…{high:+.1f})"
+
+
 def _error(row: Mapping[str, Any], k: str) -> float:
     """In per cent."""
     return 100 * (1 - float(row[k]) / float(row["n"]))
@@ -39,7 +46,7 @@ def _error(row: Mapping[str, Any], k: str) -> float:
 def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """On the screen. One model is the first that was named."""
     table = Table(title=title, title_justify="left")
-    columns = ("models", "crops", "top-1", "top-5", "gain", "paper's top-5", "paper's gain")
+    columns = ("models", "crops", "top-1", "top-5", "gain (95 %)", "paper's", "its gain")
     for column in columns:
         table.add_column(column, justify="right")
     for line in lines(rows):
