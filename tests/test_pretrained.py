@@ -76,6 +76,19 @@ def test_the_same_classes_keep_the_whole_network(configs, made):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_a_run_means_its_best_checkpoint(configs, made, tmp_path):
+    with pytest.raises(ValueError, match=r"not a run directory: it holds no run.json"):
+        started(configs, tmp_path, "abcde")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds no checkpoints/best.ckpt"):
+        started(configs, tmp_path, "abcde")
+    (tmp_path / "checkpoints").mkdir()
+    made.rename(tmp_path / "checkpoints/best.ckpt")
+    after = started(configs, tmp_path, "abcde")
+    before = net_state(tmp_path / "checkpoints/best.ckpt")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 @pytest.mark.parametrize("classes", ["abcdx", "abc"])
 def test_other_classes_keep_the_trunk(configs, made, classes):
     before, after = net_state(made), started(configs, made, classes)

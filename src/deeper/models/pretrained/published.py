@@ -72,7 +72,7 @@ def path_of(source: str, folder: Path) -> Path:
         path = Path(source).expanduser()
         if not path.is_file():
             names = ", ".join(PUBLISHED)
-            raise ValueError(f"pretrained={source}: no such file; or choose from {names}")
+            raise ValueError(f"model.pretrained={source}: no such file; or choose from {names}")
         return path
     published = PUBLISHED[source]
     path = folder / published.file
@@ -83,7 +83,7 @@ def path_of(source: str, folder: Path) -> Path:
             download_url_to_file(published.url, str(path), published.sha256, progress=False)
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f"pretrained={source}: {published.url} could not be downloaded ({error}); put the file "
+                f"model.pretrained={source}: {published.url} could not be downloaded ({error}); put the file "
                 f"at {path}, or pass its own path"
             ) from error
     found = digest(path)
