@@ -76,6 +76,19 @@ def test_the_same_classes_keep_the_whole_network(configs, made):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_a_run_means_its_best_checkpoint(configs, made, tmp_path):
+    with pytest.raises(ValueError, match=r"not a run directory: it holds no run.json"):
+        started(configs, tmp_path, "abcde")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds no checkpoints/best.ckpt"):
+        started(configs, tmp_path, "abcde")
+    (tmp_path / "checkpoints").mkdir()
+    made.rename(tmp_path / "checkpoints/best.ckpt")
+    after = started(configs, tmp_path, "abcde")
+    before = net_state(tmp_path / "checkpoints/best.ckpt")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 @pytest.mark.parametrize("classes", ["abcdx", "abc"])
 def test_other_classes_keep_the_trunk(configs, made, classes):
     before, after = net_state(made), started(configs, made, classes)
@@ -147,7 +160,7 @@ def test_what_the_command_line_can_get_wrong(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="not a file of weights"):
         read(str(strange))
     torch.save({"w": torch.ones(1)}, strange)
-    with pytest.raises(ValueError, match="none of a state dict of torchvision's googlenet"):
+    with pytest.raises(ValueError, match="none of what is read: a state dict of torchvision"):
         read(str(strange))
 
     def no_network(*_, **__):
@@ -166,7 +179,9 @@ def test_what_the_command_line_can_get_wrong(tmp_path, monkeypatch):
 def test_a_pickle_is_not_run(tmp_path):
     file = tmp_path / "evil.pth"
     torch.save(torchvision.models.googlenet, file)
-    with pytest.raises(ValueError, match="not a file of weights that loads safely"):
+    with pytest.raises(
+        ValueError, match=r"loads safely \(it would run code\); what is read: a state"
+    ):
         published.read(str(file), tmp_path)
 
 

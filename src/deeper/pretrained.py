@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from deeper import assemble, checkpoint, cli
+from deeper import assemble, checkpoint, cli, runs
 from deeper.config import experiments, resolvers, schema, signatures
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError
@@ -68,8 +68,11 @@ def start(cfg: Any, module: ImageClassifier) -> None:
 
 
 def read(cfg: Any) -> Source:
-    """What `model.pretrained` names; a published file is kept in `paths.cache`."""
+    """What `model.pretrained` names: of a run directory its best checkpoint; a published file is
+    kept in `paths.cache`."""
     name = str(cfg.model.pretrained)
+    if Path(name).expanduser().is_dir():
+        name = str(runs.checkpoint(runs.find(name), runs.BEST))
     path = published.path_of(name, Path(cfg.paths.cache) / "weights")
     content = published.opened(path)
     if isinstance(content, dict) and "deeper" in content:

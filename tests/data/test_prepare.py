@@ -357,7 +357,7 @@ def test_a_full_disk(tmp_path, limit):
     environment = {"PYTHONPATH": str(PROJECT / "src")}
     message = refused(command(sys.executable, str(driver), *words, **environment))
     assert "File too large" in message
-    assert "run the same command again: it goes on from here" in message
+    assert "make room or choose another folder, and run the command again" in message
     assert [path.name for path in out.iterdir()] == [".partial"]
     assert not list((out / ".partial").glob(".*.arrow*"))
     driver.write_text(DRIVER.replace("12, 30_000", "1, 25_000"))

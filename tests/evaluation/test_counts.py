@@ -148,7 +148,7 @@ def test_the_papers_table_stands_beside_ours():
             "top5": 900 + m + c // 10,
             "n": 1000,
             "gain_interval": [-0.004, 0.002],
-        }  # fmt: skip
+        }
         for m in (1, 7)
         for c in (1, 10, 144)
     ]

@@ -11,7 +11,7 @@ import torch
 import deeper
 from deeper import assemble, checkpoint, trained
 from deeper.config.build import build, resolved
-from deeper.exporting import export, onnx, parity, request, safetensors, torch_export
+from deeper.exporting import description, export, onnx, parity, request, safetensors, torch_export
 from deeper.models.output import Output
 
 pytest.importorskip("onnxruntime")
@@ -129,7 +129,9 @@ def test_safetensors_has_the_checkpoints_bits(exported, configs, case):
     assert found.keys() == expected.keys()
     assert all(safetensors.same_bits(found[name], expected[name]) for name in expected)
     assert json.loads(about["classes"]) == net.classes
-    assert json.loads(about["config"]) == resolved(net.config)
+    assert json.loads(about["model"]) == {
+        key: value for key, value in resolved(net.config.model).items() if key != "pretrained"
+    }
     assert about["weights"] == "averaged"
 
 
@@ -153,10 +155,10 @@ def test_no_file_tells_of_this_machine(exported, configs):
     _, out, _ = exported("bn, avgpool", configs)
     with zipfile.ZipFile(out / "model.pt2") as archive:
         texts = [archive.read(name) for name in archive.namelist()]
-    texts += [path.read_bytes() for path in out.glob("model.onnx")]
-    texts += [(out / "preprocessing.json").read_bytes()]
+    texts += [path.read_bytes() for path in out.iterdir() if path.suffix != ".pt2"]
     here = str(request.__file__).rpartition("/src/")[0].encode()
-    assert not [text for text in texts if here in text or str(out.parent).encode() in text]
+    told = (here, str(out.parent).encode(), b"/nowhere")
+    assert not [text for text in texts for path in told if path in text]
 
 
 def test_preprocessing_is_said(exported, configs):
@@ -171,7 +173,7 @@ def test_preprocessing_is_said(exported, configs):
     assert (given["mean"], given["std"]) == ([104.0, 117.0, 123.0], [1.0, 1.0, 1.0])
     assert given["range"] == [-123.0, 151.0]
     assert about["crop"]["protocol"] == "single"
-    assert (about["crop"]["shorter_side"], about["size"]) == (37, 32)
+    assert (about["crop"]["share"], about["size"]) == (0.875, 32)
     assert about["classes"][0] == {
         "label": 0, "name": "n01440764", "words": "tench, Tinca tinca",
     }  # fmt: skip
@@ -192,6 +194,48 @@ def test_what_is_said_of_the_preprocessing_suffices(exported, configs):
         by_hand = net.net((ordered * given["scale"] - mean) / std)
         logits = by_hand.logits if isinstance(by_hand, Output) else by_hand
         assert parity.difference(logits, net(images)) <= BOUND
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stranger_makes_the_same_prediction(exported, configs, case):
+    """What preprocessing.json says, by Pillow, numpy and ONNX Runtime."""
+    import numpy as np
+    import onnxruntime
+    from PIL import Image
+
+    net, out, _ = exported(case, configs)
+    about = json.loads((out / "preprocessing.json").read_text())
+    crop, size = about["crop"], about["size"]
+    random = np.random.default_rng(0)
+    pictures = [
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for width, height in [(61, 40), (33, 95), (50, 50)]
+    ]
+    pixels = []
+    for picture in pictures:
+        width, height = picture.size
+        side = crop["share"] * min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        small = picture.resize((size, size), Image.Resampling.BILINEAR, box)
+        pixels.append(np.asarray(small).transpose(2, 0, 1))
+    assert all(
+        torch.equal(torch.tensor(a), net.view(b)) for a, b in zip(pixels, pictures, strict=True)
+    )
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {about["input"]["name"]: np.stack(pixels)})
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    found = torch.tensor(powers / powers.sum(1, keepdims=True))
+    assert (found - net.probabilities(pictures)).abs().max() <= 1e-4
+
+
+def test_the_crop_of_another_protocol_is_not_said_to_be_this_ones(configs, tmp_path):
+    net = written(configs, tmp_path / "net.ckpt")
+    net.config.protocol = {"_target_": "my_crops.Corner", "_partial_": True, "where": "left"}
+    crop = description.description(net)["crop"]
+    assert crop["protocol"]["_target_"] == "my_crops.Corner"
+    assert crop["protocol"]["where"] == "left"
+    assert "its own code" in crop["steps"]
 
 
 def corrupted_program(subject):
@@ -272,7 +316,7 @@ def test_a_full_disk_leaves_nothing(configs, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(ValueError, match=r"model.safetensors: .* make room or choose another"):
+        with pytest.raises(ValueError, match=r"model.safetensors: .* run the command again$"):
             export.export(net, [safetensors], tmp_path / "out", rounds=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -313,7 +357,7 @@ def command(configs, tmp_path, monkeypatch, capsys):
 def test_existing_files_stay_unless_told_otherwise(configs, tmp_path, command):
     net = written(configs, tmp_path / "net.ckpt")
     out = tmp_path / "net-export"
-    words = [f"ckpt={net.path}", "format=safetensors", "rounds=1"]
+    words = [f"ckpt={net.path}", "format=safetensors", "rounds=1", "out="]
     assert command(*words)[0] == 0
     before = (out / "model.safetensors").read_bytes()
     status, said = command(*words, "weights=live")
@@ -326,7 +370,8 @@ def test_existing_files_stay_unless_told_otherwise(configs, tmp_path, command):
 
 def test_refusals(configs, tmp_path, command, monkeypatch):
     net = written(configs, tmp_path / "net.ckpt")
-    ckpt = f"ckpt={net.path}"
+    ckpt, taken = f"ckpt={net.path}", tmp_path / "taken"
+    (taken / "model.onnx").mkdir(parents=True)
     for words, message in [
         ([], "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"),
         (["run=/nowhere"], "/nowhere: no such run directory; `ls -d logs/train/runs/*`"),
@@ -336,6 +381,7 @@ def test_refusals(configs, tmp_path, command, monkeypatch):
         ([ckpt, "formt=onnx"], "Could not override 'formt': no such key; did you mean 'format'?"),
         ([ckpt, "rounds=0", "bound=2"], "rounds=0: must be at least 1\n  bound=2.0: a share"),
         ([ckpt, f"out={net.path}"], f"out={net.path}: is a file; pass out=<a folder>"),
+        ([ckpt, f"out={taken}", "overwrite=true"], "model.onnx: is a folder; pass out=<another"),
         ([ckpt, f"out={net.path}/below", "format=safetensors"], "Not a directory; pass out=<a"),
     ]:
         status, said = command(*words)
@@ -344,7 +390,7 @@ def test_refusals(configs, tmp_path, command, monkeypatch):
     status, said = command(ckpt)
     assert status == 2
     assert (
-        "format=all: needs onnx, onnxscript, onnxruntime: pip install onnx onnxscript onnxruntime; "
+        "format=all: needs onnx, onnxscript, onnxruntime: pip install -e '.[export]'; "
         "without them: format=safetensors|torch_export"
     ) in said
     assert not (tmp_path / "net-export").exists()

@@ -95,13 +95,21 @@ class DataChange:
 
 
 @dataclass
-class Eval:
-    task_name: str = "eval"
-    name: str = "eval"
+class OneNetwork:
+    """A trained network, for what is done with one."""
+
     run: str | None = None
-    """A run directory: its best checkpoint is evaluated."""
+    """A run directory: its best checkpoint is meant."""
     ckpt: str | None = None
     """A checkpoint file."""
+    weights: Weights = Weights.averaged
+    """averaged (live where nothing was averaged) or live."""
+
+
+@dataclass
+class Eval(OneNetwork):
+    task_name: str = "eval"
+    name: str = "eval"
     files: list[str] = field(default_factory=list)
     """Checkpoint files and run directories: the mean of their probabilities is evaluated."""
     protocol: Any = None
@@ -112,8 +120,6 @@ class Eval:
     """Of the probabilities of an image's crops: mean (the paper's) or max (its inferior alternative)."""
     real: str | None = None
     """real.json of Beyer et al. (2020): ImageNet's validation images labelled anew."""
-    weights: Weights = Weights.averaged
-    """averaged (live where nothing was averaged) or live."""
     split: Split = Split.test
     epochs: int = 1
     data: DataChange = field(default_factory=DataChange)
@@ -130,12 +136,8 @@ class Form(StrEnum):
 
 
 @dataclass
-class Predict:
+class Predict(OneNetwork):
     task_name: str = "predict"
-    run: str | None = None
-    """A run directory: its best checkpoint is asked."""
-    ckpt: str | None = None
-    """A checkpoint file."""
     files: list[str] = field(default_factory=list)
     """Plain words of the command line: files, folders, globs, or - for a list on standard input."""
     zero: bool = False
@@ -145,7 +147,6 @@ class Predict:
     """As the name of `out` ends, else table."""
     out: str | None = None
     """A file to write to, whole or not at all, in place of standard output."""
-    weights: Weights = Weights.averaged
     batch_size: int = 32
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda or cuda:<n>."""
@@ -209,14 +210,8 @@ class Format(StrEnum):
 
 
 @dataclass
-class Export:
+class Export(OneNetwork):
     task_name: str = "export"
-    run: str | None = None
-    """A run directory: its best checkpoint is exported."""
-    ckpt: str | None = None
-    """A checkpoint file."""
-    weights: Weights = Weights.averaged
-    """averaged (live where nothing was averaged) or live."""
     format: Format = Format.all
     out: str | None = None
     """A folder; export/ in the run directory unless given."""

@@ -29,7 +29,7 @@ def disk_full_said(path: Path) -> Iterator[None]:
         free = shutil.disk_usage(path.parent).free
         raise ValueError(
             f"{path}: {os.strerror(error.errno)} ({gigabytes(free)} free in {path.parent}); make "
-            f"room or choose another folder, and run the same command again: it goes on from here"
+            f"room or choose another folder, and run the command again"
         ) from error
 
 

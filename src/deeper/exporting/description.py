@@ -5,8 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from deeper import __version__, checkpoint, record
-from deeper.config.choices import protocol_name
+from deeper.config.build import resolved
 from deeper.data.classes import words
+from deeper.evaluation.protocol import Single
 from deeper.models.preprocess import Preprocess
 from deeper.trained import Trained
 
@@ -43,14 +44,23 @@ def description(trained: Trained) -> dict[str, Any]:
 
 
 def _crop(trained: Trained) -> dict[str, Any]:
-    share, size = trained.config.data.eval_crop, trained.image_size
+    """In steps that give the very pixels. Scaling to whole pixels first and cutting then does not."""
+    share, size, node = trained.config.data.eval_crop, trained.image_size, trained.config.protocol
+    if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
+        protocol = {"protocol": resolved(node), "share": share, "size": size}
+        return protocol | {"steps": "those of the protocol, which its own code says"}
     return {
-        "protocol": protocol_name(trained.config.protocol),
-        "shorter_side": round(size / share),
-        "place": "center",
+        "protocol": "single",
+        "share": share,
         "size": size,
-        "interpolation": "bilinear, antialiased (Pillow's)",
-        "steps": f"scale the shorter side to {size / share:g} px, cut the central {size}×{size} px",
+        "steps": [
+            "RGB as the file stores it: not turned by EXIF, without transparency",
+            f"side = {share:g} * min(width, height)",
+            "left, top = (width - side) / 2, (height - side) / 2, not rounded",
+            f"where side is {size}: left, top = round(left), round(top), a half to the even number",
+            f"the box (left, top, left + side, top + side) scaled to {size}×{size}, in Pillow "
+            f"image.resize(({size}, {size}), Image.Resampling.BILINEAR, box), which antialiases",
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""Files written, read again and compared with the network; they get their names together or not at all."""
+"""Files written, read again and compared with the network; none has its name before all are right."""
 
 import copy
 import json
@@ -113,6 +113,9 @@ def _require_free(out: Path, names: Sequence[str], about: str, overwrite: bool) 
     """Nothing is replaced that was not asked for; a description that would stay the same is no matter."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out}: is a file; pass out=<a folder>")
+    for name in (*names, description.FILE):
+        if (out / name).is_dir():
+            raise ValueError(f"{out / name}: is a folder; pass out=<another folder>")
     taken = [name for name in names if (out / name).exists()]
     described = out / description.FILE
     if described.exists() and described.read_bytes() != about.encode():

@@ -52,8 +52,8 @@ def _problems(cfg: Any, wanted: list[str]) -> Iterator[str]:
     if missing:
         ready = [n for n in FORMS if all(find_spec(p) is not None for p in FORMS[n].PACKAGES)]
         yield (
-            f"format={cfg.format.value}: needs {', '.join(missing)}: pip install "
-            f"{' '.join(missing)}; without them: format={'|'.join(ready)}"
+            f"format={cfg.format.value}: needs {', '.join(missing)}: pip install -e '.[export]'; "
+            f"without them: format={'|'.join(ready)}"
         )
 
 
@@ -64,7 +64,7 @@ def network(cfg: Any) -> Trained:
 
 def folder(cfg: Any, path: Path) -> Path:
     """`out`; else export/ in the run directory, or beside a checkpoint that lies elsewhere."""
-    if cfg.out is not None:
+    if cfg.out:
         return Path(cfg.out).expanduser()
     run = path.absolute().parent.parent
     return run / "export" if (run / record.FILE).exists() else path.parent / f"{path.stem}-export"

@@ -1,10 +1,12 @@
-"""The weights as the checkpoint has them, under the paper's names; config and classes in the header."""
+"""The weights as the checkpoint has them, under the paper's names; the header says of what network."""
 
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from deeper.config.build import resolved
@@ -27,10 +29,15 @@ def encoded(subject: Subject) -> bytes:
         "format": "pt",
         "weights": subject.trained.weights,
         "classes": json.dumps(subject.trained.classes),
-        "config": json.dumps(resolved(subject.trained.config)),
+        "model": json.dumps(_model(subject.trained.config)),
         "preprocessing": json.dumps(subject.about, ensure_ascii=False),
     }
     return bytes(save(state, metadata=texts))
+
+
+def _model(config: DictConfig) -> dict[str, Any]:
+    """The network's config. Of the rest, paths and accounts are nobody's business."""
+    return {key: value for key, value in resolved(config.model).items() if key != "pretrained"}
 
 
 def opened(path: Path, subject: Subject) -> nn.Module:

@@ -35,7 +35,7 @@ def read(message: Message, origin: str) -> Weights:
         for place, blob in enumerate(blobs):
             leaf = LEAVES[place] if place < len(LEAVES) else f"blob{place}"
             state[f"{module}.{leaf}"] = _tensor(
-                blob, f"{origin}: {layer}", linear=_is_linear(module), bias=leaf == "bias"
+                blob, layer, linear=_is_linear(module), bias=leaf == "bias"
             )
     with torch.device("meta"):
         made_for = layers(nets.bvlc(aux=any(name.startswith("aux.") for name in state)))

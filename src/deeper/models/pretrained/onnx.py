@@ -34,23 +34,23 @@ def is_one(message: Message) -> bool:
 def read(message: Message, origin: str) -> Weights:
     """Raises `ValueError` for what cannot be read; what no network of ours does is in `strange`."""
     graph = message.all(7)[-1].message()
-    reader = _Reader({t.text(8): _tensor(t, origin) for t in (f.message() for f in graph.all(5))})
-    for node in (_node(field.message(), origin) for field in graph.all(1)):
+    reader = _Reader({t.text(8): _tensor(t) for t in (f.message() for f in graph.all(5))})
+    for node in (_node(field.message()) for field in graph.all(1)):
         reader.take(node)
     words = f"{WORDS} model.pretrained={origin}"
     return Weights(origin, reader.state, reader.layers, words, strange=tuple(reader.strange))
 
 
-def _node(message: Message, origin: str) -> Node:
+def _node(message: Message) -> Node:
     inputs, outputs = ([f.text() for f in message.all(number)] for number in (1, 2))
     attributes = {}
     for field in message.all(5):
         attribute = field.message()
-        attributes[attribute.text(1)] = _value(attribute, origin)
+        attributes[attribute.text(1)] = _value(attribute)
     return Node(message.text(4), inputs, outputs[0], attributes)
 
 
-def _value(attribute: Message, origin: str) -> Any:
+def _value(attribute: Message) -> Any:
     """Of an attribute the one kind of value that it has, among those that matter here."""
     if attribute.all(2):
         return attribute.all(2)[-1].number32()
@@ -59,14 +59,14 @@ def _value(attribute: Message, origin: str) -> Any:
     if attribute.all(4):
         return attribute.text(4)
     if attribute.all(5):
-        return _tensor(attribute.all(5)[-1].message(), origin)
+        return _tensor(attribute.all(5)[-1].message())
     return attribute.integers(8)
 
 
-def _tensor(message: Message, origin: str) -> Tensor:
+def _tensor(message: Message) -> Tensor:
     name, kind, shape = message.text(8), message.integer(2), message.integers(1)
     if message.all(13) or message.integer(14):
-        raise ValueError(f"{origin}: {name} lies in another file; save the model as one file")
+        raise ValueError(f"{name} lies in another file; save the model as one file")
     raw = b"".join(
         bytes(field.value) for field in message.all(9) if not isinstance(field.value, int)
     )
@@ -78,9 +78,9 @@ def _tensor(message: Message, origin: str) -> Tensor:
         ]
         values = torch.tensor(whole or message.integers(7), dtype=torch.int64)
     else:
-        raise ValueError(f"{origin}: {name} is of ONNX type {kind}; float32 weights are read")
+        raise ValueError(f"{name} is of ONNX type {kind}; float32 weights are read")
     if values.numel() != torch.Size(shape).numel():
-        raise ValueError(f"{origin}: {name} of shape {shape} holds {values.numel()} values")
+        raise ValueError(f"{name} of shape {shape} holds {values.numel()} values")
     return values.view(shape)
 
 

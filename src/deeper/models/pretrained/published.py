@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +55,11 @@ PUBLISHED = {
     ),
 }
 
+READ = (
+    "a state dict of torchvision's googlenet (.pth), a .caffemodel, an ONNX graph, a checkpoint of "
+    "this project"
+)
+
 Content = Mapping[str, Any] | Message
 
 
@@ -66,7 +72,7 @@ def path_of(source: str, folder: Path) -> Path:
         path = Path(source).expanduser()
         if not path.is_file():
             names = ", ".join(PUBLISHED)
-            raise ValueError(f"pretrained={source}: no such file; or choose from {names}")
+            raise ValueError(f"model.pretrained={source}: no such file; or choose from {names}")
         return path
     published = PUBLISHED[source]
     path = folder / published.file
@@ -77,12 +83,13 @@ def path_of(source: str, folder: Path) -> Path:
             download_url_to_file(published.url, str(path), published.sha256, progress=False)
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f"pretrained={source}: {published.url} could not be downloaded ({error}); put the file "
+                f"model.pretrained={source}: {published.url} could not be downloaded ({error}); put the file "
                 f"at {path}, or pass its own path"
             ) from error
+    found = digest(path)
     if not published.sha256:
-        print(f"{path}: not checked, for no digest of {source} is known; its own is {digest(path)}")
-    if not digest(path).startswith(published.sha256):
+        print(f"{path}: not checked, for no digest of {source} is known; its own is {found}")
+    if not found.startswith(published.sha256):
         raise ValueError(f"{path}: its digest is not that of {published.url}; remove it")
     return path
 
@@ -102,7 +109,11 @@ def opened(path: Path) -> Content:
             return content if isinstance(content, Mapping) else {}
         return Message(memoryview(path.read_bytes()))
     except Exception as error:
-        raise ValueError(f"{path}: not a file of weights that loads safely ({error})") from error
+        # torch's own words advise to load it unsafely.
+        why = "it would run code" if isinstance(error, UnpicklingError) else error
+        raise ValueError(
+            f"{path}: not a file of weights that loads safely ({why}); what is read: {READ}"
+        ) from error
 
 
 def weights(content: Content, path: Path, origin: str) -> Weights:
@@ -116,15 +127,14 @@ def weights(content: Content, path: Path, origin: str) -> Weights:
         elif isinstance(content, Message) and caffe.is_one(content):
             found, usual = caffe.read(content, origin), nets.caffe()
         else:
-            raise ValueError(
-                f"{path}: none of a state dict of torchvision's googlenet, a .caffemodel, an ONNX "
-                f"graph and a checkpoint of this project"
-            )
-    except (KeyError, IndexError, RuntimeError) as error:
-        raise ValueError(f"{path}: not whole, or of a form unknown here ({error!r})") from error
+            raise ValueError(f"none of what is read: {READ}")
+    except Exception as error:  # whatever bytes that mean nothing do to a reader
+        why = error if isinstance(error, ValueError) else repr(error)
+        raise ValueError(f"{path}: not whole, or of a form unknown here ({why})") from error
     found = replace(found, preprocess=usual)
+    found_digest = digest(path)
     for name, published in PUBLISHED.items():
-        known = published.sha256 and digest(path).startswith(published.sha256)
+        known = published.sha256 and found_digest.startswith(published.sha256)
         if known or name == origin:
             found = replace(found, published=True, note=published.note)
     return found

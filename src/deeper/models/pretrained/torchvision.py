@@ -18,7 +18,9 @@ def is_one(state: Mapping[str, Any]) -> bool:
 
 
 def read(state: Mapping[str, Tensor], origin: str) -> Weights:
-    """A kernel of the "5×5" branch is 3×3 in it, so no faithful net takes it."""
+    """A kernel of the "5×5" branch is 3×3 in it, so no faithful net takes it. Raises `ValueError`."""
+    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"{odd[0]} is no tensor")
     renamed = dict(_renamed(name, value) for name, value in state.items())
     for name in [name for name in renamed if name.endswith(".norm.running_mean")]:
         # Files of torch 0.4 and before have no counter, which the running averages can do without.
