@@ -68,8 +68,7 @@ def start(cfg: Any, module: ImageClassifier) -> None:
 
 
 def read(cfg: Any) -> Source:
-    """What `model.pretrained` names: of a run directory its best checkpoint; a published file is
-    kept in `paths.cache`."""
+    """What `model.pretrained` names; a published file is kept in `paths.cache`."""
     name = str(cfg.model.pretrained)
     if Path(name).expanduser().is_dir():
         name = str(runs.checkpoint(runs.find(name), runs.BEST))
