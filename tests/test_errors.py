@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from entry import run_dirs, shell, small
 
+from deeper.data.encoded import SUFFIXES
+
 FAST_S = 1.5
 
 
@@ -179,8 +181,8 @@ def test_a_class_folder_without_images(images, tmp_path):
         path.rename(path.with_suffix(".txt"))
     message = refused(shell("data=folder", f"data.root={root}", f"paths.logs={tmp_path / 'logs'}"))
     assert message == (
-        f"{root}/val/{name} holds no image (.jpeg, .jpg, .png, .bmp, .webp, .ppm); remove the folder "
-        f"from every split or add images"
+        f"{root}/val/{name} holds no image ({', '.join(SUFFIXES)}); remove the folder from every "
+        f"split or add images"
     )
 
 

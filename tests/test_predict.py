@@ -238,7 +238,7 @@ def test_a_shell_gives_names_exactly_and_gets_a_status(folder, trained_run, expe
         (["run=/nowhere"], "/nowhere: no such run directory"),
         (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
         (["run=null"], "say which network: run="),
-        (["run="], "say which network: run="),
+        (["run="], "run=: no such run directory"),
         (["run=/r", "ckpt=/c"], "say which network: run="),
         (["files=[]"], "say which pictures: files, folders, globs, or -"),
         (["top=0", "batch_size=0", "zero=true", "files=[a]"], "3 problems in the configuration"),
