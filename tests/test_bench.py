@@ -35,16 +35,7 @@ def test_loading_compares_side_by_side_and_keeps_what_it_found(images, tmp_path)
     assert str(file) in result.stdout.replace("\n", "")
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_evaluation_is_compared_with_its_network_alone(
-    images, tmp_path, monkeypatch, one_thread, capsys
-):
+def test_evaluation_is_compared_with_its_network_alone(images, tmp_path, monkeypatch, capsys):
     """Both get the same chunks, and 144 views of every picture reach the network in either."""
     seen = []
 

@@ -15,12 +15,10 @@ pytest.importorskip("onnxscript")
 
 
 def test_a_network_of_timm_from_training_to_files(train, tmp_path):
-    torch.set_num_threads(1)
     run = train(
         "model=timm", "model.name=test_resnet", "averaging=ema", "data.image_size=64",
         "epochs=2", "trainer.max_epochs=1",
     )  # fmt: skip
-    torch.set_num_threads(2)
     again = shell(f"resume={run}", "trainer.max_epochs=2")
     assert again.returncode == 0, again.stderr
     assert len(record(run)["starts"]) == 2

@@ -59,15 +59,6 @@ def written(configs, path, *words):
     return trained.load(path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Layers of width ⅛ are too small to share between threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """`exported(case, configs)` → the network, the folder and the rows; each case is written once."""

@@ -58,12 +58,3 @@ def build_googlenet(
 @pytest.fixture(scope="session")
 def build():
     return build_googlenet
-
-
-@pytest.fixture
-def one_thread():
-    """For nets of width ⅛, whose layers are too small to share between threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

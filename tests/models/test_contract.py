@@ -10,7 +10,6 @@ AUX = {"none": set(), "4a": {"inception4a"}, "4d": {"inception4d"}}
 AUX["both"] = AUX["4a"] | AUX["4d"]
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("block", ["reduced", "naive", "naive_proj", "no_pool"])
 @pytest.mark.parametrize("head", ["avgpool", "fc", "fc4096", "nin"])
 def test_every_combination(build, head, block):

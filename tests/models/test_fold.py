@@ -9,8 +9,6 @@ from deeper.models.output import Output
 
 BOUND = 1e-9
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def logits(net: nn.Module, images: Tensor) -> Tensor:
     with torch.inference_mode():

@@ -6,7 +6,7 @@ from copy import deepcopy
 import lightning as L
 import pytest
 import torch
-from tiny_fit import Net, data, module, one_thread, trainer  # noqa: F401
+from tiny_fit import Net, data, module, trainer
 from torch import nn
 
 from deeper import checkpoint

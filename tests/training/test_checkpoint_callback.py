@@ -3,7 +3,7 @@
 import lightning as L
 import pytest
 import torch
-from tiny_fit import Pictures, data, module, one_thread, trainer  # noqa: F401
+from tiny_fit import Pictures, data, module, trainer
 
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint

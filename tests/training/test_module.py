@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_fit import CLASSES, Net, Pictures, data, module, one_thread, trainer  # noqa: F401
+from tiny_fit import CLASSES, Net, Pictures, data, module, trainer
 from torch import nn
 
 from deeper.augment.mix import Mix

@@ -4,7 +4,6 @@ from tempfile import gettempdir
 
 import lightning as L
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -22,15 +21,6 @@ from deeper.training.optimizers import sgd
 from deeper.training.schedules import constant
 
 CLASSES = ["ant", "bee", "cat"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads that share so little work mostly wait for each other: 20 times slower beside a training."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Pictures:

@@ -9,8 +9,6 @@ from deeper.models.pretrained import caffe, names, nets
 from deeper.models.pretrained.weights import load
 from deeper.models.pretrained.wire import Message
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def source():

@@ -13,8 +13,6 @@ from deeper.models.pretrained.wire import Message
 onnx = pytest.importorskip("onnx")
 numpy_helper, helper = onnx.numpy_helper, onnx.helper
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Graph:
     """The zoo's way to write BVLC's net: Caffe2's names, pads for Caffe's rounding."""

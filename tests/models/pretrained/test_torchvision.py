@@ -12,8 +12,6 @@ from deeper.models.pretrained.weights import load
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet, as torchvision has them
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def count(net):
     return sum(p.numel() for p in net.parameters())
