@@ -115,7 +115,7 @@ def _no_option() -> str | None:
     for word in sys.argv[1:]:
         key, _, value = word.partition("=")
         options = help.groups(_config_folders()).get(key, [])
-        if options and value not in options and value[:1] != "[":
+        if options and value[:1] != "[" and not {*value.split(",")} <= {*options}:
             return f"{word}: no such option; choose from {', '.join(options)}"
     return None
 

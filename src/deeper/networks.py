@@ -14,6 +14,8 @@ def one(cfg: Any) -> Path:
         )
     if cfg.ckpt is not None:
         return runs.file(Path(cfg.ckpt).expanduser())
+    if Path(cfg.run).expanduser().is_file():
+        raise ValueError(f"run={cfg.run}: a file; a checkpoint is named by ckpt={cfg.run}")
     return runs.checkpoint(runs.find(cfg.run), runs.BEST)
 
 

@@ -16,9 +16,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from deeper import assemble, checkpoint, cli, runs
+from deeper import assemble, carried, checkpoint, cli, runs
 from deeper.config import experiments, resolvers, schema, signatures
 from deeper.config.build import build, resolved
 from deeper.config.refusals import ConfigError
@@ -70,7 +70,7 @@ def start(cfg: Any, module: ImageClassifier) -> None:
 def read(cfg: Any) -> Source:
     """What `model.pretrained` names; a published file is kept in `paths.cache`."""
     name = str(cfg.model.pretrained)
-    if Path(name).expanduser().is_dir():
+    if name not in published.PUBLISHED and Path(name).expanduser().is_dir():
         name = str(runs.checkpoint(runs.find(name), runs.BEST))
     path = published.path_of(name, Path(cfg.paths.cache) / "weights")
     content = published.opened(path)
@@ -81,10 +81,9 @@ def read(cfg: Any) -> Source:
 
 def _trained(cfg: Any, path: Path) -> Source:
     """A checkpoint of this project: its averaged weights, where it has some."""
-    state = checkpoint.load(path)
-    config, classes = OmegaConf.create(state["deeper"]["config"]), state["deeper"]["classes"]
-    assert isinstance(config, DictConfig)  # noqa: S101
-    config.compile = False
+    state = carried.load(path)
+    classes = state["deeper"]["classes"]
+    config = carried.as_config(state["deeper"]["config"] | {"compile": False})
     with torch.device("meta"):
         made_for = layers(assemble.network(config, classes))
     preprocess = build(config.preprocess)

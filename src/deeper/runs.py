@@ -51,7 +51,7 @@ def find(run: str) -> Path:
     """A run directory; `ValueError` that says what is missing, for a path that is none."""
     path = Path(run).expanduser()
     if path.is_file():
-        raise ValueError(f"{run}: a file, no run directory; a checkpoint is named by ckpt={run}")
+        raise ValueError(f"{run}: a file, no run directory")
     if not run or not path.is_dir():
         raise ValueError(
             f"{run or 'run='}: no such run directory; `ls -d logs/train/runs/*` lists yours"

@@ -127,11 +127,16 @@ def test_every_format_that_is_read_is_found(suffix, tmp_path):
     assert [picture.pil().size for picture, _ in map(train.__getitem__, range(5))] == [(6, 4)] * 5
 
 
+def with_a_picture(folder):
+    folder.mkdir()
+    (folder / "a.png").touch()
+
+
 @pytest.mark.parametrize(
     ("make_it", "name", "message"),
     [
         (Path.touch, "train/bee/a.TIF", "is of a format that is not read; convert such files to"),
-        (Path.mkdir, "val/ant/more", "is a folder among the images of one class"),
+        (with_a_picture, "val/ant/more", "is a folder among the images of one class"),
         (lambda path: path.symlink_to("/no/where"), "train/wasp", "is a link that leads nowhere"),
         (lambda path: path.symlink_to(path), "val/self", "is a link that leads nowhere"),
     ],

@@ -5,6 +5,7 @@ below a group belongs to the class that it builds (see `signatures`).
 """
 
 import difflib
+import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
@@ -224,12 +225,15 @@ class Export(OneNetwork):
 
 
 def strangers(cfg: DictConfig) -> list[str]:
-    """Top-level keys of no schema, a line each: `+key=value` adds one, and nothing would read it."""
+    """Top-level keys of no schema to which no value refers, a line each: `+key=value` adds one, and
+    nothing would read it.
+    """
     kind = OmegaConf.get_type(cfg)
     known = [f.name for f in fields(kind)] if is_dataclass(kind) else list(cfg)
+    text = OmegaConf.to_yaml(cfg)
     lines = []
     for key in map(str, cfg):
-        if key not in known:
+        if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text):
             close = difflib.get_close_matches(key, known, 1)
             advice = f"did you mean {close[0]!r}?" if close else "--help lists what there is"
             lines.append(f"{key}: no such key; {advice}")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Kept:
         try:
             found: Probabilities = np.load(path, mmap_mode="r", allow_pickle=False)
             kept = np.load(self.folder / "labels.npy", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise ValueError(f"{self.folder}: damaged ({error}); remove the folder") from error
         if len(found) != len(labels) or not np.array_equal(kept, labels):
             raise ValueError(f"{self.folder}: of other labels than the data has; remove the folder")
@@ -106,5 +107,9 @@ def _written(images: LabelledImages) -> list[tuple[int, int]]:
         found = [os.fspath(path) for path in part.files]
     elif isinstance(part, Files):
         found = [part.where(int(place)) for place in places]
-    stats = [os.stat(path) for path in found if os.path.exists(path)]
-    return [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+    stamps = []
+    for path in found:
+        with suppress(OSError):  # said where the picture is read
+            stat = os.stat(path)
+            stamps.append((stat.st_size, stat.st_mtime_ns))
+    return stamps

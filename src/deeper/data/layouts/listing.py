@@ -42,7 +42,7 @@ def images(folder: Path, beside_folders: bool = False) -> list[bytes]:
                 )
             elif beside_folders or _hidden(os.fsdecode(entry.name)):
                 continue
-            elif entry.is_dir(follow_symlinks=False):
+            elif entry.is_dir(follow_symlinks=False) and _holds_pictures(entry.path):
                 raise ValueError(
                     f"{os.fsdecode(entry.path)} is a folder among the images of one class, and what "
                     f"is in it would be passed over; move its images up, or remove it"
@@ -50,10 +50,21 @@ def images(folder: Path, beside_folders: bool = False) -> list[bytes]:
     return sorted(names)
 
 
+def _holds_pictures(folder: bytes) -> bool:
+    """Or other folders, in which there may be some."""
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) or entry.is_dir() for entry in entries)
+
+
 def folders(folder: Path) -> list[str]:
     """Sorted names of the folders in a folder, without hidden ones."""
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if not _hidden(e.name) and os.path.isdir(e))
+        return sorted(e.name for e in entries if not _hidden(e.name) and _is_folder(e))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Only a link costs a look, and may lead back to itself."""
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()
 
 
 def _hidden(name: str) -> bool:
