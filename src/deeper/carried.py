@@ -1,6 +1,7 @@
 """The config that a checkpoint carries, as today's code reads it: keys that came later have their defaults."""
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def completed(config: Any, path: Path) -> dict[str, Any]:
     if problems:
         raise ConfigError([f"{path}: {line}" for line in problems])
     return dict(config)
+
+
+def eval_crop(data: Mapping[Any, Any]) -> float:
+    """The share of the shorter side that an evaluation sees; a data set from outside may not say."""
+    return float(data.get("eval_crop", _keyword_defaults(ImageData)["eval_crop"]))
 
 
 def as_config(plain: dict[str, Any]) -> DictConfig:

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from deeper import checkpoint, trained
+from deeper import carried, checkpoint, trained
 from deeper.config.build import build, resolved
 from deeper.data.datamodule import ImageData
 from deeper.evaluation.counts import Counts, counted, gain_interval
@@ -106,17 +106,12 @@ class Ensemble:
         """Rows of the paper's table, each model by itself, and the counts of all by the last protocol."""
         paths, names = [*self.models], [*self.protocols]
         base = self.counts(paths[:1], names[0])
-        each = [
-            {"checkpoint": str(path)} | self._row([path], name, base)
-            for path in paths
-            for name in names
-        ]
-        groups = [paths[:1], paths] if len(paths) > 1 else [paths]
-        rows = [
-            {"models": len(group)} | self._row(group, name, base)
-            for group in groups
-            for name in names
-        ]
+        alone = {path: [self._row([path], name, base) for name in names] for path in paths}
+        each = [{"checkpoint": str(path)} | row for path in paths for row in alone[path]]
+        rows = [{"models": 1} | row for row in alone[paths[0]]]
+        if len(paths) > 1:
+            together = [self._row(paths, name, base) for name in names]
+            rows += [{"models": len(paths)} | row for row in together]
         return {"rows": rows, "each": each}, self.counts(paths, names[-1])
 
     def _row(self, paths: list[Path], name: str, base: Counts) -> dict[str, Any]:
@@ -145,4 +140,4 @@ class Ensemble:
 def _config(state: dict[str, Any], data: ImageData) -> dict[str, Any]:
     """A network's own size; the first one's is that of the data."""
     stored = state["deeper"]["config"]["data"]
-    return {"image_size": stored["image_size"], "eval_crop": stored.get("eval_crop", 0.875)}
+    return {"image_size": stored["image_size"], "eval_crop": carried.eval_crop(stored)}

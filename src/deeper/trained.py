@@ -69,7 +69,7 @@ def of(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
     net.load_state_dict(checkpoint.network_state(state, weights))
     preprocess = build(config.preprocess)
     preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    view = build(config.protocol)(config.data.image_size, config.data.get("eval_crop", 0.875))
+    view = build(config.protocol)(config.data.image_size, carried.eval_crop(config.data))
     return Trained(
         path,
         config,

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from deeper import __version__, checkpoint, record
+from deeper import __version__, carried, checkpoint, record
 from deeper.config.build import resolved
 from deeper.data.classes import words
 from deeper.evaluation.protocol import Single
@@ -45,7 +45,8 @@ def description(trained: Trained) -> dict[str, Any]:
 
 def _crop(trained: Trained) -> dict[str, Any]:
     """In steps that give the very pixels. Scaling to whole pixels first and cutting then does not."""
-    share, size, node = trained.config.data.eval_crop, trained.image_size, trained.config.protocol
+    share, size = carried.eval_crop(trained.config.data), trained.image_size
+    node = trained.config.protocol
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
         protocol = {"protocol": resolved(node), "share": share, "size": size}
         return protocol | {"steps": "those of the protocol, which its own code says"}

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from deeper.reporting.table import draw
 
 PAPER = {
     (1, 1): 10.07, (1, 10): 9.15, (1, 144): 7.89, (7, 1): 8.09, (7, 10): 7.62, (7, 144): 6.67,
@@ -45,10 +44,5 @@ def _error(row: Mapping[str, Any], k: str) -> float:
 
 def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """On the screen. One model is the first that was named."""
-    table = Table(title=title, title_justify="left")
     columns = ("models", "crops", "top-1", "top-5", "gain (95 %)", "paper's", "its gain")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for line in lines(rows):
-        table.add_row(*line)
-    Console().print(table)
+    draw(title, dict.fromkeys(columns, "right"), lines(rows))

@@ -1,15 +1,14 @@
 """An evaluation on the screen: what was counted, how sure that is, and which classes went wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console, JustifyMethod
-from rich.markup import escape
-from rich.table import Table
+from rich.console import JustifyMethod
 
 from deeper.data.classes import words
 from deeper.data.pictures import spelt
 from deeper.evaluation.counts import Counts, wilson
+from deeper.reporting.table import draw
 
 MOST = 20
 """Classes that a screen has room for."""
@@ -20,12 +19,12 @@ def show(counts: Counts, classes: Sequence[str], split: str, title: str) -> None
     columns: dict[str, JustifyMethod]
     columns = {"split": "left", "images": "right", "top-1 % (95 %)": "right",
                "top-5 % (95 %)": "right", "loss": "right", "ECE %": "right"}  # fmt: skip
-    _print(title, columns, [[split, *summary(counts)]])
+    draw(title, columns, [[split, *summary(counts)]])
     rows = worst(counts, classes)
     which = "each class" if len(rows) == len(classes) else f"the worst {len(rows)} classes"
     columns = {"class": "left", "images": "right", "top-1 %": "right", "top-5 %": "right",
                "most often taken for": "left"}  # fmt: skip
-    _print(f"{which}; all are in evaluation.json, with the confusion matrix", columns, rows)
+    draw(f"{which}; all are in evaluation.json, with the confusion matrix", columns, rows)
 
 
 def summary(counts: Counts) -> list[str]:
@@ -53,15 +52,6 @@ def worst(counts: Counts, classes: Sequence[str], most: int = MOST) -> list[list
         taken = f"{_called(classes[other])}, {times}" if times else ""
         rows.append([_called(classes[place]), f"{images:,}", *shares, taken])
     return rows
-
-
-def _print(title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=escape(title), title_justify="left")
-    for column, justify in columns.items():
-        table.add_column(column, justify=justify)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
 
 
 def _interval(right: int, n: int) -> str:
