@@ -23,11 +23,12 @@ $(READY): requirements.lock pyproject.toml
 train: install
 	$(PY) src/train.py $(ARGS)
 
+# Two at a time, as a test computes with one thread.
 test: install lint types
-	$(PY) -m pytest -m "not slow and not gpu and not network" $(ARGS)
+	$(PY) -m pytest -n 2 -m "not slow and not gpu and not network" $(ARGS)
 
 test-all: install lint types
-	$(PY) -m pytest -m "not gpu and not network" $(ARGS)
+	$(PY) -m pytest -n 2 -m "not gpu and not network" $(ARGS)
 
 # With an interpreter of your own, such as `make gpu PY=python3`, nothing is installed. It may have
 # another build of torch than the lock's, with other warnings, so these are no errors here.
