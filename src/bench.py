@@ -10,7 +10,7 @@ The table is printed and written to benchmarks/results/. Nothing else should be 
 import hydra
 from omegaconf import DictConfig
 
-from deeper import cli
+from deeper.cli import main as cli
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="bench")

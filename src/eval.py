@@ -10,7 +10,8 @@ python src/eval.py RUN FILE 'protocols=[single,ten]'  the paper's table, models 
 import hydra
 from omegaconf import DictConfig
 
-from deeper import cli, runs
+from deeper.cli import main as cli
+from deeper.runs import directory as runs
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="eval")
@@ -18,18 +19,20 @@ from deeper import cli, runs
 def main(cfg: DictConfig) -> None:
     from pathlib import Path
 
-    from deeper import networks
-    from deeper.config import choices
+    from deeper.config import overrides as choices
+    from deeper.runs import select as networks
 
     run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
     paths, protocols = networks.several(cfg), choices.protocols(cfg)
 
     # A mistake above is said at once: torch takes seconds.
-    from deeper import assemble, carried, reevaluate
+    from deeper.config import stored as carried
     from deeper.config.check import check_eval
-    from deeper.ensembles import Ensemble, Question
-    from deeper.evaluation.real import Real
-    from deeper.record import is_main_process, recorded
+    from deeper.evaluation import evaluate as reevaluate
+    from deeper.evaluation.ensemble import Ensemble, Question
+    from deeper.evaluation.imagenet_real import Real
+    from deeper.runs import build as assemble
+    from deeper.runs.record import is_main_process, recorded
 
     check_eval(cfg)
     states = {path: carried.load(path) for path in paths}

@@ -11,16 +11,16 @@ folded into convolutions. preprocessing.json, beside them, says how to crop and 
 import hydra
 from omegaconf import DictConfig
 
-from deeper import cli
+from deeper.cli import main as cli
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="export")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    from deeper import networks
+    from deeper.runs import select as networks
 
     networks.one(cfg)  # a mistake is said at once: torch takes seconds
-    from deeper.exporting import export, request
+    from deeper.export import export, request
 
     forms = request.forms(cfg)
     network = request.network(cfg)

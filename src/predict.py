@@ -15,7 +15,7 @@ Exit status: 0 if all were read, 1 if any was not, 2 for a mistake, 130 after Ct
 import hydra
 from omegaconf import DictConfig
 
-from deeper import cli
+from deeper.cli import main as cli
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="predict")
@@ -23,11 +23,11 @@ from deeper import cli
 def main(cfg: DictConfig) -> None:
     import sys
 
-    from deeper import networks
+    from deeper.runs import select as networks
 
     networks.one(cfg)  # a mistake is said at once: torch takes seconds
     from deeper.config.check import check_predict
-    from deeper.prediction import predict
+    from deeper.inference.predict import predict
 
     check_predict(cfg)
     if predict(cfg).bad:

@@ -12,13 +12,13 @@ Killed at any moment, the same command goes on where it was.
 import hydra
 from omegaconf import DictConfig
 
-from deeper import cli
+from deeper.cli import main as cli
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="prepare")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    from deeper.preparation import preparation
+    from deeper.prepare.request import preparation
 
     preparation(cfg).run()
 

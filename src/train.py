@@ -12,15 +12,19 @@ python src/train.py resume=logs/train/runs/NAME       go on with a run
 import hydra
 from omegaconf import DictConfig
 
-from deeper import cli, runs
+from deeper.cli import main as cli
+from deeper.runs import directory as runs
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="train")
 @cli.task
 def main(cfg: DictConfig) -> float | None:
-    from deeper import assemble, finish, pretrained, resume
     from deeper.config.check import check
-    from deeper.record import recorded
+    from deeper.runs import build as assemble
+    from deeper.runs import results as finish
+    from deeper.runs import resume
+    from deeper.runs import warm_start as pretrained
+    from deeper.runs.record import recorded
 
     run = runs.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir, cfg.resume)
     cfg = resume.continued(cfg, run)

@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from deeper.config import resolvers, schema
-from deeper.data.synthetic import generate
+from deeper.cli import resolvers
+from deeper.config import schema
+from deeper.data.sources.synthetic import generate
 
 torch.set_num_threads(1)  # two would wait for one another wherever the machine is shared
 schema.register()

@@ -17,8 +17,7 @@ from entry import PROJECT, command, record, rows, run_dirs, shell, small
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deeper import assemble, checkpoint
-from deeper.evaluation.metrics import TopK
+from deeper import checkpoint
 from deeper.models.googlenet import GoogLeNet
 from deeper.models.heads import AuxHead, AvgPoolHead
 from deeper.models.inception import Reduced
@@ -26,7 +25,9 @@ from deeper.models.init import He
 from deeper.models.lrn import LocalResponseNorm
 from deeper.models.norm import LRN
 from deeper.models.preprocess import Preprocess
+from deeper.runs import build as assemble
 from deeper.training.loss import CrossEntropy
+from deeper.training.metrics import TopK
 
 pytestmark = [
     pytest.mark.gpu,

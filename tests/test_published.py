@@ -48,7 +48,7 @@ def test_is_the_file_that_was_published_and_loads_whole(name, folder):
 def test_accuracy_is_the_published_one(name, tmp_path):
     root = os.environ.get("IMAGENET") or pytest.skip("set IMAGENET=<root of ILSVRC 2012>")
     file = str(tmp_path / f"{name}.ckpt")
-    module = ["-m", "deeper.pretrained", file, *WORDS[name]]
+    module = ["-m", "deeper.runs.warm_start", file, *WORDS[name]]
     made = command(sys.executable, *module, PYTHONPATH=os.pathsep.join(sys.path))
     assert made.returncode == 0, made.stderr
     words = [f"ckpt={file}", f"data.root={root}", f"paths.logs={tmp_path}"]

@@ -7,9 +7,9 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`deeper.load(run or checkpoint)` of `deeper.trained`; its packages take seconds to import."""
+    """`deeper.load(run or checkpoint)` of `deeper.inference.model`; its packages take seconds to import."""
     if name == "load":
-        from deeper.trained import load
+        from deeper.inference.model import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from deeper import runs
-from deeper.atomic import beside, replacement, sync
+from deeper.files import beside, replacement, sync
+from deeper.runs import directory as runs
 
 FORMAT = 1
 

@@ -14,7 +14,7 @@ from PIL.Image import Resampling
 
 from deeper.augment import crops
 from deeper.augment.crops import AreaAspectCrop, FixedCrop, PaddedCrop, scaled
-from deeper.data.encoded import Encoded
+from deeper.data.images.encoded import Encoded
 
 SIZES = {"landscape": (64, 32), "portrait": (32, 64), "square": (32, 32)}
 

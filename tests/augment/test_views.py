@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from deeper.augment import views
-from deeper.data.encoded import Encoded
+from deeper.data.images.encoded import Encoded
 from deeper.evaluation.protocol import Paper144, Single, Ten, crops
 
 SIZES = {"landscape": (347, 250), "portrait": (250, 347), "square": (300, 300), "small": (40, 31)}

@@ -16,9 +16,9 @@ from torchvision.transforms import v2
 from deeper.augment.crops import FixedCrop
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
-from deeper.data.samples import Pipeline
+from deeper.data.dataset import Pipeline
 from deeper.data.source import Splits
-from deeper.data.subset import limited, split_holdout
+from deeper.data.splits import limited, split_holdout
 from deeper.evaluation.protocol import Single
 
 

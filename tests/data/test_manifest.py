@@ -10,11 +10,11 @@ import pytest
 from photos import ODD, UNREADABLE, make, prepare, spoil
 
 from deeper.data import manifest as manifests
-from deeper.data.imagenet import ImageNet
+from deeper.data.images.stored import Files
 from deeper.data.manifest import Manifest
 from deeper.data.quarantine import admitted
 from deeper.data.source import Splits
-from deeper.data.stored import Files
+from deeper.data.sources.imagenet import ImageNet
 
 
 def load(root, cache):

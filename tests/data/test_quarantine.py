@@ -7,9 +7,9 @@ import pytest
 from entry import record, run_dirs, shell
 from photos import CLASSES, make, prepare, spoil
 
-from deeper.data.imagenet import ImageNet
 from deeper.data.layouts import packed
 from deeper.data.quarantine import admitted
+from deeper.data.sources.imagenet import ImageNet
 
 
 def load(root, cache):

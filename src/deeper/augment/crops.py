@@ -38,7 +38,7 @@ of 255; bicubic within 32, since it clips what overshoots in another order."""
 
 
 class Picture(Protocol):
-    """A picture still encoded (`deeper.data.encoded.Encoded`), which decodes what a crop asks for."""
+    """A picture still encoded (`deeper.data.images.encoded.Encoded`), which decodes what a crop asks for."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -16,22 +16,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from deeper import silence  # noqa: F401
 from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.benchmarks.loading import MEAN, SIZE, STD, Photos
 from deeper.data.datamodule import ImageData
-from deeper.data.order import Shard
-from deeper.data.subset import Subset
+from deeper.data.sampler import Shard
+from deeper.data.splits import Subset
 from deeper.evaluation.chunks import Chunk
-from deeper.evaluation.judge import Job, Judge
 from deeper.evaluation.protocol import Paper144, Single
+from deeper.evaluation.runner import Job, Judge
 from deeper.models.googlenet import GoogLeNet
 from deeper.models.heads import AvgPoolHead
 from deeper.models.inception import Reduced
 from deeper.models.init import He
 from deeper.models.norm import BatchNorm
 from deeper.models.preprocess import Preprocess
+from deeper.training import silence  # noqa: F401
 
 CHUNK = 48
 

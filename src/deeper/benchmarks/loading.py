@@ -23,14 +23,14 @@ from deeper.augment.crops import AreaAspectCrop
 from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.data.batch import collate
-from deeper.data.chunks import Shrinking
+from deeper.data.dataset import LazyLoader, Pipeline, Samples
+from deeper.data.images.stored import Files, Stored
 from deeper.data.layouts import packed
-from deeper.data.order import Key
-from deeper.data.preparing import Preparation
-from deeper.data.samples import LazyLoader, Pipeline, Samples
+from deeper.data.sampler import Key
 from deeper.data.source import LabelledImages, Splits
-from deeper.data.stored import Files, Stored
 from deeper.models.preprocess import Preprocess
+from deeper.prepare.prepare import Preparation
+from deeper.prepare.verify import Shrinking
 
 SIZE, BATCH = 224, 32
 IMAGES = 1200

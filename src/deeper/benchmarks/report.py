@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deeper.provenance import provenance
+from deeper.runs.provenance import provenance
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

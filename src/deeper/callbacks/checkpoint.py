@@ -10,7 +10,7 @@ from typing import Any, Literal
 import lightning as L
 
 from deeper import checkpoint as files
-from deeper.loggers import MetricsFile
+from deeper.loggers.jsonl import MetricsFile
 
 
 class Checkpoint(L.Callback):

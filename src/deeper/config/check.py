@@ -8,9 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from torch import nn
 
-from deeper.config import choices, experiments, signatures, targets
-from deeper.config.build import build, resolved
-from deeper.config.refusals import ConfigError, own_words
+from deeper.config import experiments, signatures
+from deeper.config import overrides as choices
+from deeper.config import trusted as targets
+from deeper.config.errors import ConfigError, own_words
+from deeper.config.instantiate import build, resolved
 from deeper.config.schema import strangers
 from deeper.models.geometry import feature_sizes
 from deeper.training.precision import accelerator_for

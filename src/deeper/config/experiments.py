@@ -10,7 +10,7 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from deeper.config import choices
+from deeper.config import overrides as choices
 
 BOOKKEEPING = {"name", "requires", "hydra"}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 
-from deeper.config import targets
+from deeper.config import trusted as targets
 
 RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch, collate
-from deeper.data.crew import cores
+from deeper.data.dataset import LazyLoader, Pipeline, Samples, Transform
 from deeper.data.layouts import packed
-from deeper.data.order import EvalBatchSampler, Key, Shard, TrainBatchSampler, ViewSampler
 from deeper.data.quarantine import Census, Policy, admitted
-from deeper.data.samples import LazyLoader, Pipeline, Samples, Transform
+from deeper.data.sampler import EvalBatchSampler, Key, Shard, TrainBatchSampler, ViewSampler
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
+from deeper.data.splits import Subset, limited, split_holdout
 from deeper.data.staging import staged
-from deeper.data.subset import Subset, limited, split_holdout
+from deeper.prepare.workers import cores
 
 
 class ImageData(L.LightningDataModule):

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from deeper.data.atomic import whole
 from deeper.data.source import Splits, path_key
+from deeper.files import whole
 
 FORMAT = 2
 FILE = "manifest.arrow"

@@ -9,7 +9,7 @@ import numpy as np
 from deeper.data import manifest as manifests
 from deeper.data.manifest import FILE, Manifest
 from deeper.data.source import Splits
-from deeper.data.subset import Subset
+from deeper.data.splits import Subset
 
 Policy = Literal["strict", "quarantine"]
 LISTED = 10

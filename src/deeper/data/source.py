@@ -10,7 +10,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from deeper.data.encoded import Encoded
+from deeper.data.images.encoded import Encoded
 
 
 class LabelledImages(Protocol):

@@ -8,9 +8,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from deeper.atomic import sweep
-from deeper.data.atomic import disk_full_said, gigabytes, require_space, whole
 from deeper.data.layouts import packed
+from deeper.files import disk_full_said, gigabytes, require_space, sweep, whole
 
 BLOCK = 2**22
 

@@ -11,10 +11,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from deeper.augment.mix import Mix
 from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
-from deeper.data.order import derive_seed
-from deeper.evaluation.metrics import TopK
+from deeper.data.sampler import derive_seed
 from deeper.models.output import Output
 from deeper.training.loss import AuxWeighted
+from deeper.training.metrics import TopK
 from deeper.training.schedules import Progress
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deeper.data import index, tar
-from deeper.data.index import Index
-from deeper.data.layouts import ground_truth, listing
+from deeper.data.images.stored import Columns, Ranges
+from deeper.data.layouts import ground_truth, index, listing, tar
+from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
-from deeper.data.stored import Columns, Ranges
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 log = logging.getLogger(__name__)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeper.data import index
-from deeper.data.encoded import SUFFIXES
-from deeper.data.index import Index
-from deeper.data.layouts import ground_truth, listing
+from deeper.data.images.encoded import SUFFIXES
+from deeper.data.images.stored import Columns, Files
+from deeper.data.layouts import ground_truth, index, listing
+from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
-from deeper.data.stored import Columns, Files
 
 
 def fits(root: Path) -> bool:

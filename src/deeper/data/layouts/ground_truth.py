@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.data import classes as ilsvrc
-from deeper.data import tar
+from deeper.data.layouts import tar
 from deeper.data.layouts.listing import require_same
 from deeper.data.layouts.lists import LISTS, OFFICIAL, Key, devkit_ids
 

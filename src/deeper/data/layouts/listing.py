@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeper.data.encoded import FORMATS, SUFFIXES, UNREAD
-from deeper.data.stored import Columns, Names
+from deeper.data.images.encoded import FORMATS, SUFFIXES, UNREAD
+from deeper.data.images.stored import Columns, Names
 
 _SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
 _UNREAD = tuple(suffix.encode() for suffix in UNREAD)

@@ -5,11 +5,11 @@ They number the sorted wnids; sorted as text they would be 0, 1, 10, 100 …
 
 from pathlib import Path
 
-from deeper.data import classes, index
-from deeper.data.index import Index
-from deeper.data.layouts import listing
+from deeper.data import classes
+from deeper.data.images.stored import Files
+from deeper.data.layouts import index, listing
+from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
-from deeper.data.stored import Files
 
 NAMES = [str(number) for number in range(1000)]
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from deeper.data.images.stored import Stored
 from deeper.data.source import Splits
-from deeper.data.stored import Stored
 
 FORMAT = 1
 FILE = "packed.json"

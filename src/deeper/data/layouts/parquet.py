@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from deeper.data import index
-from deeper.data.index import Index
+from deeper.data.images.stored import Columns, Stored
+from deeper.data.layouts import index
 from deeper.data.layouts.hub_labels import HubLabels
+from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
-from deeper.data.stored import Columns, Stored
 
 SPLITS = {"train": ("train",), "val": ("validation", "val", "valid"), "test": ("test",)}
 PLACES = ("data", "", "default")

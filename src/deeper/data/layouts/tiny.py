@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from deeper.data import index
-from deeper.data.index import Index
-from deeper.data.layouts import flat_val, listing
+from deeper.data.images.stored import Files
+from deeper.data.layouts import flat_val, index, listing
+from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
-from deeper.data.stored import Files
 
 WNIDS, INSIDE = "wnids.txt", "images"
 

@@ -1,0 +1,89 @@
+"""From a split to its loader: each sample through a pipeline, under a seed of its own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from deeper.augment.crops import Crop
+from deeper.data.batch import Batch, Sample
+from deeper.data.images.encoded import Encoded
+from deeper.data.loader import ahead
+from deeper.data.sampler import Key, seed_sample
+from deeper.data.source import LabelledImages
+
+Transform = Callable[[Any], Any]
+
+
+class Pipeline:
+    """Transforms in the order of their names' appearance: a picture of any size → uint8 [3, size, size].
+
+    The first one gets PIL RGB, or what is still encoded if it is a `Crop`. A name that maps to an
+    empty mapping is no transform (`augment/color=none`). With `views` above 1 the result has as many.
+    """
+
+    def __init__(
+        self, transforms: Mapping[str, Transform | Mapping[str, Any]], size: int, views: int = 1
+    ) -> None:
+        self.transforms: dict[str, Transform] = {}
+        for name, step in transforms.items():
+            if callable(step):
+                self.transforms[name] = step
+            elif step != {}:
+                raise ValueError(
+                    f"augment.{name}: {step!r} is no transform; give it a _target_ that builds one"
+                )
+        self.size = size
+        self.shape = (3, size, size) if views == 1 else (views, 3, size, size)
+        self._decodes = isinstance(next(iter(self.transforms.values()), None), Crop)
+
+    def __call__(self, image: Image | Encoded) -> Tensor:
+        result: Any = image
+        if isinstance(image, Encoded) and not self._decodes:
+            result = image.pil()
+        for transform in self.transforms.values():
+            result = transform(result)
+        if not isinstance(result, Tensor):
+            result = pil_to_tensor(result)
+        if result.shape != self.shape or result.dtype != torch.uint8:
+            names = ", ".join(self.transforms) or "no transform"
+            raise ValueError(
+                f"{names} made {result.dtype} {list(result.shape)} of a picture; expected "
+                f"torch.uint8 {list(self.shape)}: let a crop come first, e.g. augment/crop=fixed"
+            )
+        plain: Tensor = result.as_subclass(Tensor)
+        return plain
+
+
+class Samples(Dataset[Sample]):
+    """A split under a pipeline, each sample under a seed of its own."""
+
+    def __init__(self, part: LabelledImages, pipeline: Pipeline, seed: int) -> None:
+        self.part, self.pipeline, self.seed = part, pipeline, seed
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, key: Key) -> Sample:
+        seed_sample(self.seed, key)
+        image, label = self.part[key.index]
+        return Sample(self.pipeline(image), label, key.index, key.valid)
+
+
+class LazyLoader(DataLoader[Batch]):
+    """A loader that asks its order nothing before the first batch is wanted.
+
+    Lightning makes the iterator before it restores progress; an eager loader would by then have
+    sent the first keys of the wrong place to its workers.
+    """
+
+    gpu: torch.device | None = None
+    """Where batches go while it computes; None leaves the copy to Lightning."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        batches = super().__iter__()
+        yield from batches if self.gpu is None else ahead(batches, self.gpu)

@@ -1,0 +1,1 @@
+"""Encoded images and where their bytes lie."""

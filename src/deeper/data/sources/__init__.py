@@ -1,0 +1,1 @@
+"""Sources of images, one class a kind of data set."""

@@ -1,0 +1,145 @@
+"""The embedded data set: textured pictures as JPEG files, laid out as ImageNet's are.
+
+A class is a texture in a tint. Every texture comes in every tint, so a network has to see both.
+"""
+
+import math
+from collections.abc import Callable
+from colorsys import hsv_to_rgb
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeper.data.sources.folder import Folder
+
+Array = NDArray[np.float32]
+
+
+def _off(t: Any) -> Any:
+    """Distance to the nearest integer, 0..0.5."""
+    return np.abs(t - np.rint(t))
+
+
+# A texture maps coordinates, counted in its periods, to a height: ink lies where it is above 0.
+# All look the same after a flip or a turn, and a patch of two periods shows which one it is.
+TEXTURES: dict[str, Callable[[Array, Array], Any]] = {
+    "bricks": lambda u, v: 6 * np.minimum(_off(u + np.floor(2 * v) / 2), _off(2 * v) / 2) - 0.5,
+    "checks": lambda u, v: np.sin(2 * math.pi * u) * np.sin(2 * math.pi * v),
+    "dots": lambda u, v: np.cos(2 * math.pi * u) + np.cos(2 * math.pi * v) - 0.5,
+    "rings": lambda u, v: 0.6 - 6 * np.abs(np.hypot(_off(u), _off(v)) - 0.32),
+    "zigzag": lambda u, v: np.sin(2 * math.pi * (u + _off(v))) - 0.5,
+}
+TINTS = {"amber": 0.09, "azure": 0.57}
+"""Hue of the ink, 0..1."""
+
+CLASSES = tuple(f"{texture}_{tint}" for texture in sorted(TEXTURES) for tint in sorted(TINTS))
+SPLITS = ("train", "val")
+
+
+class Synthetic(Folder):
+    """The embedded set under `root`, generated there where there is none."""
+
+    def __init__(
+        self, root: str, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
+    ) -> None:
+        super().__init__(root, num_classes=len(CLASSES))
+        if min(train_per_class, val_per_class) < 1:
+            raise ValueError("train_per_class and val_per_class must be at least 1")
+        self.seed, self.train_per_class, self.val_per_class = seed, train_per_class, val_per_class
+
+    def prepare(self) -> None:
+        if not self.root.exists():
+            counts = {"train_per_class": self.train_per_class, "val_per_class": self.val_per_class}
+            generate(self.root, seed=self.seed, **counts)
+
+
+def generate(
+    root: Path, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
+) -> None:
+    """Write `root/train/<class>/*.JPEG` and `root/val/<class>/*.JPEG`, all or nothing.
+
+    An image depends on the seed, its split, its class and its number: asking for more of them
+    leaves the others as they were. Raises `FileExistsError` where there is a `root` already.
+    """
+    if root.exists():
+        raise FileExistsError(f"{root} exists: remove it to generate the data anew")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
+        # One level down, since a temporary folder itself is closed to other users.
+        made = Path(scratch) / root.name
+        for s, (split, count) in enumerate(
+            zip(SPLITS, (train_per_class, val_per_class), strict=True)
+        ):
+            for c, name in enumerate(CLASSES):
+                folder = made / split / name
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    pixels = draw(default_rng([seed, s, c, number]), *name.split("_"))
+                    path = folder / f"{name}_{split}_{number:05d}.JPEG"
+                    Image.fromarray(pixels).save(path, format="JPEG", quality=85)
+        made.rename(root)
+
+
+def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
+    """[H, W, 3] with sides of 100..200 px: the texture, behind clutter of others, unevenly lit."""
+    height, width = random.integers(100, 201, size=2)
+    if random.random() < 0.15:
+        width = height
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y += 4 * _field(random, height, width)
+    x += 4 * _field(random, height, width)
+
+    image = _paint(random, x, y, texture, tint)
+    for _ in range(random.integers(0, 4)):
+        inside = _shape(random, x, y)
+        other = random.choice(list(TEXTURES)), random.choice(list(TINTS))
+        image[:, inside] = _paint(random, x[inside], y[inside], *other)
+
+    image *= 1 + 0.3 * _field(random, height, width)
+    image += random.uniform(0.02, 0.08) * random.standard_normal(x.shape, dtype=np.float32)
+    pixels: NDArray[np.uint8] = (image.clip(0, 1) * 255).astype(np.uint8)
+    return pixels.transpose(1, 2, 0)
+
+
+def _field(random: Generator, height: int, width: int) -> Array:
+    """[H, W], smooth, about -1..1."""
+    coarse = random.uniform(-1, 1, size=(4, 4)).astype(np.float32)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> Any:
+    """The colours [3, ...], 0..1, at `x` and `y`: ink of the tint on a ground near grey."""
+    u, v = _turned(random, x, y)
+    period = random.uniform(16, 30)
+    share = TEXTURES[texture](u / period + random.random(), v / period + random.random())
+    share = (0.5 + share).clip(0, 1)
+
+    hue = TINTS[tint] + random.normal(0, 0.035)
+    ink = np.array(
+        hsv_to_rgb(hue % 1, random.uniform(0.35, 0.9), random.uniform(0.65, 1)), np.float32
+    )
+    ground = np.array(
+        hsv_to_rgb(random.random(), random.uniform(0, 0.3), random.uniform(0, 0.4)), np.float32
+    )
+    return np.multiply.outer(ink, share) + np.multiply.outer(ground, 1 - share)
+
+
+def _shape(random: Generator, x: Array, y: Array) -> Any:
+    """[H, W], true inside a turned diamond, ellipse or box somewhere in the picture."""
+    height, width = x.shape
+    a, b = _turned(random, x - random.uniform(0, width), y - random.uniform(0, height))
+    a /= random.uniform(0.1, 0.25) * min(height, width)
+    b /= random.uniform(0.1, 0.25) * min(height, width)
+    norm = (np.add, np.hypot, np.maximum)[random.integers(3)]
+    return norm(np.abs(a), np.abs(b)) < 1
+
+
+def _turned(random: Generator, x: Array, y: Array) -> tuple[Array, Array]:
+    angle = random.uniform(0, 2 * math.pi)
+    cos, sin = math.cos(angle), math.sin(angle)  # np.cos would make all of it float64
+    return cos * x + sin * y, cos * y - sin * x

@@ -1,0 +1,107 @@
+"""What a user of an exported network must know: how to make its input, and what its answers mean."""
+
+from typing import Any
+
+from torch import Tensor
+
+from deeper import __version__, checkpoint
+from deeper.config import stored as carried
+from deeper.config.instantiate import resolved
+from deeper.data.classes import words
+from deeper.evaluation.protocol import Single
+from deeper.inference.model import Trained
+from deeper.models.preprocess import Preprocess
+from deeper.runs import record
+
+FILE = "preprocessing.json"
+
+
+def description(trained: Trained) -> dict[str, Any]:
+    """Plain values, for JSON."""
+    size = trained.image_size
+    return {
+        "format": 1,
+        "input": {
+            "name": "images",
+            "dtype": "uint8",
+            "shape": ["batch", 3, size, size],
+            "channels": "rgb",
+            "range": [0, 255],
+        },
+        "output": {
+            "name": "logits",
+            "dtype": "float32",
+            "shape": ["batch", len(trained.classes)],
+            "probabilities": "softmax over the classes",
+        },
+        "size": size,
+        "crop": _crop(trained),
+        "normalisation": _normalisation(trained),
+        "classes": [
+            {"label": label, "name": name, "words": words(name)}
+            for label, name in enumerate(trained.classes)
+        ],
+        "source": _source(trained),
+    }
+
+
+def _crop(trained: Trained) -> dict[str, Any]:
+    """In steps that give the very pixels. Scaling to whole pixels first and cutting then does not."""
+    share, size = carried.eval_crop(trained.config.data), trained.image_size
+    node = trained.config.protocol
+    if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
+        protocol = {"protocol": resolved(node), "share": share, "size": size}
+        return protocol | {"steps": "those of the protocol, which its own code says"}
+    return {
+        "protocol": "single",
+        "share": share,
+        "size": size,
+        "steps": [
+            "RGB as the file stores it: not turned by EXIF, without transparency",
+            f"side = {share:g} * min(width, height)",
+            "left, top = (width - side) / 2, (height - side) / 2, not rounded",
+            f"where side is {size}: left, top = round(left), round(top), a half to the even number",
+            f"the box (left, top, left + side, top + side) scaled to {size}×{size}, in Pillow "
+            f"image.resize(({size}, {size}), Image.Resampling.BILINEAR, box), which antialiases",
+        ],
+    }
+
+
+def _normalisation(trained: Trained) -> dict[str, Any]:
+    """In the graph of ONNX and torch.export already; weights alone (safetensors) need it done."""
+    within = {"inside": ["onnx", "torch_export"], "outside": ["safetensors"]}
+    module = trained.preprocess
+    if not isinstance(module, Preprocess):
+        return within | {"module": type(module).__name__}
+    scale, channels = module.scale, module.channels
+    mean, std = _shortest(module.mean), _shortest(module.std)
+    return within | {
+        "formula": "(x * scale - mean) / std, after the channels are in this order",
+        "channels": channels,
+        "scale": scale,
+        "mean": mean,
+        "std": std,
+        "range": [
+            min(-m / s for m, s in zip(mean, std, strict=True)),
+            max((255 * scale - m) / s for m, s in zip(mean, std, strict=True)),
+        ],
+    }
+
+
+def _shortest(values: Tensor) -> list[float]:
+    """The shortest decimals that are these float32: 0.485, not 0.48500001430511475."""
+    return [float(str(value)) for value in values.flatten().numpy()]
+
+
+def _source(trained: Trained) -> dict[str, Any]:
+    """Names, and no paths: the file is shown to others."""
+    run = trained.path.absolute().parent.parent
+    model = trained.config.model
+    return {
+        "network": model.get("name") or str(model["_target_"]).rpartition(".")[2],
+        "run": run.name if (run / record.FILE).exists() else None,
+        "checkpoint": trained.path.name,
+        "sha256": checkpoint.sha256(trained.path),
+        "weights": trained.weights,
+        "deeper": __version__,
+    }

@@ -1,0 +1,81 @@
+"""Files that are whole under their names or absent, whenever the process is killed or the disk is full."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A path to write to: synced and renamed to `path` at the end, removed after a failure."""
+    with beside(path) as temporary:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A name of this process's own next to `path`, so that a rename is possible; gone at the end.
+
+    What a kill leaves, `sweep` removes.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder that is ours."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+", path.name):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """As `replacement`. Raises `ValueError` where the disk is full."""
+    with disk_full_said(path), replacement(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def disk_full_said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        raise ValueError(
+            f"{path}: {os.strerror(error.errno)} ({gigabytes(free)} free in {path.parent}); make "
+            f"room or choose another folder, and run the command again"
+        ) from error
+
+
+def require_space(folder: Path, needed: int, key: str) -> None:
+    """Refuse before the first byte what `folder`, which `key` names, has no room for."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{key}={folder}: needs {gigabytes(needed)}, and {gigabytes(free)} are free; make room "
+            f"or choose another folder"
+        )
+
+
+def gigabytes(count: int) -> str:
+    """12.3 GB, or 4.5 MB for what is small."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

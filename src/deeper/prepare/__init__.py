@@ -1,0 +1,1 @@
+"""`src/prepare.py`: verify the images of a root and pack them."""

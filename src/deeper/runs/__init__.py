@@ -1,0 +1,1 @@
+"""Run directories: their names, records, configs and objects."""

@@ -1,0 +1,53 @@
+"""Where a run comes from: commit, code, versions, hardware."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+PACKAGES = ("hydra-core", "lightning", "numpy", "torch", "torchmetrics", "torchvision")
+
+
+def provenance() -> dict[str, Any]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    status = _git("status", "--porcelain")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": None if status is None else bool(status),
+        "code": code_hash(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "hardware": {"cpus": os.cpu_count(), "machine": platform.machine(), "gpus": gpus},
+    }
+
+
+def code_hash(*folders: str) -> str:
+    """Of every Python file of the package, so that runs of edited code are told apart; or of some of
+    its folders.
+    """
+    digest = hashlib.sha256()
+    for folder in folders or ("",):
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _git(*words: str) -> str | None:
+    """None without git or outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,116 @@
+"""When the two files are written, and what a crash between them costs."""
+
+import lightning as L
+import pytest
+import torch
+from tiny_fit import Pictures, data, module, trainer
+
+from deeper import checkpoint
+from deeper.callbacks.checkpoint import Checkpoint
+
+
+def epochs(folder):
+    """Epochs (from 1) after which last and best were written."""
+    found = (checkpoint.load(folder / f"{name}.ckpt") for name in ("last", "best"))
+    return [content["epoch"] + 1 for content in found]
+
+
+class Scores(L.Callback):
+    """A metric that goes as we say, epoch by epoch."""
+
+    def __init__(self, *values):
+        self.values = values
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log("val/score", self.values[trainer.current_epoch])
+
+
+@pytest.mark.parametrize(
+    ("mode", "scores", "best"),
+    [
+        ("maximize", [0.1, 0.3, 0.2], 2),
+        ("minimize", [0.1, 0.3, 0.2], 1),
+        ("maximize", [0.1, float("nan"), 0.2], 3),
+        ("maximize", [0.3, 0.3, 0.3], 1),
+    ],
+)
+def test_best_is_the_first_of_the_best(tmp_path, mode, scores, best):
+    kept = Checkpoint(str(tmp_path), "val/score", mode)
+    trainer(Scores(*scores), kept, max_epochs=3).fit(module(), data())
+    assert epochs(tmp_path) == [3, best]
+    assert kept.best_metrics["epoch"] == best
+
+
+def test_an_epoch_without_validation_only_moves_last(tmp_path):
+    kept = Checkpoint(str(tmp_path), "val/score")
+    scores = Scores(0, 0.5, 0, 0.4, 0)
+    trainer(scores, kept, max_epochs=5, check_val_every_n_epoch=2).fit(module(), data())
+    assert epochs(tmp_path) == [5, 2]
+
+
+def test_without_any_validation_there_is_no_best(tmp_path):
+    trainer(Checkpoint(str(tmp_path)), limit_val_batches=0).fit(module(), data())
+    assert [path.name for path in sorted(tmp_path.glob("*.ckpt"))] == ["last.ckpt"]
+
+
+def test_a_metric_that_nobody_logs_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"callbacks.checkpoint.monitor=val/f1: not logged; known"):
+        trainer(Checkpoint(str(tmp_path), "val/f1")).fit(module(), data())
+
+
+def test_a_crash_between_the_two_files_is_made_good(tmp_path, monkeypatch):
+    def crash(*_):
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "link", crash)
+        with pytest.raises(RuntimeError, match="power cut"):
+            trainer(Scores(0.5), Checkpoint(str(tmp_path), "val/score")).fit(module(), data())
+    assert not (tmp_path / "best.ckpt").exists()
+    run = trainer(Scores(0.5, 0.4), Checkpoint(str(tmp_path), "val/score"), max_epochs=2)
+    run.fit(module(), data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert epochs(tmp_path) == [2, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+@pytest.mark.parametrize(("broken_at", "steps"), [(0, None), (3, 3), (4, 4), (5, 5), (8, 8)])
+def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broken_at, steps):
+    """Mended, the run goes on as if nothing had been."""
+    whole = module()
+    trainer(max_epochs=3).fit(whole, data())
+
+    read, fetched = Pictures.__getitem__, []
+
+    def broken(self, index):
+        if len(self) == 18:
+            fetched.append(index)
+            if len(fetched) > broken_at * 6:
+                raise ValueError("cannot read the image x.jpg: it is broken")
+        return read(self, index)
+
+    kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
+    with monkeypatch.context() as patch:
+        patch.setattr(Pictures, "__getitem__", broken)
+        with pytest.raises(ValueError, match="cannot read the image x"):
+            trainer(kept, max_epochs=3).fit(module(), data())
+    if steps is None:
+        assert not list(tmp_path.iterdir())  # before the first step there is nothing to keep
+        return
+    assert checkpoint.load(kept.last)["global_step"] == steps
+    again = module()
+    kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
+    trainer(kept, max_epochs=3).fit(again, data(), ckpt_path=kept.last, weights_only=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+
+
+def test_the_state_of_early_stopping_is_that_of_its_epoch(tmp_path, configs):
+    """Which a checkpoint written before it judged the epoch would miss."""
+    from deeper.config.instantiate import build
+
+    stopping = build(configs("callbacks=early_stopping").callbacks.early_stopping)
+    trainer(Checkpoint(str(tmp_path)), stopping, max_epochs=3).fit(module(), data())
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
+    (kept,) = (value for key, value in state.items() if key.startswith("EarlyStopping"))
+    assert kept["wait_count"] == stopping.wait_count
+    assert kept["best_score"] == stopping.best_score

@@ -1,0 +1,84 @@
+"""What every entry point answers before it composes a config, and to words that Hydra cannot read."""
+
+import sys
+
+import pytest
+from entry import PROJECT, command
+from omegaconf import OmegaConf
+
+from deeper.cli import main as cli
+from deeper.config import schema
+
+
+@pytest.fixture
+def said(configs, monkeypatch):
+    """What a user reads of the mistake in a command line of train.py."""
+
+    def mistake(word):
+        monkeypatch.setattr(sys, "argv", ["train.py", word])
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            configs(word)
+        return cli.mistake(caught.value)
+
+    return mistake
+
+
+def test_of_a_sweep_the_word_that_is_wrong_is_named(monkeypatch):
+    words = ["train.py", "-m", "experiment=baseline,no_aux", "model/aux=null"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert cli._no_option().startswith("model/aux=null: no such option")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("model/aux=null", "model/aux=null: no such option; choose from "),
+        ("recipe=5", "recipe=5: no such option; choose from baseline, "),
+        ("@x=1", "Config group override must be a string or a list. Got int; --help lists"),
+        ("name=a=b", "name=a=b: Hydra cannot read this (mismatched input '='); put the value in"),
+        ("seed=1,", "seed=1,: Hydra cannot read this (mismatched input '<EOF>'); put the value in"),
+        ("", "'': no key=value; this program takes no files"),
+        ("photo.jpg", "photo.jpg: no key=value; this program takes no files"),
+        (
+            "nowhere.at=1",
+            "Could not override 'nowhere.at': no such key; there is no nowhere either",
+        ),
+    ],
+)
+def test_the_word_is_named_and_what_may_stand_there(said, word, message):
+    assert said(word).startswith(message)
+
+
+def test_a_value_error_of_other_code_is_no_mistake():
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        int("x")
+    assert cli.mistake(caught.value) is None
+
+
+def test_behind_two_dashes_are_no_options(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["predict.py", "run=x", "--", "--version", "-h"])
+    assert cli._answer("") is None
+    monkeypatch.setattr(sys, "argv", ["predict.py", "--version", "--", "a"])
+    assert cli._answer("").startswith("Deeper ")
+
+
+def test_a_reader_of_help_may_leave():
+    script = f"{sys.executable} {PROJECT}/src/train.py --help | true; echo ${{PIPESTATUS[0]}}"
+    result = command("bash", "-c", script)
+    assert "Traceback" not in result.stderr
+    assert result.stdout.strip() in ("0", "141")
+
+
+@pytest.mark.parametrize("name", ["eval", "predict", "export", "prepare", "bench"])
+def test_a_multirun_leaves_nothing_where_the_user_stands(name):
+    hydra = OmegaConf.load(PROJECT / f"configs/{name}.yaml").hydra
+    folder = OmegaConf.to_container(hydra, resolve=False)["sweep"]["dir"]
+    assert folder == "${hydra.run.dir}" or folder.startswith("${paths.logs}/")
+
+
+def test_a_key_that_nothing_reads_is_refused(configs):
+    cfg = configs("+epoch=3", "+foo=1", "+rate=0.05", "optimizer.lr=${rate}")
+    assert schema.strangers(cfg) == [
+        "epoch: no such key; did you mean 'epochs'?",
+        "foo: no such key; --help lists what there is",
+    ]

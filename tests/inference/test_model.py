@@ -1,0 +1,65 @@
+"""A network out of its checkpoint answers as it did where it was judged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from entry import shell
+from PIL import Image
+
+import deeper
+from deeper.data.images.encoded import Encoded
+
+
+@pytest.fixture(scope="module")
+def judged(images, trained_run, tmp_path_factory):
+    """What eval.py says of every image of the test set."""
+    folder = tmp_path_factory.mktemp("judged")
+    run = shutil.copytree(trained_run, folder / "run")
+    words = [f"run={run}", "trainer=cpu", "precision=fp32", "data.limit=1000"]
+    result = shell(*words, f"paths.logs={folder / 'logs'}", script="eval")
+    assert result.returncode == 0, result.stderr
+    (file,) = (run / "eval").iterdir()
+    return json.loads(file.read_text())["results"]
+
+
+def test_it_counts_as_eval_does(images, trained_run, judged):
+    trained = deeper.load(trained_run)
+    files = sorted((images / "val").rglob("*.*"))
+    labels = torch.tensor([trained.classes.index(file.parent.name) for file in files])
+    found = trained.probabilities(Encoded(file.read_bytes(), file.name) for file in files)
+    assert len(files) == judged["test/n"] == 50
+    assert found.shape == (50, 10)
+    best = found.topk(5).indices == labels[:, None]
+    assert best[:, 0].sum().item() == round(50 * judged["test/top1"])
+    assert best.any(1).sum().item() == round(50 * judged["test/top5"])
+    loss = -found.gather(1, labels[:, None]).log().mean().item()
+    assert loss == pytest.approx(judged["test/loss"], abs=1e-4)
+    assert best.any(1).sum().item() > 5
+
+
+def test_pictures_may_be_decoded_already(images, trained_run):
+    trained = deeper.load(str(trained_run))
+    file = next((images / "val").rglob("*.*"))
+    one = trained.probabilities([Encoded(file.read_bytes(), file.name)])
+    other = trained.probabilities([Image.open(file).convert("RGB")])
+    torch.testing.assert_close(one, other)
+    assert one.sum().item() == pytest.approx(1)
+
+
+def test_a_checkpoint_file_and_its_run_are_the_same_network(trained_run):
+    file = trained_run / "checkpoints/best.ckpt"
+    one, other = deeper.load(trained_run), deeper.load(file)
+    assert one.path == other.path == file
+    assert not one.net.training
+    for key, value in one.net.state_dict().items():
+        assert torch.equal(value, other.net.state_dict()[key]), key
+
+
+def test_what_is_no_run_is_said():
+    with pytest.raises(ValueError, match="no such checkpoint file"):
+        deeper.load("/nowhere.ckpt")
+    with pytest.raises(ValueError, match="no such run directory"):
+        deeper.load(Path("/nowhere"))

@@ -1,0 +1,302 @@
+"""What predict.py prints, counts and refuses, on pictures with names that shells and parsers dislike."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import nullcontext
+from html.parser import HTMLParser
+
+import pytest
+from entry import PROJECT, command, hear_ctrl_c, shell
+
+import deeper
+from deeper.cli.arguments import with_files
+from deeper.config.check import check_predict
+from deeper.data.images.encoded import Encoded
+from deeper.inference import predict as prediction
+from deeper.inference.inputs import Found
+from deeper.inference.predict import predict
+
+NAMES = (
+    "a b.jpg", "a,b.jpg", "[x].jpg", "x.jpg", "k=v.jpg", 'it\'s "q".jpg', "$HOME ${x}.jpg",
+    "back\\slash\\", "new\nline\t.jpg", "grün 🐈.png", "-dash.jpg", "~t.jpg", "<b>&amp;.jpg",
+    "sub/*.jpg", "sub/null", os.fsdecode(b"\xff.jpg"),
+)  # fmt: skip
+UNREADABLE = ("cut.jpg", "empty.jpg", "page.jpg", "sub/gone.jpg")
+
+
+@pytest.fixture(scope="module")
+def folder(images, tmp_path_factory):
+    """A picture of the data under each of NAMES, four that cannot be read, and a text."""
+    root = tmp_path_factory.mktemp("predict") / "photos"
+    (root / "sub").mkdir(parents=True)
+    pictures = sorted((images / "val").rglob("*.*"))
+    for name, picture in zip(NAMES, pictures[:: len(pictures) // len(NAMES)], strict=False):
+        shutil.copyfile(picture, root / name)
+    whole = pictures[0].read_bytes()
+    (root / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "empty.jpg").touch()
+    (root / "page.jpg").write_text("<html>404</html>")
+    (root / "sub/gone.jpg").symlink_to("/nowhere")
+    (root / "notes.txt").write_text("no picture, and does not claim to be")
+    return root
+
+
+@pytest.fixture(scope="module")
+def expected(folder, trained_run):
+    """Name → (class, probability) of the five most probable, each picture alone."""
+    trained = deeper.load(trained_run)
+    found = {}
+    for name in NAMES:
+        best = trained.probabilities([Encoded((folder / name).read_bytes(), name)])[0].topk(5)
+        classes = [trained.classes[place] for place in best.indices]
+        found[name] = list(zip(classes, best.values.tolist(), strict=True))
+    return found
+
+
+@pytest.fixture
+def ask(configs, trained_run, monkeypatch, folder, tmp_path):
+    """`ask("format=json", files=[…])` in the folder, in this process: counts and what was written."""
+    monkeypatch.chdir(folder)
+
+    def run(*words, files=("-",), stdin="/dev/null"):
+        out = tmp_path / "out"
+        if not any(word.startswith(("run=", "ckpt=")) for word in words):
+            words = (f"run={trained_run}", *words)
+        words = [*with_files(["precision=fp32", f"out={out}", "--", *files]), *words]
+        cfg = configs(*words, name="predict")
+        check_predict(cfg)
+        with open(stdin) if stdin else nullcontext() as stream:
+            monkeypatch.setattr(sys, "stdin", stream)
+            counts = predict(cfg)
+        return counts, out.read_text(encoding="utf-8", errors="surrogateescape")
+
+    return run
+
+
+def close(guesses, expected):
+    assert [name for name, _ in guesses] == [name for name, _ in expected]
+    assert [p for _, p in guesses] == pytest.approx([p for _, p in expected], abs=2e-4)
+
+
+def test_json_has_every_picture_and_what_the_network_says_of_it(ask, expected, capfd):
+    counts, text = ask("format=json", "batch_size=5", files=["."])
+    assert (counts.good, counts.bad, counts.others) == (len(NAMES), len(UNREADABLE), 1)
+    rows = {row["file"].removeprefix("./"): row["top"] for row in json.loads(text)}
+    assert set(rows) == set(NAMES)
+    for name, top in rows.items():
+        close([(guess["class"], guess["probability"]) for guess in top], expected[name])
+        assert all(guess["words"] == guess["class"] for guess in top)
+    errors = capfd.readouterr().err
+    for name, why in zip(UNREADABLE, ("truncated", "empty", "none of", "No such"), strict=True):
+        assert re.search(rf"^cannot read \./{re.escape(name)}: .*{why}", errors, re.M), errors
+    assert (
+        f"pictures: {len(NAMES)} read, 4 could not be read; other files in the folders: 1" in errors
+    )
+
+
+def test_tsv_has_a_line_for_each_guess(ask, expected):
+    _, text = ask("format=tsv", "top=3", files=NAMES)
+    lines = text.removesuffix("\n").split("\n")
+    rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert len(rows) == 3 * len(NAMES)
+    for place, name in enumerate(NAMES):
+        three = rows[3 * place : 3 * place + 3]
+        escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
+        assert {row["file"] for row in three} == {escaped}
+        assert [row["rank"] for row in three] == ["1", "2", "3"]
+        close([(row["class"], float(row["probability"])) for row in three], expected[name][:3])
+
+
+class Images(HTMLParser):
+    """What a page shows: alternative texts, sources, and all text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.alts, self.tags, self.text = [], set(), ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag == "img":
+            assert dict(attributes)["src"].startswith("data:image/jpeg;base64,/9j/")
+            self.alts.append(dict(attributes)["alt"])
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_shows_pictures_names_and_labels(ask, expected):
+    _, text = ask("format=html", files=[*NAMES, "cut.jpg"])
+    page = Images(text)
+    assert page.alts[0] == "a b.jpg"
+    assert page.alts[NAMES.index("<b>&amp;.jpg")] == "<b>&amp;.jpg"
+    assert len(page.alts) == len(NAMES)
+    assert not page.tags & {"script", "link", "b", "iframe"}
+    assert "http://" not in text
+    assert "https://" not in text
+    for name in ("k=v.jpg", "sub/*.jpg"):
+        assert f"{expected[name][0][0]}{expected[name][0][1]:.1%}" in page.text
+    assert "cut.jpg: " in page.text
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
+def test_a_browser_shows_every_picture_of_the_page(ask, tmp_path):
+    _, text = ask("format=html", files=NAMES)
+    seen = "[...document.images].map(i => i.complete && i.naturalWidth > 0 && i.width > 0)"
+    seen = f"<script>onload = () => document.title = {seen}.join(' ')</script>"
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", text)  # the page itself allows no script
+    (tmp_path / "page.html").write_text(text.replace("</body>", f"{seen}</body>"))
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'user'}",
+    ]
+    result = command("chromium", *options, "--dump-dom", f"file://{tmp_path}/page.html")
+    title = re.search(r"<title>(.*?)</title>", result.stdout)
+    assert title, result.stderr
+    assert title[1].split() == ["true"] * len(NAMES)
+
+
+def test_names_come_from_standard_input(ask, tmp_path):
+    names = tmp_path / "names"
+    names.write_bytes(b"\0".join(map(os.fsencode, NAMES)))
+    counts, text = ask("format=json", "zero=true", "top=20", stdin=names)
+    assert [row["file"] for row in json.loads(text)] == list(NAMES)
+    assert {len(row["top"]) for row in json.loads(text)} == {10}  # there are no more classes
+    assert counts.bad == 0
+
+
+def test_no_picture_at_all_is_a_mistake(ask, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for files in (["-"], [str(tmp_path / "empty")]):
+        with pytest.raises(ValueError, match="no pictures in"):
+            ask("top=1", files=files)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_closed_input_is_an_empty_one_and_a_closed_output_a_mistake(ask, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(ValueError, match="standard output is closed; say out=FILE"):
+        ask("out=null", files=["x.jpg"])
+    with pytest.raises(ValueError, match="no pictures in -"):
+        ask("top=1", stdin=None)
+
+
+def test_a_full_disk_behind_the_output_is_said(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with (
+            pytest.raises(ValueError, match="standard output: No space left on device"),
+            prediction._stream(None) as stream,
+        ):
+            stream.write("a line\n")
+
+
+def test_a_pipe_is_read_where_ctrl_c_is_heard(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    threads = []
+    found = [Found(str(tmp_path / name)) for name in ("file", "pipe")]
+    list(prediction._ahead(found, lambda one: threads.append(threading.current_thread()), 1))
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+def test_what_is_missing_is_counted(ask):
+    assert ask("top=1", files=["/nowhere*", "gone.jpg"])[0].bad == 2
+
+
+def test_a_shell_gives_names_exactly_and_gets_a_status(folder, trained_run, expected, tmp_path):
+    script = f'cd "$1" && shift && exec {sys.executable} {PROJECT}/src/predict.py "$@" -- *.jpg'
+    words = [f"run={trained_run}", "precision=fp32", "top=1", f"paths.cache={tmp_path}"]
+    result = subprocess.run(
+        ["bash", "-c", script, "bash", str(folder), *words],
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 1, result.stderr
+    lines = result.stdout.decode().splitlines()
+    there = [name for name in NAMES if name.endswith(".jpg") and "/" not in name]
+    assert len(lines) == 2 * len(there)
+    shown = dict(zip(lines[::2], (line.split()[-1] for line in lines[1::2]), strict=True))
+    for name in there:
+        spelt = name.replace("\n", "\\n").replace("\t", "\\t").replace("\udcff", "\\udcff")
+        assert shown[spelt] == expected[name][0][0]
+    assert result.stderr.count(b"cannot read") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=/nowhere"], "/nowhere: no such run directory"),
+        (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
+        (["run=null"], "say which network: run="),
+        (["run="], "run=: no such run directory"),
+        (["run=/r", "ckpt=/c"], "say which network: run="),
+        (["files=[]"], "say which pictures: files, folders, globs, or -"),
+        (["top=0", "batch_size=0", "zero=true", "files=[a]"], "3 problems in the configuration"),
+        (["out=/nowhere/at/all"], "out=/nowhere/at/all: no folder /nowhere/at"),
+        (["out=/dev/null"], "out=/dev/null: not a plain file"),
+        (["out=x.csv"], r"x.csv: .csv is no form; let it end in .txt, .tsv"),
+        ([f"out={'x' * 250}.json"], "File name too long in "),
+        (["device=abacus"], "device=abacus: choose auto, cpu, cuda"),
+        (["device=cuda:99"], r"device=cuda:99: this machine has \d+ CUDA GPUs"),
+    ],
+)
+def test_mistakes_are_said(ask, words, message):
+    with pytest.raises(ValueError, match=message):
+        ask(*words)
+
+
+def test_a_mistake_exits_with_2(tmp_path):
+    result = shell("run=/r", "files=[a]", "b", f"paths.cache={tmp_path}", script="predict")
+    assert result.returncode == 2
+    assert "give all files in one of the two ways" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_leaves_what_is_done(folder, trained_run, tmp_path):
+    words = [f"run={trained_run}", "format=json", "batch_size=2", f"paths.cache={tmp_path}", "-"]
+    started = subprocess.Popen(
+        [sys.executable, str(PROJECT / "src/predict.py"), *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=hear_ctrl_c, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        assert started.stdin is not None
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdin.write(f"{folder}/x.jpg\n" * 8)
+        started.stdin.flush()
+        lines = [started.stdout.readline() for _ in range(3)]  # and it waits for more names
+        started.send_signal(signal.SIGINT)
+        rest, errors = started.stdout.read(), started.stderr.read()
+        started.wait(timeout=60)
+    finally:
+        started.kill()
+        started.communicate()
+    assert started.returncode == 130, errors
+    assert len(json.loads("".join([*lines, rest]))) >= 2
+    assert re.search(r"^interrupted; pictures: \d read, 0 could not be read$", errors, re.M)
+    assert "Traceback" not in errors
+
+
+def test_a_reader_that_leaves_is_no_crash(folder, trained_run, tmp_path):
+    script = f'{sys.executable} {PROJECT}/src/predict.py "$@" | head -1; echo ${{PIPESTATUS[0]}}'
+    words = [f"run={trained_run}", f"paths.cache={tmp_path}", "batch_size=1", "format=html"]
+    result = command("bash", "-c", script, "bash", *words, *[str(folder)] * 50)
+    assert result.stdout.splitlines() == ["<!doctype html>", "141"]
+    assert "Traceback" not in result.stderr
+
+
+def test_help_says_what_exits_mean():
+    told = shell("--help", script="predict").stdout
+    assert "Exit status: 0 if all were read, 1 if any was not, 2 for a mistake" in told
+    assert "precision=auto|" in told

@@ -1,0 +1,255 @@
+"""model.pretrained: a training from a checkpoint's weights, or from a file of somebody else's."""
+
+import shutil
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+from entry import PROJECT, command
+from omegaconf import OmegaConf
+
+import deeper
+from deeper import checkpoint
+from deeper.models.pretrained import nets, published
+from deeper.models.pretrained.weights import load
+from deeper.runs import warm_start as pretrained
+
+SMALL = ["data=folder", "data.image_size=32", "model.width=0.125", "data.limit=20"]
+
+
+@pytest.fixture(scope="module")
+def halves(images, tmp_path_factory):
+    """Two data sets of five classes each."""
+    roots = [tmp_path_factory.mktemp("halves") / name for name in ("first", "second")]
+    for split in images.iterdir():
+        for n, folder in enumerate(sorted(p for p in split.iterdir() if p.is_dir())):
+            shutil.copytree(folder, roots[n % 2] / split.name / folder.name)
+    return roots
+
+
+@pytest.fixture
+def made(configs, tmp_path):
+    """A checkpoint that answers about a to e, without a training."""
+    cfg = configs(*SMALL, "data.root=/nowhere", f"paths.run={tmp_path}")
+    path = tmp_path / "made.ckpt"
+    checkpoint.save(pretrained.as_checkpoint(cfg, "abcde"), path)
+    return path
+
+
+def net_state(path):
+    return checkpoint.network_state(checkpoint.load(path))
+
+
+def started(configs, path, classes, *words):
+    """The network of another seed, begun with the weights of `path`."""
+    words = [
+        w for w in SMALL if not any(w.partition("=")[0] == o.partition("=")[0] for o in words)
+    ] + [*words]
+    cfg = configs(
+        *words, "seed=1", "data.root=/nowhere", "paths.run=/nowhere", f"model.pretrained={path}"
+    )
+    return checkpoint.network_state(pretrained.as_checkpoint(cfg, classes))
+
+
+def test_from_five_classes_to_five_others(train, halves, capsys):
+    """At a rate of nothing the trunk stays what it was, so it shows where it came from."""
+    first = train(*SMALL, f"data.root={halves[0]}")
+    file = first / "checkpoints/best.ckpt"
+    words = [*SMALL, "optimizer.lr=1e-30", "seed=1", f"model.pretrained={file}"]
+    run = train(*words, f"data.root={halves[1]}")
+    assert f"weights of {file}\n  made anew for 5 classes: aux, head\n" in capsys.readouterr().out
+    before, after = net_state(file), net_state(run / "checkpoints/last.ckpt")
+    assert deeper.load(first).classes != deeper.load(run).classes
+    for name, value in before.items():
+        if name.endswith(".conv.weight") and not name.startswith("aux"):
+            assert torch.equal(after[name], value), name
+    assert not torch.equal(after["head.classifier.weight"], before["head.classifier.weight"])
+    file.unlink()
+    deeper.load(run)  # needs no file but its own
+
+
+def test_the_same_classes_keep_the_whole_network(configs, made):
+    before, after = net_state(made), started(configs, made, "abcde")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_run_means_its_best_checkpoint(configs, made, tmp_path):
+    with pytest.raises(ValueError, match=r"not a run directory: it holds no run.json"):
+        started(configs, tmp_path, "abcde")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds no checkpoints/best.ckpt"):
+        started(configs, tmp_path, "abcde")
+    (tmp_path / "checkpoints").mkdir()
+    made.rename(tmp_path / "checkpoints/best.ckpt")
+    after = started(configs, tmp_path, "abcde")
+    before = net_state(tmp_path / "checkpoints/best.ckpt")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("classes", ["abcdx", "abc"])
+def test_other_classes_keep_the_trunk(configs, made, classes):
+    before, after = net_state(made), started(configs, made, classes)
+    for name, value in before.items():
+        if not name.startswith(("aux", "head")):
+            assert torch.equal(after[name], value), name
+    assert after["head.classifier.weight"].shape[0] == len(classes)
+
+
+def test_another_head_is_no_hindrance_for_other_classes(configs, made):
+    after = started(configs, made, "xyz", "model/head=fc", "model/aux=none")
+    assert torch.equal(after["conv2.conv.weight"], net_state(made)["conv2.conv.weight"])
+    with pytest.raises(ValueError, match=r"missing in them \(2\): head.hidden.1.weight") as refusal:
+        started(configs, made, "abcde", "model/head=fc")
+    assert str(refusal.value).endswith(f"model/head=avgpool model.pretrained={made}")
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "fits"),
+    [
+        ("model/norm=lrn", "unknown here (285): conv1.norm.weight,", "model/norm=bn"),
+        ("model/norm=bn_slim", "batch norm with eps 1e-05, here batch norm with eps 0.001", "model/norm=bn"),
+        ("model.pool4=2", "pool4: 3×3/2 max pool, padding 0, rounded up, here 2×2/2", "model.pool4=3"),
+        ("model.width=0.25", "of another shape (", "model.width=0.125"),
+        ("model/block=no_pool", "unknown here (", "model/block=reduced"),
+    ],
+)  # fmt: skip
+def test_another_network_is_refused_with_the_words_that_fit(configs, made, word, reason, fits):
+    with pytest.raises(ValueError, match="nothing was loaded") as refusal:
+        started(configs, made, "xyz", word)
+    assert reason in str(refusal.value)
+    assert str(refusal.value).endswith(f"they fit: {fits} model.pretrained={made}")
+
+
+def test_other_preprocessing_is_refused(configs, made):
+    with pytest.raises(ValueError, match=r"want other preprocessing.*mean=\[0.485,0.456,0.406\]"):
+        started(configs, made, "xyz", "preprocess=mean")
+
+
+def test_a_file_of_torchvision(configs, tmp_path, capsys):
+    file = tmp_path / "theirs.pth"
+    net = torchvision.models.googlenet(
+        weights=None, num_classes=7, aux_logits=False, init_weights=False
+    )
+    torch.save(net.state_dict(), file)
+    words = [
+        "model=googlenet_torchvision",
+        "model/init=he",
+        "data=folder",
+        "data.root=/nowhere",
+        f"paths.run={tmp_path}",
+    ]
+    cfg = configs(*words, f"model.pretrained={file}")
+    after = checkpoint.network_state(pretrained.as_checkpoint(cfg, "ab"))
+    assert torch.equal(after["conv2.conv.weight"], net.conv3.conv.weight)
+    said = capsys.readouterr().out
+    assert "such weights are mostly made with preprocess.mean=[0.5,0.5,0.5]" in said
+    assert "made anew for 2 classes: aux, head" in said
+
+
+def test_what_the_command_line_can_get_wrong(tmp_path, monkeypatch):
+    def read(source):
+        return published.read(source, tmp_path)
+
+    with pytest.raises(ValueError, match=r"no such file; or choose from torchvision, bvlc, onnx$"):
+        read("torchvison")
+    strange = tmp_path / "strange"
+    strange.write_bytes(b"<html>not found</html>")
+    with pytest.raises(ValueError, match="not a file of weights"):
+        read(str(strange))
+    torch.save({"w": torch.ones(1)}, strange)
+    with pytest.raises(ValueError, match="none of what is read: a state dict of torchvision"):
+        read(str(strange))
+
+    def no_network(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr(published, "download_url_to_file", no_network)
+    with pytest.raises(
+        ValueError, match=r"could not be downloaded .*put the file at .*1378be20.pth"
+    ):
+        read("torchvision")
+    (tmp_path / "googlenet-1378be20.pth").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match=r"its digest is not that of https://download"):
+        read("torchvision")
+
+
+def test_a_pickle_is_not_run(tmp_path):
+    file = tmp_path / "evil.pth"
+    torch.save(torchvision.models.googlenet, file)
+    with pytest.raises(
+        ValueError, match=r"loads safely \(it would run code\); what is read: a state"
+    ):
+        published.read(str(file), tmp_path)
+
+
+def test_a_resumed_run_reads_none(configs):
+    cfg = configs("model.pretrained=/nowhere")
+    with pytest.raises(ValueError, match="no such file"):
+        pretrained.read(cfg)
+    OmegaConf.update(cfg, "resume", "logs/x")
+    pretrained.start(cfg, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "preprocess", "made_for", "pixels"),
+    [
+        ("googlenet_torchvision", "symmetric", nets.torchvision, nets.symmetric),
+        ("googlenet_bvlc", "bvlc", nets.bvlc, nets.caffe),
+    ],
+)
+def test_the_option_files_name_the_nets_that_weights_need(
+    configs, model, preprocess, made_for, pixels
+):
+    from deeper.config.instantiate import build
+    from deeper.models.pretrained.layers import layers
+    from deeper.models.pretrained.weights import same_preprocessing
+
+    cfg = configs(f"model={model}", f"preprocess={preprocess}", "data.image_size=224")
+    with torch.device("meta"):
+        net, reference = build(cfg.model, num_classes=1000), made_for()
+    shapes = [{k: v.shape for k, v in n.state_dict().items()} for n in (net, reference)]
+    assert shapes[0] == shapes[1]
+    assert layers(net) == layers(reference)
+    dropouts = [
+        [m.p for m in n.modules() if isinstance(m, torch.nn.Dropout)] for n in (net, reference)
+    ]
+    assert dropouts[0] == dropouts[1]
+    assert same_preprocessing(build(cfg.preprocess), pixels())
+
+
+def test_somebody_elses_network_needs_a_way_to_new_classes():
+    weights = published.Weights("x", {}, {}, "")
+    with pytest.raises(ValueError, match="Linear has no reset_classifier"):
+        load(torch.nn.Linear(1, 1), weights, num_classes=2)
+
+
+def test_a_published_file_by_its_name(tmp_path, capsys):
+    """Its preprocessing is certain, and where no digest is known that is said."""
+    onnx = pytest.importorskip("onnx")
+    light = Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx"
+    shutil.copy(light, tmp_path / published.PUBLISHED["onnx"].file)
+    assert published.read("onnx", tmp_path).published
+    assert "not checked, for no digest of onnx is known" in capsys.readouterr().out
+    assert not published.read(str(light), tmp_path).published
+
+
+def test_the_command_makes_a_checkpoint_that_answers_as_their_network(tmp_path):
+    file, out = tmp_path / "theirs.pth", tmp_path / "ours.ckpt"
+    net = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False).eval()
+    torch.save(net.state_dict(), file)
+    words = ["model=googlenet_torchvision", "model/init=he", "model/aux=none"]
+    words += ["preprocess=symmetric", f"model.pretrained={file}"]
+    source = str(PROJECT / "src")
+    made = command(
+        sys.executable, "-m", "deeper.runs.warm_start", str(out), *words, PYTHONPATH=source
+    )
+    assert made.returncode == 0, made.stderr
+    ours = deeper.load(out)
+    images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    with torch.inference_mode():
+        theirs = net((images.float() / 255 - 0.5) / 0.5)
+        assert (ours(images) - theirs).abs().max() <= 1e-5 * theirs.abs().max()
