@@ -87,9 +87,10 @@ class FCHead(nn.Module):
 
 
 class NINHead(nn.Module):
-    """Network in Network (Lin et al., 2014, §3.2): a map a class, ReLU, average of each map.
+    """Network in Network (Lin et al., 2014, §3.2): 1×1 convolution to class maps → ReLU → average.
 
-    Without the ReLU it would be the paper's head, since averaging and a linear layer commute.
+    The ReLU is the only difference from `AvgPoolHead`: averaging and a linear layer commute, and dropout
+    of whole channels before the convolution is dropout of the averaged features.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class NINHead(nn.Module):
     ) -> None:
         super().__init__()
         _require_probability(dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(channels, num_classes, 1)
         self.act = nn.ReLU()
         self.pool = nn.AdaptiveAvgPool2d(1)
