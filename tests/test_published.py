@@ -2,14 +2,13 @@
 
 import os
 import re
-import sys
 
 import pytest
 import torch
-from entry import command, run_dirs, shell
+from entry import run_dirs, shell
 
-from deeper.models.pretrained import nets, published
-from deeper.models.pretrained.weights import load
+from deeper.models.pretrained import nets, published, weights_file
+from deeper.models.pretrained.weights import load_weights
 
 pytestmark = pytest.mark.network
 
@@ -19,9 +18,9 @@ WORDS = {
     "onnx": ["model=googlenet_bvlc", "model/aux=none", "preprocess=bvlc", "model.pretrained=onnx"],
 }
 NETS = {
-    "torchvision": nets.torchvision,
-    "bvlc": nets.bvlc,
-    "onnx": lambda: nets.bvlc(aux=False),
+    "torchvision": nets.torchvision_net,
+    "bvlc": nets.bvlc_net,
+    "onnx": lambda: nets.bvlc_net(aux=False),
 }
 WITHIN = 1.0
 """Per cent; crops, decoding and resampling are this project's. BVLC squashes an image to a square."""
@@ -34,11 +33,11 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", published.PUBLISHED)
 def test_is_the_file_that_was_published_and_loads_whole(name, folder):
-    path = published.path_of(name, folder)
+    path = published.download(name, folder)
     assert published.digest(path).startswith(published.PUBLISHED[name].sha256)
     assert name != "bvlc" or path.stat().st_size == 53_533_754
     net = NETS[name]().eval()
-    assert load(net, published.read(name, folder)) == []
+    assert load_weights(net, weights_file.read(path, name)) == []
     with torch.inference_mode():
         assert net(torch.zeros(1, 3, 224, 224)).logits.isfinite().all()
 
@@ -48,8 +47,7 @@ def test_is_the_file_that_was_published_and_loads_whole(name, folder):
 def test_accuracy_is_the_published_one(name, tmp_path):
     root = os.environ.get("IMAGENET") or pytest.skip("set IMAGENET=<root of ILSVRC 2012>")
     file = str(tmp_path / f"{name}.ckpt")
-    module = ["-m", "deeper.runs.warm_start", file, *WORDS[name]]
-    made = command(sys.executable, *module, PYTHONPATH=os.pathsep.join(sys.path))
+    made = shell(f"out={file}", *WORDS[name], script="convert")
     assert made.returncode == 0, made.stderr
     words = [f"ckpt={file}", f"data.root={root}", f"paths.logs={tmp_path}"]
     judged = shell(*words, script="eval", OMP_NUM_THREADS=str(os.cpu_count()))

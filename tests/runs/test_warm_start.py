@@ -1,21 +1,21 @@
 """model.pretrained: a training from a checkpoint's weights, or from a file of somebody else's."""
 
 import shutil
-import sys
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 import torch
 import torchvision
-from entry import PROJECT, command
+from entry import shell
 from omegaconf import OmegaConf
 
 import deeper
 from deeper import checkpoint
-from deeper.models.pretrained import nets, published
-from deeper.models.pretrained.weights import load
-from deeper.runs import warm_start as pretrained
+from deeper.models.pretrained import nets, published, weights_file
+from deeper.models.pretrained.layer_settings import layer_settings
+from deeper.models.pretrained.weights import Weights, is_same_preprocessing, load_weights
+from deeper.runs import warm_start
 
 SMALL = ["data=folder", "data.image_size=32", "model.width=0.125", "data.limit=20"]
 
@@ -35,7 +35,7 @@ def made(configs, tmp_path):
     """A checkpoint that answers about a to e, without a training."""
     cfg = configs(*SMALL, "data.root=/nowhere", f"paths.run={tmp_path}")
     path = tmp_path / "made.ckpt"
-    checkpoint.save(pretrained.as_checkpoint(cfg, "abcde"), path)
+    checkpoint.save(warm_start.initial_checkpoint(cfg, "abcde"), path)
     return path
 
 
@@ -51,7 +51,7 @@ def started(configs, path, classes, *words):
     cfg = configs(
         *words, "seed=1", "data.root=/nowhere", "paths.run=/nowhere", f"model.pretrained={path}"
     )
-    return checkpoint.network_state(pretrained.as_checkpoint(cfg, classes))
+    return checkpoint.network_state(warm_start.initial_checkpoint(cfg, classes))
 
 
 def test_from_five_classes_to_five_others(train, halves, capsys):
@@ -60,7 +60,7 @@ def test_from_five_classes_to_five_others(train, halves, capsys):
     file = first / "checkpoints/best.ckpt"
     words = [*SMALL, "optimizer.lr=1e-30", "seed=1", f"model.pretrained={file}"]
     run = train(*words, f"data.root={halves[1]}")
-    assert f"weights of {file}\n  made anew for 5 classes: aux, head\n" in capsys.readouterr().out
+    assert f"weights of {file}\n  new for 5 classes: aux, head\n" in capsys.readouterr().out
     before, after = net_state(file), net_state(run / "checkpoints/last.ckpt")
     assert deeper.load(first).classes != deeper.load(run).classes
     for name, value in before.items():
@@ -111,8 +111,8 @@ def test_another_head_is_no_hindrance_for_other_classes(configs, made):
     ("word", "reason", "fits"),
     [
         ("model/norm=lrn", "unknown here (285): conv1.norm.weight,", "model/norm=bn"),
-        ("model/norm=bn_slim", "batch norm with eps 1e-05, here batch norm with eps 0.001", "model/norm=bn"),
-        ("model.pool4=2", "pool4: 3×3/2 max pool, padding 0, rounded up, here 2×2/2", "model.pool4=3"),
+        ("model/norm=bn_slim", "BatchNorm2d(eps=1e-05), here BatchNorm2d(eps=0.001)", "model/norm=bn"),
+        ("model.pool4=2", "pool4: MaxPool2d(kernel_size=3, stride=2, padding=0, dilation=1, ceil_mode=True), here", "model.pool4=3"),
         ("model.width=0.25", "of another shape (", "model.width=0.125"),
         ("model/block=no_pool", "unknown here (", "model/block=reduced"),
     ],
@@ -125,7 +125,7 @@ def test_another_network_is_refused_with_the_words_that_fit(configs, made, word,
 
 
 def test_other_preprocessing_is_refused(configs, made):
-    with pytest.raises(ValueError, match=r"want other preprocessing.*mean=\[0.485,0.456,0.406\]"):
+    with pytest.raises(ValueError, match=r"need other preprocessing.*mean=\[0.485,0.456,0.406\]"):
         started(configs, made, "xyz", "preprocess=mean")
 
 
@@ -143,26 +143,27 @@ def test_a_file_of_torchvision(configs, tmp_path, capsys):
         f"paths.run={tmp_path}",
     ]
     cfg = configs(*words, f"model.pretrained={file}")
-    after = checkpoint.network_state(pretrained.as_checkpoint(cfg, "ab"))
+    after = checkpoint.network_state(warm_start.initial_checkpoint(cfg, "ab"))
     assert torch.equal(after["conv2.conv.weight"], net.conv3.conv.weight)
     said = capsys.readouterr().out
-    assert "such weights are mostly made with preprocess.mean=[0.5,0.5,0.5]" in said
-    assert "made anew for 2 classes: aux, head" in said
+    assert "such weights are mostly trained with preprocess.mean=[0.5,0.5,0.5]" in said
+    assert "new for 2 classes: aux, head" in said
+
+
+def read(source, folder):
+    return weights_file.read(weights_file.find(source, folder), source)
 
 
 def test_what_the_command_line_can_get_wrong(tmp_path, monkeypatch):
-    def read(source):
-        return published.read(source, tmp_path)
-
     with pytest.raises(ValueError, match=r"no such file; or choose from torchvision, bvlc, onnx$"):
-        read("torchvison")
-    strange = tmp_path / "strange"
+        read("torchvison", tmp_path)
+    strange = tmp_path / "strange.pth"
     strange.write_bytes(b"<html>not found</html>")
-    with pytest.raises(ValueError, match="not a file of weights"):
-        read(str(strange))
+    with pytest.raises(ValueError, match=r"strange.pth: cannot be read"):
+        read(str(strange), tmp_path)
     torch.save({"w": torch.ones(1)}, strange)
-    with pytest.raises(ValueError, match="none of what is read: a state dict of torchvision"):
-        read(str(strange))
+    with pytest.raises(ValueError, match=r"googlenet\); what is read: a state dict of torchvision"):
+        read(str(strange), tmp_path)
 
     def no_network(*_, **__):
         raise URLError("no network")
@@ -171,82 +172,76 @@ def test_what_the_command_line_can_get_wrong(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match=r"could not be downloaded .*put the file at .*1378be20.pth"
     ):
-        read("torchvision")
+        read("torchvision", tmp_path)
     (tmp_path / "googlenet-1378be20.pth").write_bytes(b"PK\x03\x04")
-    with pytest.raises(ValueError, match=r"its digest is not that of https://download"):
-        read("torchvision")
+    with pytest.raises(ValueError, match=r"its sha256 is not that of https://download"):
+        read("torchvision", tmp_path)
 
 
 def test_a_pickle_is_not_run(tmp_path):
     file = tmp_path / "evil.pth"
     torch.save(torchvision.models.googlenet, file)
     with pytest.raises(
-        ValueError, match=r"loads safely \(it would run code\); what is read: a state"
+        ValueError, match=r"torch.load\(weights_only=True\) refuses it\); what is read"
     ):
-        published.read(str(file), tmp_path)
+        read(str(file), tmp_path)
 
 
 def test_a_resumed_run_reads_none(configs):
     cfg = configs("model.pretrained=/nowhere")
     with pytest.raises(ValueError, match="no such file"):
-        pretrained.read(cfg)
+        warm_start.read(cfg)
     OmegaConf.update(cfg, "resume", "logs/x")
-    pretrained.start(cfg, None)
+    warm_start.start(cfg, None)
 
 
 @pytest.mark.parametrize(
     ("model", "preprocess", "made_for", "pixels"),
     [
-        ("googlenet_torchvision", "symmetric", nets.torchvision, nets.symmetric),
-        ("googlenet_bvlc", "bvlc", nets.bvlc, nets.caffe),
+        ("googlenet_torchvision", "symmetric", nets.torchvision_net, nets.torchvision_preprocess),
+        ("googlenet_bvlc", "bvlc", nets.bvlc_net, nets.bvlc_preprocess),
     ],
 )
 def test_the_option_files_name_the_nets_that_weights_need(
     configs, model, preprocess, made_for, pixels
 ):
     from deeper.config.instantiate import build
-    from deeper.models.pretrained.layers import layers
-    from deeper.models.pretrained.weights import same_preprocessing
 
     cfg = configs(f"model={model}", f"preprocess={preprocess}", "data.image_size=224")
     with torch.device("meta"):
         net, reference = build(cfg.model, num_classes=1000), made_for()
     shapes = [{k: v.shape for k, v in n.state_dict().items()} for n in (net, reference)]
     assert shapes[0] == shapes[1]
-    assert layers(net) == layers(reference)
+    assert layer_settings(net) == layer_settings(reference)
     dropouts = [
         [m.p for m in n.modules() if isinstance(m, torch.nn.Dropout)] for n in (net, reference)
     ]
     assert dropouts[0] == dropouts[1]
-    assert same_preprocessing(build(cfg.preprocess), pixels())
+    assert is_same_preprocessing(build(cfg.preprocess), pixels())
 
 
 def test_somebody_elses_network_needs_a_way_to_new_classes():
-    weights = published.Weights("x", {}, {}, "")
+    weights = Weights("x", {}, {}, "")
     with pytest.raises(ValueError, match="Linear has no reset_classifier"):
-        load(torch.nn.Linear(1, 1), weights, num_classes=2)
+        load_weights(torch.nn.Linear(1, 1), weights, num_classes=2)
 
 
 def test_a_published_file_by_its_name(tmp_path, capsys):
-    """Its preprocessing is certain, and where no digest is known that is said."""
+    """Its preprocessing is known, and a missing digest is said."""
     onnx = pytest.importorskip("onnx")
     light = Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx"
-    shutil.copy(light, tmp_path / published.PUBLISHED["onnx"].file)
-    assert published.read("onnx", tmp_path).published
-    assert "not checked, for no digest of onnx is known" in capsys.readouterr().out
-    assert not published.read(str(light), tmp_path).published
+    shutil.copy(light, tmp_path / "googlenet-12.onnx")
+    assert read("onnx", tmp_path).preprocess_known
+    assert "not verified, no digest of onnx is known" in capsys.readouterr().out
+    assert not read(str(light), tmp_path).preprocess_known
 
 
-def test_the_command_makes_a_checkpoint_that_answers_as_their_network(tmp_path):
+def test_convert_writes_a_checkpoint_that_answers_as_their_network(tmp_path):
     file, out = tmp_path / "theirs.pth", tmp_path / "ours.ckpt"
     net = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False).eval()
     torch.save(net.state_dict(), file)
-    words = ["model=googlenet_torchvision", "model/init=he", "model/aux=none"]
-    words += ["preprocess=symmetric", f"model.pretrained={file}"]
-    source = str(PROJECT / "src")
-    made = command(
-        sys.executable, "-m", "deeper.runs.warm_start", str(out), *words, PYTHONPATH=source
-    )
+    words = ["model/init=he", "model/aux=none", f"model.pretrained={file}", f"out={out}"]
+    made = shell(*words, f"paths.cache={tmp_path / 'cache'}", script="convert")
     assert made.returncode == 0, made.stderr
     ours = deeper.load(out)
     images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)

@@ -224,6 +224,13 @@ class Export(OneNetwork):
     paths: Any = MISSING
 
 
+@dataclass
+class Convert(Train):
+    task_name: str = "convert"
+    out: str = MISSING
+    """The checkpoint to write, a .ckpt file."""
+
+
 def strangers(cfg: DictConfig) -> list[str]:
     """Top-level keys of no schema to which no value refers, a line each: `+key=value` adds one, and
     nothing would read it.
@@ -248,3 +255,4 @@ def register() -> None:
     store.store(name="schema_prepare", node=Prepare, provider="deeper")
     store.store(name="schema_bench", node=Bench, provider="deeper")
     store.store(name="schema_export", node=Export, provider="deeper")
+    store.store(name="schema_convert", node=Convert, provider="deeper")

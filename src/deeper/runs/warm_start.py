@@ -1,126 +1,117 @@
-"""`model.pretrained`: the weights that a training starts from, published ones or a checkpoint's.
+"""Starts a training from published weights or from a checkpoint's, as `model.pretrained` says."""
 
-A checkpoint of published weights as they are, for src/eval.py and the like; the words are train.py's:
-
-    PYTHONPATH=src python -m deeper.runs.warm_start OUT.ckpt model=googlenet_torchvision preprocess=symmetric
-    python src/eval.py ckpt=OUT.ckpt data.root=<ImageNet>
-"""
-
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
+from torch import nn
 
 from deeper import checkpoint
-from deeper.cli import main as cli
-from deeper.cli import resolvers
-from deeper.config import experiments, schema, signatures
-from deeper.config import stored as carried
-from deeper.config.errors import ConfigError
+from deeper.config import stored
 from deeper.config.instantiate import build, resolved
 from deeper.data.classes import wnids
 from deeper.models.preprocess import Preprocess
-from deeper.models.pretrained import published
-from deeper.models.pretrained.layers import layers
-from deeper.models.pretrained.weights import Weights, load, same_preprocessing
-from deeper.runs import build as assemble
-from deeper.runs import directory as runs
+from deeper.models.pretrained import weights_file
+from deeper.models.pretrained.layer_settings import layer_settings
+from deeper.models.pretrained.published import PUBLISHED
+from deeper.models.pretrained.weights import Weights, is_same_preprocessing, load_weights
+from deeper.runs import build as run_parts
+from deeper.runs import directory
 from deeper.training.module import ImageClassifier
 
-PARTS = ("head", "aux", "norm", "block")
+MODEL_GROUPS = ("head", "aux", "norm", "block")
 """Groups of `model` that decide what a network computes."""
 
 
-@dataclass(frozen=True)
-class Source:
-    weights: Weights
-    classes: Sequence[str] | None
-    """None where the file does not name them."""
-
-    def has_classes(self, classes: Sequence[str]) -> bool:
-        """Whether its answers are about these; 1000 classes without names are ImageNet's."""
-        if self.classes is not None:
-            return [*self.classes] == [*classes]
-        number = self.weights.num_classes
-        return number == len(classes) and (number != len(wnids()) or [*classes] == [*wnids()])
-
-
 def start(cfg: Any, module: ImageClassifier) -> None:
-    """Put the weights in, where `model.pretrained` names some and the run is a new one.
+    """Load the weights that `model.pretrained` names into the network of a new run, if it names some.
 
-    Other classes than the weights' get a new classifier. Raises `ValueError` where the network or
-    the preprocessing is not the one that the weights were made with.
+    Other classes than the weights' get a new classifier. Raises `ValueError` where the weights belong
+    to another network or were trained with other preprocessing.
     """
     if not cfg.model.get("pretrained") or cfg.resume:
         return
-    source = read(cfg)
-    weights, classes = source.weights, module.carried["classes"]
-    notes = list(_preprocessing(weights, module.preprocess))
-    known = source.has_classes(classes)
-    notes += load(module.net, weights, num_classes=None if known else len(classes))
+    weights, classes = read(cfg), module.carried["classes"]
+    notes = [*_preprocessing_notes(weights, module.preprocess)]
+    same_classes = _has_classes(weights, classes)
+    notes += load_weights(module.net, weights, num_classes=None if same_classes else len(classes))
     if cfg.channels_last:
         module.net.to(memory_format=torch.channels_last)
-    if known and weights.note and cfg.model.get("aux"):
+    if same_classes and weights.note and cfg.model.get("aux"):
         notes.append(weights.note)
     rank_zero_only(print)("\n  ".join([f"weights of {weights.origin}", *notes]))
 
 
-def read(cfg: Any) -> Source:
-    """What `model.pretrained` names; a published file is kept in `paths.cache`."""
-    name = str(cfg.model.pretrained)
-    if name not in published.PUBLISHED and Path(name).expanduser().is_dir():
-        name = str(runs.checkpoint(runs.find(name), runs.BEST))
-    path = published.path_of(name, Path(cfg.paths.cache) / "weights")
-    content = published.opened(path)
-    if isinstance(content, dict) and "deeper" in content:
-        return _trained(cfg, path)
-    return Source(published.weights(content, path, name), None)
+def initial_checkpoint(cfg: Any, classes: Sequence[str]) -> dict[str, Any]:
+    """The checkpoint of a training that started from the weights and took no step."""
+    module = run_parts.classifier(cfg, classes)
+    start(cfg, module)
+    return {"state_dict": module.state_dict(), "deeper": module.carried}
 
 
-def _trained(cfg: Any, path: Path) -> Source:
-    """A checkpoint of this project: its averaged weights, where it has some."""
-    state = carried.load(path)
-    classes = state["deeper"]["classes"]
-    config = carried.as_config(state["deeper"]["config"] | {"compile": False})
-    with torch.device("meta"):
-        made_for = layers(assemble.network(config, classes))
-    preprocess = build(config.preprocess)
-    preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    words = " ".join([*_words(config, cfg), f"model.pretrained={path}"])
-    found = Weights(
-        str(path), checkpoint.network_state(state), made_for, words, preprocess, published=True
+def read(cfg: Any) -> Weights:
+    """The weights that `model.pretrained` names: a published name, a file, or a run directory."""
+    source = str(cfg.model.pretrained)
+    if source not in PUBLISHED and Path(source).expanduser().is_dir():
+        source = str(directory.checkpoint(directory.find(source), directory.BEST))
+    path = weights_file.find(source, Path(cfg.paths.cache).expanduser() / "weights")
+    return (
+        _read_checkpoint(path, cfg) if path.suffix == ".ckpt" else weights_file.read(path, source)
     )
-    return Source(found, classes)
 
 
-def _preprocessing(weights: Weights, here: Any) -> Iterator[str]:
-    """A note where the weights' own preprocessing is not certain; refused where it is and differs."""
-    wanted = weights.preprocess
-    if not isinstance(wanted, Preprocess) or not isinstance(here, Preprocess):
+def _read_checkpoint(path: Path, cfg: Any) -> Weights:
+    """A checkpoint's averaged weights, or its live ones where nothing was averaged."""
+    state = stored.load(path)
+    config = stored.as_config(state["deeper"]["config"] | {"compile": False})
+    classes = state["deeper"]["classes"]
+    with torch.device("meta"):
+        net = run_parts.network(config, classes)
+    preprocess: nn.Module = build(config.preprocess)
+    preprocess.load_state_dict(checkpoint.preprocess_state(state))
+    return Weights(
+        origin=str(path),
+        state=checkpoint.network_state(state),
+        layer_settings=layer_settings(net),
+        overrides=" ".join([*_model_overrides(config, cfg), f"model.pretrained={path}"]),
+        preprocess=preprocess,
+        preprocess_known=True,
+        classes=classes,
+    )
+
+
+def _has_classes(weights: Weights, classes: Sequence[str]) -> bool:
+    """Whether the weights' logits are of these classes; 1000 without names are ImageNet's."""
+    if weights.classes is not None:
+        return [*weights.classes] == [*classes]
+    number = weights.num_classes
+    return number == len(classes) and (number != len(wnids()) or [*classes] == [*wnids()])
+
+
+def _preprocessing_notes(weights: Weights, ours: nn.Module) -> Iterator[str]:
+    """A note where the preprocessing differs from the usual one; `ValueError` where it must not differ."""
+    theirs = weights.preprocess
+    if not isinstance(theirs, Preprocess) or not isinstance(ours, Preprocess):
         return
-    if same_preprocessing(wanted, here):
+    if is_same_preprocessing(theirs, ours):
         return
-    needed, found = _spelled(wanted), _spelled(here)
-    if weights.published:
+    needed, found = _preprocess_overrides(theirs), _preprocess_overrides(ours)
+    if weights.preprocess_known:
+        fits = weights.overrides if "preprocess=" in weights.overrides else needed
         raise ValueError(
-            f"{weights.origin}: these weights want other preprocessing than preprocess.*: {needed}, "
-            f"here {found}\nwhat they fit: {_said(weights, needed)}"
+            f"{weights.origin}: these weights need other preprocessing: {needed}, here {found}\n"
+            f"what they fit: {fits}"
         )
-    yield f"such weights are mostly made with {needed}; this training has {found}"
+    yield f"such weights are mostly trained with {needed}; this training has {found}"
 
 
-def _said(weights: Weights, needed: str) -> str:
-    return weights.words if "preprocess=" in weights.words else needed
-
-
-def _spelled(preprocess: Preprocess) -> str:
+def _preprocess_overrides(preprocess: Preprocess) -> str:
     mean, std = (
         ",".join(format(float(x), ".6g") for x in values.flatten())
         for values in (preprocess.mean, preprocess.std)
@@ -131,55 +122,24 @@ def _spelled(preprocess: Preprocess) -> str:
     )
 
 
-def _words(theirs: Any, ours: Any) -> Iterator[str]:
-    """What to put on the command line for the network of another config, where this one differs."""
+def _model_overrides(theirs: Any, ours: Any) -> Iterator[str]:
+    """The words of the command line for the network of a checkpoint, where this one differs."""
     before, after = resolved(theirs.model), resolved(ours.model)
     for key, value in before.items():
         if key in ("init", "pretrained", "image_size") or after.get(key) == value:
             continue
-        if key in PARTS:
+        if key in MODEL_GROUPS:
             yield f"model/{key}={_option(key, value)}"
         elif not isinstance(value, dict):
             yield f"model.{key}={value}"
 
 
 def _option(group: str, node: Any) -> str:
-    """The option of a group that has these values."""
-    if GlobalHydra.instance().is_initialized():
-        for option in experiments.options(f"model/{group}"):
-            made = experiments.composed([f"model/{group}={option}"]).model[group]
-            if OmegaConf.to_container(made, resolve=True) == node:
-                return option
+    """The option of model/`group` that composes to `node`."""
+    hydra = GlobalHydra.instance()
+    options = hydra.config_loader().get_group_options(f"model/{group}", ObjectType.CONFIG)
+    for option in options:
+        composed = compose("train", [f"model/{group}={option}"]).model[group]
+        if OmegaConf.to_container(composed, resolve=True) == node:
+            return option
     return "<as in the checkpoint's config>"
-
-
-def as_checkpoint(cfg: Any, classes: Sequence[str]) -> dict[str, Any]:
-    """What a training would have left that began with the weights and took no step."""
-    module = assemble.classifier(cfg, classes)
-    start(cfg, module)
-    return {"state_dict": module.state_dict(), "deeper": module.carried}
-
-
-def main(out: str, *words: str) -> None:
-    """Write the checkpoint of ImageNet's classes that train.py's `words` describe."""
-    schema.register()
-    resolvers.register()
-    with initialize_config_dir(str(resolvers.PROJECT / "configs"), version_base="1.3"):
-        cfg = compose("train", ["data=imagenet", "data.root=unset", f"paths.run={out}", *words])
-        if lines := signatures.problems(resolved(cfg)):
-            raise ConfigError(lines)
-        checkpoint.save(as_checkpoint(cfg, wnids()), Path(out))
-    print(f"written to {out}; evaluate it with: python src/eval.py ckpt={out} data.root=<ImageNet>")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    try:
-        main(*sys.argv[1:])
-    except Exception as error:
-        said = str(error) if isinstance(error, ValueError) else cli.mistake(error)
-        if said is None:
-            raise
-        print(said, file=sys.stderr)
-        sys.exit(2)

@@ -1,68 +1,54 @@
-"""Files that were cut off or changed: a reader refuses them by name, whatever their bytes say."""
+"""Damaged files of weights: a reader refuses them by name, whatever their bytes say."""
 
-import io
 import random
 
 import pytest
 import torch
-from protobuf import caffemodel, field, floats, varint
+from caffemodel import caffemodel
 
-from deeper.models.pretrained import names, published
+from deeper.models.pretrained import names, weights_file
 
+onnx = pytest.importorskip("onnx")
 ROUNDS = 120
 
 
-def attribute(name, number, value):
-    return field(5, field(1, name) + field(number, value))
+def onnx_graph(*nodes):
+    weights = onnx.numpy_helper.from_array(torch.ones(2, 3).numpy(), "w")
+    sizes = onnx.numpy_helper.from_array(torch.tensor([2, 3, 1, 1]).numpy(), "s")
+    graph = onnx.helper.make_graph(nodes, "net", [], [], [weights, sizes])
+    return onnx.helper.make_model(graph).SerializeToString()
 
 
-def node(op, *inputs, attributes=b""):
-    given = b"".join(field(1, name) for name in inputs)
-    return field(1, given + field(2, f"{op}_out") + field(4, op) + attributes)
+def saved(content, path):
+    torch.save(content, path)
+    return path.read_bytes()
 
 
-def tensor(name, values, *shape):
-    return field(1, b"".join(map(varint, shape))) + field(2, 1) + field(8, name) + field(9, values)
+@pytest.fixture
+def files(tmp_path):
+    """Name → bytes of a small file that is read."""
+    node = onnx.helper.make_node
+    blobs = {layer: [torch.ones(2, 3, 1, 1), torch.ones(2)] for layer in list(names.BVLC)[:8]}
+    state = {"inception3a.branch1.conv.weight": torch.ones(2), "fc.weight": torch.ones(2, 2)}
+    return {
+        "v1.caffemodel": caffemodel(blobs, legacy=True),
+        "v2.caffemodel": caffemodel(blobs, legacy=False),
+        "zoo.onnx": onnx_graph(
+            node("Reshape", ["w", "s"], ["weight"]),
+            node("Conv", ["image", "weight"], ["conv"], strides=[2, 2]),
+            node("Relu", ["conv"], ["relu"]),
+            node("LRN", ["relu"], ["lrn"], size=5),
+            node("Gemm", ["lrn", "w"], ["logits"]),
+        ),
+        "theirs.pth": saved(state, tmp_path / "state"),
+    }
 
 
-def onnx_file(*nodes):
-    weights = field(5, tensor("w", floats(torch.ones(6)), 2, 3))
-    numbers = b"".join(n.to_bytes(8, "little") for n in (2, 3, 1, 1))
-    sizes = field(5, field(1, varint(4)) + field(2, 7) + field(8, "s") + field(9, numbers))
-    return field(7, b"".join(nodes) + weights + sizes)
-
-
-def saved(content):
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    return stream.getvalue()
-
-
-BLOBS = {layer: [torch.ones(2, 3, 1, 1), torch.ones(2)] for layer in list(names.BVLC)[:8]}
-FILES = {
-    "V1": caffemodel(BLOBS, legacy=True),
-    "V2": caffemodel(BLOBS, legacy=False),
-    "ONNX": onnx_file(
-        node("Reshape", "w", "s"),
-        node("ConstantOfShape", "s", attributes=attribute("value", 5, tensor("v", floats(torch.ones(1)), 1))),
-        node("Conv", "image", "Reshape_out", attributes=attribute("strides", 8, varint(2) * 2)),
-        node("Relu", "Conv_out"),
-        node("LRN", "Relu_out", attributes=attribute("size", 3, 5)),
-        node("Gemm", "LRN_out", "w"),
-    ),
-    "torchvision": saved({"inception3a.branch1.conv.weight": torch.ones(2), "fc.weight": torch.ones(2, 2)}),
-}  # fmt: skip
-
-
-def read(path):
-    return published.weights(published.opened(path), path, str(path))
-
-
-@pytest.mark.parametrize("kind", FILES)
-def test_changed_bytes_are_read_or_refused(tmp_path, kind):
-    path, whole = tmp_path / "weights", FILES[kind]
+@pytest.mark.parametrize("name", ["v1.caffemodel", "v2.caffemodel", "zoo.onnx", "theirs.pth"])
+def test_changed_bytes_are_read_or_refused(tmp_path, files, name):
+    path, whole = tmp_path / name, files[name]
     path.write_bytes(whole)
-    assert read(path).state
+    assert weights_file.read(path, name).state
     chance = random.Random(0)
     refused = []
     for _ in range(ROUNDS):
@@ -73,32 +59,36 @@ def test_changed_bytes_are_read_or_refused(tmp_path, kind):
             data[chance.randrange(len(data))] = chance.randrange(256)
         path.write_bytes(data)
         try:
-            read(path)
+            weights_file.read(path, name)
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > ROUNDS / 10
-    assert all(message.startswith(f"{path}: ") for message in refused)
+    assert all(message.startswith(f"{path}: cannot be read (") for message in refused)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        onnx_file(node("Reshape", "w")),
-        onnx_file(node("ConstantOfShape", "s", attributes=attribute("value", 4, "one"))),
-        field(100, field(1, "conv1/7x7_s2") + field(7, field(5, b"abc"))),
-        saved({"inception3a.branch1.conv.weight": "text"}),
-        saved({7: torch.ones(1), "inception3a.branch1.conv.weight": torch.ones(1)}),
-    ],
-    ids=[
-        "no shape",
-        "text for a number",
-        "three bytes",
-        "text for a tensor",
-        "a number for a name",
-    ],
-)
-def test_what_only_looks_like_weights(tmp_path, data):
-    path = tmp_path / "weights"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match="weights: not whole, or of a form unknown here"):
-        read(path)
+def test_files_that_only_look_like_weights(tmp_path):
+    key = "inception3a.branch1.conv.weight"
+    for name, data in {
+        "no shape.onnx": onnx_graph(onnx.helper.make_node("Reshape", ["w"], ["r"])),
+        "no weights.onnx": onnx_graph(onnx.helper.make_node("Relu", ["image"], ["r"])),
+        "page.caffemodel": b"<html>not found</html>",
+        "page.onnx": b"<html>not found</html>",
+        "empty.caffemodel": b"",
+        "text.pth": saved({key: "text"}, tmp_path / "a"),
+        "number for a name.pth": saved({7: torch.ones(1), key: torch.ones(1)}, tmp_path / "b"),
+        "list.pth": saved([torch.ones(1)], tmp_path / "c"),
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="cannot be read") as refusal:
+            weights_file.read(path, name)
+        assert str(refusal.value).startswith(f"{path}: cannot be read (")
+
+
+def test_onnx_without_its_package(tmp_path, files, monkeypatch):
+    import sys
+
+    (tmp_path / "zoo.onnx").write_bytes(files["zoo.onnx"])
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ValueError, match=r"needs the onnx package: pip install -e '\.\[export\]'"):
+        weights_file.read(tmp_path / "zoo.onnx", "zoo.onnx")

@@ -1,4 +1,4 @@
-"""A graph with the ONNX zoo's names, written by the onnx package, and the one that the package ships."""
+"""Reading a graph with the ONNX zoo's names, and the one that the onnx package ships."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ import torch
 
 from deeper.models.pretrained import names, nets
 from deeper.models.pretrained import onnx as importer
-from deeper.models.pretrained.weights import load
-from deeper.models.pretrained.wire import Message
+from deeper.models.pretrained.weights import load_weights
 
 onnx = pytest.importorskip("onnx")
 numpy_helper, helper = onnx.numpy_helper, onnx.helper
+
+MAX_POOL = "MaxPool2d(kernel_size=3, stride=2, padding={}, dilation=1, ceil_mode={})"
 
 
 class Graph:
@@ -81,22 +82,25 @@ class Graph:
 @pytest.fixture(scope="module")
 def source():
     torch.manual_seed(0)
-    net = nets.bvlc(6, aux=False)
+    net = nets.bvlc_net(6, aux=False)
     with torch.no_grad():
         for value in net.parameters():
             value.normal_(0, 0.05)
     return net
 
 
-def read(data):
-    message = Message(memoryview(data))
-    assert importer.is_one(message)
-    return importer.read(message, "a.onnx")
+@pytest.fixture
+def read(tmp_path):
+    def of(data):
+        (tmp_path / "a.onnx").write_bytes(data)
+        return importer.read(tmp_path / "a.onnx", "a.onnx")
+
+    return of
 
 
 def refusal_of(weights, net=None):
     with pytest.raises(ValueError, match="nothing was loaded") as refusal:
-        load(net or nets.bvlc(weights.num_classes, aux=False), weights)
+        load_weights(net or nets.bvlc_net(weights.num_classes, aux=False), weights)
     *lines, words = str(refusal.value).splitlines()[1:]
     assert words == (
         "the network they fit: model=googlenet_bvlc model/aux=none preprocess=bvlc "
@@ -105,16 +109,16 @@ def refusal_of(weights, net=None):
     return [line.strip() for line in lines]
 
 
-def test_loads_exactly(source):
-    net = nets.bvlc(6, aux=False)
-    assert load(net, read(Graph(source).data())) == []
+def test_loads_exactly(source, read):
+    net = nets.bvlc_net(6, aux=False)
+    assert load_weights(net, read(Graph(source).data())) == []
     for name, value in net.state_dict().items():
         assert torch.equal(value, source.state_dict()[name]), name
 
 
-def test_rounding_up_may_be_said_by_ceil_mode(source):
+def test_rounding_up_may_be_said_by_ceil_mode(source, read):
     graph = Graph(source, pool1={"pads": [0] * 4, "ceil_mode": 1})
-    assert load(nets.bvlc(6, aux=False), read(graph.data())) == []
+    assert load_weights(nets.bvlc_net(6, aux=False), read(graph.data())) == []
 
 
 @pytest.mark.parametrize(
@@ -122,27 +126,27 @@ def test_rounding_up_may_be_said_by_ceil_mode(source):
     [
         (
             {"norm2": {"alpha": 2e-4}},
-            "of another kind (1): norm2: LRN of size 5, alpha 0.0002, beta 0.75, k 1, "
-            "here LRN of size 5, alpha 0.0001, beta 0.75, k 1",
+            "with other settings (1): norm2: LocalResponseNorm(5, alpha=0.0002, beta=0.75, k=1.0), "
+            "here LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1.0)",
         ),
         (
             {"pool2": {"pads": [1] * 4}},
-            "of another kind (1): pool2: 3×3/2 max pool, padding 1, "
-            "here 3×3/2 max pool, padding 0, rounded up",
+            f"with other settings (1): pool2: {MAX_POOL.format(1, False)}, "
+            f"here {MAX_POOL.format(0, True)}",
         ),
         (
             {"conv1/7x7_s2": {"pads": [2, 2, 3, 3]}},
-            "of another kind (1): conv1.conv: convolution with pads [2, 2, 3, 3], strides [2, 2], "
-            "here convolution of stride 2, padding 3",
+            "with other settings (1): conv1.conv: Conv with pads [2, 2, 3, 3], strides [2, 2], "
+            "here Conv2d(stride=(2, 2), padding=(3, 3))",
         ),
     ],
     ids=["lrn", "pads", "conv"],
 )
-def test_attributes_that_differ_are_said(source, change, line):
+def test_attributes_that_differ_are_said(source, change, line, read):
     assert refusal_of(read(Graph(source, **change).data())) == [line]
 
 
-def test_branches_joined_in_another_order_are_said(source):
+def test_branches_joined_in_another_order_are_said(source, read):
     lines = refusal_of(read(Graph(source, swap="inception_3a").data()))
     reads = (
         "inception3a.pool_proj + inception3a.conv5x5 + inception3a.conv3x3 + inception3a.conv1x1"
@@ -150,7 +154,7 @@ def test_branches_joined_in_another_order_are_said(source):
     assert f"another graph: inception3b.conv1x1 reads {reads}" in lines
 
 
-def test_a_missing_relu_is_said(source):
+def test_a_missing_relu_is_said(source, read):
     graph = Graph(source)
     relu = next(node for node in graph.nodes if node.op_type == "Relu")
     relu.op_type = "Identity"
@@ -158,16 +162,14 @@ def test_a_missing_relu_is_said(source):
     assert any("conv1 without ReLU" in line for line in lines)
 
 
-def test_a_layer_of_another_kind_is_said(source):
+def test_a_layer_of_another_kind_is_said(source, read):
     graph = Graph(source)
     relu = next(node for node in graph.nodes if node.op_type == "Relu")
     relu.op_type = "Sigmoid"
-    assert "another graph: a layer Sigmoid after conv1 without ReLU" in refusal_of(
-        read(graph.data())
-    )
+    assert "another graph: Sigmoid after conv1 without ReLU" in refusal_of(read(graph.data()))
 
 
-def test_wrong_shapes_missing_and_extra_names(source):
+def test_wrong_shapes_missing_and_extra_names(source, read):
     graph = Graph(source)
     kept = [t for t in graph.tensors if not t.name.startswith("conv2/3x3_w")]
     kept.append(numpy_helper.from_array(torch.ones(192, 64, 5, 5).numpy(), "conv2/3x3_w_0"))
@@ -186,29 +188,29 @@ def test_wrong_shapes_missing_and_extra_names(source):
     ]
 
 
-def test_auxiliary_heads_are_not_in_it(source):
-    lines = refusal_of(read(Graph(source).data()), nets.bvlc(6))
+def test_auxiliary_heads_are_not_in_it(source, read):
+    lines = refusal_of(read(Graph(source).data()), nets.bvlc_net(6))
     assert lines == [
         "missing in them (12): aux.inception4a.conv.conv.weight, aux.inception4a.conv.conv.bias, "
         "aux.inception4a.fc.weight, aux.inception4a.fc.bias …"
     ]
-    net = nets.bvlc(3)
-    assert load(net, read(Graph(source).data()), num_classes=3) == [
-        "made anew for 3 classes: aux, head"
+    net = nets.bvlc_net(3)
+    assert load_weights(net, read(Graph(source).data()), num_classes=3) == [
+        "new for 3 classes: aux, head"
     ]
 
 
-def test_the_graph_that_the_package_ships():
+def test_the_graph_that_the_package_ships(read):
     """Its pools round down without pads, so its maps are 55, 27, 13 and 6 cells wide: not the paper's."""
     folder = Path(onnx.__file__).parent / "backend/test/data/light"
     weights = read((folder / "light_inception_v1.onnx").read_bytes())
-    assert len([n for n, words in weights.layers.items() if words.startswith("conv")]) == 57
+    assert len([n for n, text in weights.layer_settings.items() if text.startswith("Conv2d")]) == 57
     assert len(weights.state) == 2 * (57 + 1)
-    bvlc = "LRN of size 5, alpha 0.0001, beta 0.75, k 1"
-    assert (weights.layers["norm1"], weights.layers["norm2"]) == (bvlc, bvlc)
+    bvlc = "LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1.0)"
+    assert (weights.layer_settings["norm1"], weights.layer_settings["norm2"]) == (bvlc, bvlc)
     assert refusal_of(weights) == [
-        "of another kind (4): pool1, pool2, pool3, pool4: 3×3/2 max pool, padding 0, "
-        "here 3×3/2 max pool, padding 0, rounded up",
-        "of another kind (1): head.pool: average pool with kernel_shape [7, 7], pads [0, 0, 1, 1], "
-        "strides [1, 1], here average of the whole map",
+        f"with other settings (4): pool1, pool2, pool3, pool4: {MAX_POOL.format(0, False)}, "
+        f"here {MAX_POOL.format(0, True)}",
+        "with other settings (1): head.pool: AveragePool with kernel_shape [7, 7], "
+        "pads [0, 0, 1, 1], strides [1, 1], here AdaptiveAvgPool2d(output_size=1)",
     ]

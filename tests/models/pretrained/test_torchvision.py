@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 from deeper.models.geometry import feature_sizes
 from deeper.models.pretrained import nets
 from deeper.models.pretrained.torchvision import read
-from deeper.models.pretrained.weights import load
+from deeper.models.pretrained.weights import load_weights
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet, as torchvision has them
 
@@ -34,8 +34,8 @@ def theirs(dtype=torch.float64, **options):
 
 
 def ours(from_net, dtype=torch.float64):
-    net = nets.torchvision(50, dropout=0.0, aux_dropout=0.0).to(dtype)
-    load(net, read(from_net.state_dict(), "torchvision"))
+    net = nets.torchvision_net(50, dropout=0.0, aux_dropout=0.0).to(dtype)
+    load_weights(net, read(from_net.state_dict(), "torchvision"))
     return net
 
 
@@ -70,8 +70,8 @@ def test_eval_and_train_agree(dtype, transform_input):
 
 def test_parameters():
     with torch.device("meta"):
-        assert count(nets.torchvision()) == 13_004_888
-        assert count(nets.torchvision(aux=False)) == 6_624_904
+        assert count(nets.torchvision_net()) == 13_004_888
+        assert count(nets.torchvision_net(aux=False)) == 6_624_904
 
 
 @pytest.mark.parametrize("size", [80, 97, 224])
@@ -82,8 +82,8 @@ def test_sizes_of_maps_with_the_smaller_pool4(build, size):
 
 
 def test_without_aux_heads_theirs_are_left_out():
-    net = nets.torchvision(50, aux=False)
-    left_out = load(net, read(theirs(torch.float32).state_dict(), "torchvision"))
+    net = nets.torchvision_net(50, aux=False)
+    left_out = load_weights(net, read(theirs(torch.float32).state_dict(), "torchvision"))
     assert left_out == [
         "aux.inception4a is left out, which this network has not",
         "aux.inception4d is left out, which this network has not",
@@ -94,18 +94,16 @@ def test_the_faithful_net_is_refused_and_left_as_it_was(build):
     net = build(50, image_size=224, norm="bn", aux="both")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with pytest.raises(ValueError, match="nothing was loaded") as refusal:
-        load(net, read(theirs(torch.float32).state_dict(), "torchvision"))
+        load_weights(net, read(theirs(torch.float32).state_dict(), "torchvision"))
     lines = str(refusal.value).splitlines()
     assert lines[1].startswith(
         "  of another shape (9): inception3a.conv5x5.conv.weight 32×16×3×3, here 32×16×5×5, "
     )
     assert (
-        "  of another kind (1): pool4: 2×2/2 max pool, padding 0, rounded up, here 3×3/2"
-        in "\n".join(lines)
+        "  with other settings (1): pool4: MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, "
+        "ceil_mode=True), here MaxPool2d(kernel_size=3, " in "\n".join(lines)
     )
-    assert any(
-        "batch norm with eps 0.001, here batch norm with eps 1e-05" in line for line in lines
-    )
+    assert any("BatchNorm2d(eps=0.001), here BatchNorm2d(eps=1e-05)" in line for line in lines)
     assert lines[-1] == (
         "the network they fit: model=googlenet_torchvision preprocess=symmetric "
         "model.pretrained=torchvision"
@@ -115,9 +113,9 @@ def test_the_faithful_net_is_refused_and_left_as_it_was(build):
 
 def test_other_classes_keep_the_trunk():
     source = read(theirs(torch.float32).state_dict(), "torchvision")
-    net = nets.torchvision(50)
-    fresh = nets.torchvision(4)
-    assert load(net, source, num_classes=4) == ["made anew for 4 classes: aux, head"]
+    net = nets.torchvision_net(50)
+    fresh = nets.torchvision_net(4)
+    assert load_weights(net, source, num_classes=4) == ["new for 4 classes: aux, head"]
     for name, value in net.state_dict().items():
         wanted = (
             fresh.state_dict()[name] if name.startswith(("head", "aux")) else source.state[name]

@@ -1,1 +1,1 @@
-"""Weights that others published, one importer a source. Nothing here knows Lightning or Hydra."""
+"""Importers of published weights: torchvision's, BVLC's and the ONNX zoo's GoogLeNet."""

@@ -1,70 +1,82 @@
-"""BVLC's `.caffemodel`, in either generation of Caffe's format. Neither Caffe nor protobuf is needed."""
+"""Reads BVLC's `.caffemodel`, in the layer format of 2014 (V1) and in the one since 2015."""
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor
 
 from deeper.models.pretrained import names, nets
-from deeper.models.pretrained.layers import layers
+from deeper.models.pretrained.layer_settings import layer_settings
 from deeper.models.pretrained.weights import Weights
-from deeper.models.pretrained.wire import Message
 
-WORDS = "model=googlenet_bvlc preprocess=bvlc"
+OVERRIDES = "model=googlenet_bvlc preprocess=bvlc"
 
-LAYER, LEGACY_LAYER = 100, 2
-"""Fields of NetParameter. Models of 2014 are LEGACY_LAYER's."""
+FIELDS = {
+    "BlobShape": [("dim", 1, "int64", "repeated")],
+    "BlobProto": [
+        ("num", 1, "int32", "optional"),
+        ("channels", 2, "int32", "optional"),
+        ("height", 3, "int32", "optional"),
+        ("width", 4, "int32", "optional"),
+        ("data", 5, "float", "repeated"),
+        ("shape", 7, "BlobShape", "optional"),
+    ],
+    "LayerParameter": [
+        ("name", 1, "string", "optional"),
+        ("blobs", 7, "BlobProto", "repeated"),
+    ],
+    "V1LayerParameter": [
+        ("name", 4, "string", "optional"),
+        ("blobs", 6, "BlobProto", "repeated"),
+    ],
+    "NetParameter": [
+        ("layers", 2, "V1LayerParameter", "repeated"),
+        ("layer", 100, "LayerParameter", "repeated"),
+    ],
+}
+"""Message → (name, number, type, label) of the fields read here, from Caffe's caffe.proto."""
 
-NAME = {LAYER: 1, LEGACY_LAYER: 4}
-BLOBS = {LAYER: 7, LEGACY_LAYER: 6}
-DATA, SHAPE, LEGACY_SHAPE = 5, 7, (1, 2, 3, 4)
-"""Fields of BlobProto: float values, BlobShape, and once num, channels, height, width."""
 
-LEAVES = ("weight", "bias")
-
-
-def is_one(message: Message) -> bool:
-    return any(_layers(message))
-
-
-def read(message: Message, origin: str) -> Weights:
-    """Layers without weights and those of the data are passed over. Raises `ValueError` for bad blobs."""
+def read(path: Path, origin: str) -> Weights:
+    """Weights of every layer that has some. Raises for bytes that are no caffemodel."""
+    network = net_parameter().FromString(path.read_bytes())
     state: dict[str, Tensor] = {}
-    for layer, blobs in _layers(message):
-        module = names.BVLC.get(layer, layer)
-        for place, blob in enumerate(blobs):
-            leaf = LEAVES[place] if place < len(LEAVES) else f"blob{place}"
-            state[f"{module}.{leaf}"] = _tensor(
-                blob, layer, linear=_is_linear(module), bias=leaf == "bias"
-            )
+    for layer in [*network.layer, *network.layers]:
+        module = names.BVLC.get(layer.name, layer.name)
+        for leaf, blob in zip(("weight", "bias"), layer.blobs, strict=False):
+            state[f"{module}.{leaf}"] = _tensor(blob, module, leaf)
+    if not state:
+        raise ValueError("no layer with weights")
     with torch.device("meta"):
-        made_for = layers(nets.bvlc(aux=any(name.startswith("aux.") for name in state)))
-    return Weights(origin, state, made_for, f"{WORDS} model.pretrained={origin}")
+        net = nets.bvlc_net(aux=any(name.startswith("aux.") for name in state))
+    overrides = f"{OVERRIDES} model.pretrained={origin}"
+    return Weights(origin, state, layer_settings(net), overrides, nets.bvlc_preprocess())
 
 
-def _layers(message: Message) -> Iterator[tuple[str, list[Message]]]:
-    """Name and blobs of every layer that has any."""
-    for kind in (LAYER, LEGACY_LAYER):
-        for field in message.all(kind):
-            layer = field.message()
-            if blobs := [blob.message() for blob in layer.all(BLOBS[kind])]:
-                yield layer.text(NAME[kind]), blobs
+def net_parameter() -> Any:
+    """The protobuf class of Caffe's NetParameter, with the fields of `FIELDS` alone."""
+    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
+    for message, fields in FIELDS.items():
+        described = file.message_type.add(name=message)
+        for name, number, kind, label in fields:
+            field = described.field.add(name=name, number=number)
+            field.label = field.Label.Value(f"LABEL_{label.upper()}")
+            if kind in FIELDS:
+                field.type, field.type_name = field.TYPE_MESSAGE, f".caffe.{kind}"
+            else:
+                field.type = field.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.NetParameter"))
 
 
-def _is_linear(module: str) -> bool:
-    return module.endswith((".fc", ".classifier"))
-
-
-def _tensor(blob: Message, where: str, *, linear: bool, bias: bool) -> Tensor:
-    """Once every blob had four dimensions, of which those that a layer has not are 1 and lead."""
-    if blob.all(SHAPE):
-        shape = blob.all(SHAPE)[-1].message().integers(1)
-    else:
-        shape = [blob.integer(number) for number in LEGACY_SHAPE]
-    values = blob.floats(DATA)
-    if values.numel() != torch.Size(shape).numel():
-        raise ValueError(f"{where}: a blob of shape {shape} holds {values.numel()} values")
-    dimensions = 1 if bias else 2 if linear else 4
+def _tensor(blob: Any, module: str, leaf: str) -> Tensor:
+    """V1 blobs have four dimensions; leading ones of size 1 are dropped down to the layer's own number."""
+    shape = [*blob.shape.dim] or [blob.num, blob.channels, blob.height, blob.width]
+    dimensions = 1 if leaf == "bias" else 2 if module.endswith((".fc", ".classifier")) else 4
     while len(shape) > dimensions and shape[0] == 1:
         shape = shape[1:]
-    return values.view(shape)
+    return torch.from_numpy(np.array(blob.data, dtype=np.float32)).view(shape)

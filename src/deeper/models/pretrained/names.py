@@ -1,4 +1,4 @@
-"""One layer, three names: ours, BVLC's (which the ONNX zoo kept), torchvision's."""
+"""Names of layers: ours, Caffe's (which the ONNX zoo kept) and torchvision's."""
 
 from deeper.models.googlenet import TABLE1
 
@@ -28,7 +28,7 @@ for _tap, _n in _AUX.items():
 
 BVLC = {caffe: f"{ours}.conv" for ours, (caffe, _) in _CONVOLUTIONS.items()}
 BVLC |= {caffe: ours for ours, (caffe, _) in _LINEAR.items()}
-"""Layer in Caffe → the module that holds its weight and bias here."""
+"""Caffe's layer → our module that holds its weight and bias."""
 
 TORCHVISION = {
     f"{torch}.{theirs}": f"{ours}.{kind}"
@@ -36,4 +36,4 @@ TORCHVISION = {
     for theirs, kind in {"conv": "conv", "bn": "norm"}.items()
 }
 TORCHVISION |= {torch: ours for ours, (_, torch) in _LINEAR.items()}
-"""Module in torchvision → here."""
+"""torchvision's module → ours."""

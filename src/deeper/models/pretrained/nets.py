@@ -1,4 +1,4 @@
-"""The networks that published weights were made for, in this project's own parts."""
+"""The networks that published weights belong to, and the preprocessing that they were trained with."""
 
 from functools import partial
 
@@ -12,19 +12,14 @@ from deeper.models.preprocess import Preprocess
 TAPS = ("inception4a", "inception4d")
 
 
-def torchvision(
-    num_classes: int = 1000,
-    *,
-    image_size: int = 224,
-    aux: bool = True,
-    dropout: float = 0.2,
-    aux_dropout: float = 0.7,
+def torchvision_net(
+    num_classes: int = 1000, *, aux: bool = True, dropout: float = 0.2, aux_dropout: float = 0.7
 ) -> GoogLeNet:
-    """torchvision.models.googlenet: `model=googlenet_torchvision` in the configs."""
+    """torchvision.models.googlenet at 224 px; `model=googlenet_torchvision` in the configs."""
     head = partial(AuxHead, pool="adaptive", dropout=aux_dropout)
     return GoogLeNet(
         num_classes,
-        image_size=image_size,
+        image_size=224,
         head=partial(AvgPoolHead, dropout=dropout),
         aux=dict.fromkeys(TAPS if aux else (), head),
         norm=BatchNorm(eps=1e-3),
@@ -35,11 +30,11 @@ def torchvision(
     )
 
 
-def bvlc(num_classes: int = 1000, *, image_size: int = 224, aux: bool = True) -> GoogLeNet:
-    """BVLC's replica of the net of 2014: `model=googlenet_bvlc` in the configs."""
+def bvlc_net(num_classes: int = 1000, *, aux: bool = True) -> GoogLeNet:
+    """BVLC's replica of the network of 2014 at 224 px; `model=googlenet_bvlc` in the configs."""
     return GoogLeNet(
         num_classes,
-        image_size=image_size,
+        image_size=224,
         head=AvgPoolHead,
         aux=dict.fromkeys(TAPS if aux else (), AuxHead),
         norm=LRN(),
@@ -49,10 +44,11 @@ def bvlc(num_classes: int = 1000, *, image_size: int = 224, aux: bool = True) ->
     )
 
 
-def symmetric() -> Preprocess:
-    """RGB on −1..1: ImageNet's mean and deviation followed by torchvision's `transform_input`."""
+def torchvision_preprocess() -> Preprocess:
+    """RGB on −1..1: ImageNet's mean and std followed by torchvision's `transform_input`."""
     return Preprocess([0.5] * 3, [0.5] * 3)
 
 
-def caffe() -> Preprocess:
+def bvlc_preprocess() -> Preprocess:
+    """BGR on 0..255 less the mean, without division by a std."""
     return Preprocess([104.0, 117.0, 123.0], [1.0] * 3, scale=1.0, channels="bgr")
