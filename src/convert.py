@@ -21,12 +21,13 @@ def main(cfg: DictConfig) -> None:
 
     from deeper import checkpoint
     from deeper.config.check import check
+    from deeper.config.errors import ConfigError
     from deeper.data.classes import wnids
     from deeper.runs import warm_start
 
     check(cfg)
     if not cfg.model.get("pretrained") or not cfg.out.endswith(".ckpt"):
-        raise ValueError("convert needs out=<file>.ckpt and model.pretrained=<weights>")
+        raise ConfigError(["pass out=<file>.ckpt and model.pretrained=<name or file of weights>"])
     checkpoint.save(warm_start.initial_checkpoint(cfg, wnids()), Path(cfg.out).expanduser())
     print(
         f"written to {cfg.out}; python src/eval.py ckpt={cfg.out} data.root=<ImageNet> evaluates it"

@@ -29,7 +29,7 @@ def composed_of(name: str, folders: Sequence[Path]) -> set[str]:
     files = [path for folder in folders if (path := folder / f"{name}.yaml").is_file()]
     defaults = (yaml.safe_load(files[-1].read_text()) or {}).get("defaults", []) if files else []
     keys = (key for entry in defaults if isinstance(entry, dict) for key in entry)
-    return {key.removeprefix("optional ").partition("@")[0] for key in keys}
+    return {key.rpartition(" ")[2].partition("@")[0] for key in keys}  # "optional", "override"
 
 
 def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
