@@ -1,11 +1,11 @@
-"""Write a trained network for other programs; each file is compared with the network before it stays.
+"""Export a trained network for other programs; every file is verified against the network.
 
 python src/export.py run=logs/train/runs/NAME         safetensors, ONNX and torch.export, in NAME/export
 python src/export.py run=RUN format=onnx out=DIR      one of them: safetensors, onnx or torch_export
-python src/export.py ckpt=FILE weights=live           any checkpoint, the weights that were trained last
+python src/export.py ckpt=FILE weights=live           any checkpoint, its live weights instead of the averaged ones
 
-ONNX and torch.export take uint8 RGB [B, 3, S, S]: the preprocessing is inside, and batch norms are
-folded into convolutions. preprocessing.json, beside them, says how to crop and names the classes.
+ONNX and torch.export take uint8 RGB [B, 3, S, S]: the graph contains the preprocessing, and batch
+norms are folded into convolutions. preprocessing.json says how to crop and names the classes.
 """
 
 import hydra
@@ -17,18 +17,18 @@ from deeper.cli import main as cli
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="export")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    from deeper.runs import select as networks
+    from deeper.runs import select
 
-    networks.one(cfg)  # a mistake is said at once: torch takes seconds
-    from deeper.export import export, request
+    path = select.one(cfg)  # before torch is imported: a mistake is answered at once
+    from deeper.export import export, formats
+    from deeper.inference import model
 
-    forms = request.forms(cfg)
-    network = request.network(cfg)
-    out = request.folder(cfg, network.path)
-    rows = export.export(
-        network, forms, out, overwrite=cfg.overwrite, bound=cfg.bound, rounds=cfg.rounds
-    )
-    export.show(network, rows, out, cfg.rounds)
+    wanted = formats.requested(cfg)
+    network = model.load(path, cfg.weights.value)
+    out = export.output_folder(cfg, network.path)
+    options = {"overwrite": cfg.overwrite, "bound": cfg.bound, "rounds": cfg.rounds}
+    measurements = export.export(network, wanted, out, **options)
+    export.show(network, measurements, out, cfg.rounds)
 
 
 if __name__ == "__main__":

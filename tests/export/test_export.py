@@ -11,11 +11,11 @@ import torch
 import deeper
 from deeper import checkpoint
 from deeper.config.instantiate import build, resolved
-from deeper.export import export, onnx, parity, request, safetensors, torch_export
-from deeper.export import metadata as description
-from deeper.inference import model as trained
+from deeper.export import export, formats, metadata, onnx, parity, safetensors, torch_export
+from deeper.export.graph import Graph
+from deeper.inference import model
 from deeper.models.output import Output
-from deeper.runs import build as assemble
+from deeper.runs import build as run_parts
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -28,7 +28,7 @@ CASES = {
     "bn, avgpool": [],
     "lrn, fc, bvlc": ["model/norm=lrn", "model/head=fc", "preprocess=bvlc", FEWER],
 }
-ALL = [*request.FORMS.values()]
+ALL = [*formats.FORMATS.values()]
 
 
 def written(configs, path, *words):
@@ -36,7 +36,7 @@ def written(configs, path, *words):
     size = ["data.image_size=32", "model.width=0.125", "data.root=/nowhere"]
     cfg = configs(*size, *words)
     cfg.paths.run = "/nowhere"
-    net, preprocess = assemble.network(cfg, [*"abcdefg"]), build(cfg.preprocess)
+    net, preprocess = run_parts.network(cfg, [*"abcdefg"]), build(cfg.preprocess)
     random = torch.Generator().manual_seed(1)
     states = []
     for _ in range(2):
@@ -59,7 +59,7 @@ def written(configs, path, *words):
         },
         path,
     )
-    return trained.load(path)
+    return model.load(path)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_no_file_tells_of_this_machine(exported, configs):
     with zipfile.ZipFile(out / "model.pt2") as archive:
         texts = [archive.read(name) for name in archive.namelist()]
     texts += [path.read_bytes() for path in out.iterdir() if path.suffix != ".pt2"]
-    here = str(request.__file__).rpartition("/src/")[0].encode()
+    here = str(formats.__file__).rpartition("/src/")[0].encode()
     told = (here, str(out.parent).encode(), b"/nowhere")
     assert not [text for text in texts for path in told if path in text]
 
@@ -226,15 +226,15 @@ def test_a_stranger_makes_the_same_prediction(exported, configs, case):
 def test_the_crop_of_another_protocol_is_not_said_to_be_this_ones(configs, tmp_path):
     net = written(configs, tmp_path / "net.ckpt")
     net.config.protocol = {"_target_": "my_crops.Corner", "_partial_": True, "where": "left"}
-    crop = description.description(net)["crop"]
+    crop = metadata.describe(net)["crop"]
     assert crop["protocol"]["_target_"] == "my_crops.Corner"
     assert crop["protocol"]["where"] == "left"
-    assert "its own code" in crop["steps"]
+    assert "the protocol's own code" in crop["steps"]
 
 
-def corrupted_program(subject):
+def corrupted_program(graph):
     """In the graph alone: it shares its tensors with the folded network, which is right."""
-    state = subject.program.state_dict
+    state = graph.program.state_dict
     name = next(name for name in state if name.endswith("weight"))
     state[name] = torch.nn.Parameter(state[name].detach() + 0.01, requires_grad=False)
 
@@ -246,13 +246,13 @@ def flipped_bit(data):
 @pytest.mark.parametrize("kind", [torch_export, onnx])
 def test_a_wrong_graph_does_not_stay(configs, tmp_path, monkeypatch, kind):
     net = written(configs, tmp_path / "net.ckpt", FEWER)
-    encoded = kind.encoded
+    encode = kind.encode
 
-    def wrong(subject):
-        corrupted_program(subject)
-        return encoded(subject)
+    def wrong(graph):
+        corrupted_program(graph)
+        return encode(graph)
 
-    monkeypatch.setattr(kind, "encoded", wrong)
+    monkeypatch.setattr(kind, "encode", wrong)
     message = rf"^{kind.FILE}: differs from the network as trained by .* 1e-05 is the bound"
     with pytest.raises(ValueError, match=message):
         export.export(net, [safetensors, kind], tmp_path / "out", rounds=1)
@@ -261,8 +261,8 @@ def test_a_wrong_graph_does_not_stay(configs, tmp_path, monkeypatch, kind):
 
 def test_a_wrong_bit_of_weights_does_not_stay(configs, tmp_path, monkeypatch):
     net = written(configs, tmp_path / "net.ckpt")
-    encoded = safetensors.encoded
-    monkeypatch.setattr(safetensors, "encoded", lambda subject: flipped_bit(encoded(subject)))
+    encode = safetensors.encode
+    monkeypatch.setattr(safetensors, "encode", lambda graph: flipped_bit(encode(graph)))
     (tmp_path / "out").mkdir()
     with pytest.raises(ValueError, match=r"^model.safetensors: differs from the checkpoint in "):
         export.export(net, [safetensors], tmp_path / "out", rounds=1)
@@ -271,15 +271,15 @@ def test_a_wrong_bit_of_weights_does_not_stay(configs, tmp_path, monkeypatch):
 
 def test_a_wrong_fold_is_refused(configs, tmp_path, monkeypatch):
     net = written(configs, tmp_path / "net.ckpt")
-    right = export.folded
+    right = Graph.folded.func
 
-    def wrong(network, images):
-        without = right(network, images)
-        without.conv1.conv.bias.data[0] += 1e-6
-        return without
+    def wrong(graph):
+        deployed = right(graph)
+        deployed.net.head.classifier.bias.data[0] += 1e-2
+        return deployed
 
-    monkeypatch.setattr(export, "folded", wrong)
-    with pytest.raises(ValueError, match=r"^batch norms, folded: .* 1e-09 is the bound"):
+    monkeypatch.setattr(Graph, "folded", property(wrong))
+    with pytest.raises(ValueError, match=r"^eager, folded: differs from .* 1e-05 is the bound"):
         export.export(net, [safetensors], tmp_path / "out", rounds=1)
     assert not (tmp_path / "out").exists()
 
@@ -287,7 +287,7 @@ def test_a_wrong_fold_is_refused(configs, tmp_path, monkeypatch):
 def test_a_diverged_network_is_refused(configs, tmp_path):
     net = written(configs, tmp_path / "net.ckpt")
     net.net.head.classifier.bias.data[0] = torch.nan
-    with pytest.raises(ValueError, match=r"answers with NaN; its training has diverged"):
+    with pytest.raises(ValueError, match=r"the logits are not finite; its training has diverged"):
         export.export(net, ALL, tmp_path / "out", rounds=1)
 
 
@@ -373,14 +373,14 @@ def test_refusals(configs, tmp_path, command, monkeypatch):
         (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
         ([ckpt, "format=onxx"], "Invalid value 'onxx', expected one of [all, safetensors, onnx"),
         ([ckpt, "formt=onnx"], "Could not override 'formt': no such key; did you mean 'format'?"),
-        ([ckpt, "rounds=0", "bound=2"], "rounds=0: must be at least 1\n  bound=2.0: a share"),
+        ([ckpt, "rounds=0", "bound=2"], "rounds=0: must be at least 1\n  bound=2.0: a fraction"),
         ([ckpt, f"out={net.path}"], f"out={net.path}: is a file; pass out=<a folder>"),
         ([ckpt, f"out={taken}", "overwrite=true"], "model.onnx: is a folder; pass out=<another"),
         ([ckpt, f"out={net.path}/below", "format=safetensors"], "Not a directory; pass out=<a"),
     ]:
         status, said = command(*words)
         assert (status, message in said) == (2, True), (words, said)
-    monkeypatch.setattr(request, "find_spec", lambda name: None if "onnx" in name else object())
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else object())
     status, said = command(ckpt)
     assert status == 2
     assert (

@@ -1,1 +1,1 @@
-"""From a checkpoint to files that other programs run, each compared with the network it came from."""
+"""Files of a trained network for other programs, each verified against the network."""

@@ -1,150 +1,141 @@
-"""Files written, read again and compared with the network; none has its name before all are right."""
+"""Writes the files of an export, reads them again and compares them with the network."""
 
-import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from deeper.benchmarks import report
-from deeper.export import metadata as description
-from deeper.export import parity
-from deeper.export.fold import folded
-from deeper.export.graph import Subject
-from deeper.export.parity import Answers
-from deeper.export.request import Form
-from deeper.export.speed import images_per_s
+from deeper.export import metadata, parity
+from deeper.export.formats import Format
+from deeper.export.graph import Graph
+from deeper.export.parity import Forward
 from deeper.files import require_space, whole
 from deeper.inference.model import Trained
-from deeper.models.deployed import Deployed
+from deeper.runs import record
 
 
 @dataclass
-class Row:
+class Measurement:
     """What was measured of one form of the network."""
 
     name: str
     megabytes: float
     difference: float
-    """From the network as trained, as a share of its largest logit."""
+    """From the logits of the network as trained, as a fraction of its largest one."""
     images_per_s: float
 
 
 def export(
     trained: Trained,
-    forms: Sequence[Form],
+    formats: Sequence[Format],
     out: Path,
     *,
     overwrite: bool = False,
     bound: float = 1e-5,
     rounds: int = 5,
-) -> list[Row]:
-    """Write each form and preprocessing.json into `out`. Raises `ValueError`, and leaves no file, where
-    a file exists, where the disk is full, or where a form's logits differ by more than `bound`."""
-    subject = Subject(trained, description.description(trained))
-    about = json.dumps(subject.about, indent=2, ensure_ascii=False) + "\n"
-    _require_free(out, [form.FILE for form in forms], about, overwrite)
-    batches = parity.probes(trained.image_size)
-    references = parity.answered(trained, batches)
+) -> list[Measurement]:
+    """Write a file of each format, and preprocessing.json, to the folder `out`.
+
+    Raises `ValueError`, and leaves no file, where one exists already, where the disk is full, or where
+    the logits of a form differ by more than `bound`.
+    """
+    graph = Graph(trained, metadata.describe(trained))
+    text = json.dumps(graph.metadata, indent=2, ensure_ascii=False) + "\n"
+    _refuse_existing(out, [form.FILE for form in formats], text, overwrite)
+    batches = parity.probe_batches(trained.image_size)
+    references = parity.logits(trained, batches)
     if not all(logits.isfinite().all() for logits in references):
-        raise ValueError(f"{trained.path}: its network answers with NaN; its training has diverged")
-    _require(_fold_difference(trained, batches[1]), parity.FOLD_BOUND, "batch norms, folded")
+        raise ValueError(f"{trained.path}: the logits are not finite; its training has diverged")
 
-    answers: dict[str, Answers] = {"eager": trained, "eager, folded": subject.folded}
-    sizes, apart = {}, {}
-    with _made(out), ExitStack() as files:
-        require_space(out, _bytes(trained.net) * len(forms), "out")
-        for form in forms:
+    forms: dict[str, Forward] = {"eager": trained, "eager, folded": graph.folded}
+    sizes, differences = {}, {}
+    with _folder(out), ExitStack() as files:
+        values = trained.net.state_dict().values()
+        require_space(out, sum(value.nbytes for value in values) * len(formats), "out")
+        for form in formats:
             temporary = files.enter_context(whole(out / form.FILE))
-            temporary.write_bytes(data := form.encoded(subject))
+            temporary.write_bytes(data := form.encode(graph))
             sizes[form.FILE] = len(data)
-            answers[form.FILE] = form.opened(temporary, subject)
-        text = files.enter_context(whole(out / description.FILE))
-        text.write_text(about, encoding="utf-8")
-        for name, answer in answers.items():
-            apart[name] = parity.worst(parity.answered(answer, batches), references)
-            _require(apart[name], bound, name)
-        speed = images_per_s(answers, batches[-1], rounds)
-    return [Row(name, sizes.get(name, 0) / 1e6, apart[name], speed[name]) for name in answers]
+            forms[form.FILE] = form.open_file(temporary, graph)
+        described = files.enter_context(whole(out / metadata.FILE))
+        described.write_text(text, encoding="utf-8")
+        for name, forward in forms.items():
+            pairs = zip(parity.logits(forward, batches), references, strict=True)
+            differences[name] = max(parity.difference(*pair) for pair in pairs)
+            if differences[name] > bound:
+                raise ValueError(
+                    f"{name}: differs from the network as trained by {differences[name]:.1e} of its "
+                    f"largest logit, and {bound:.0e} is the bound; no file is left"
+                )
+        speed = parity.images_per_s(forms, batches[-1], rounds)
+    return [Measurement(n, sizes.get(n, 0) / 1e6, differences[n], speed[n]) for n in forms]
 
 
-def show(trained: Trained, rows: Sequence[Row], out: Path, rounds: int) -> None:
-    """A line a form: how far from the network as trained, and how fast, beside each other."""
-    eager = rows[0].images_per_s
+def show(trained: Trained, measurements: Sequence[Measurement], out: Path, rounds: int) -> None:
+    """Print a table with a line for each form."""
+    eager = measurements[0].images_per_s
     report.show(
         f"{trained.path}, {trained.weights} weights; {torch.get_num_threads()} threads, "
         f"batches of {parity.BATCHES[-1]}, medians of {rounds}",
         [
             {
-                "form": row.name,
-                "MB": f"{row.megabytes:.1f}" if row.megabytes else "",
-                "max |Δ| / max |logit|": f"{row.difference:.1e}",
-                "images/s": round(row.images_per_s, 1),
-                "times eager": round(row.images_per_s / eager, 2),
+                "form": form.name,
+                "MB": f"{form.megabytes:.1f}" if form.megabytes else "",
+                "max |Δ| / max |logit|": f"{form.difference:.1e}",
+                "images/s": round(form.images_per_s, 1),
+                "times eager": round(form.images_per_s / eager, 2),
             }
-            for row in rows
+            for form in measurements
         ],
     )
     print(f"written to {out}")
 
 
-def _require(share: float, bound: float, what: str) -> None:
-    if not share <= bound:
-        raise ValueError(
-            f"{what}: differs from the network as trained by {share:.1e} of its largest logit, and "
-            f"{bound:.0e} is the bound; no file is left"
-        )
+def output_folder(cfg: Any, path: Path) -> Path:
+    """`out`; else export/ in the checkpoint's run directory, or a folder beside a lone checkpoint."""
+    if cfg.out:
+        return Path(cfg.out).expanduser()
+    run = path.absolute().parent.parent
+    return run / "export" if (run / record.FILE).exists() else path.parent / f"{path.stem}-export"
 
 
-@torch.inference_mode()
-def _fold_difference(trained: Trained, images: Tensor) -> float:
-    """In float64, where only a mistake could differ."""
-    inputs = trained.preprocess(images).double()
-    net = copy.deepcopy(trained.net).double()
-    plain, without = (Deployed(nn.Identity(), n).eval() for n in (net, folded(net, inputs)))
-    return parity.difference(without(inputs), plain(inputs))
-
-
-def _require_free(out: Path, names: Sequence[str], about: str, overwrite: bool) -> None:
-    """Nothing is replaced that was not asked for; a description that would stay the same is no matter."""
+def _refuse_existing(out: Path, names: Sequence[str], text: str, overwrite: bool) -> None:
+    """Refuse to replace files unless told to; an equal preprocessing.json may stay."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out}: is a file; pass out=<a folder>")
-    for name in (*names, description.FILE):
+    for name in (*names, metadata.FILE):
         if (out / name).is_dir():
             raise ValueError(f"{out / name}: is a folder; pass out=<another folder>")
-    taken = [name for name in names if (out / name).exists()]
-    described = out / description.FILE
-    if described.exists() and described.read_bytes() != about.encode():
-        taken.append(description.FILE)
-    if taken and not overwrite:
+    existing = [name for name in names if (out / name).exists()]
+    described = out / metadata.FILE
+    if described.exists() and described.read_bytes() != text.encode():
+        existing.append(metadata.FILE)
+    if existing and not overwrite:
         raise ValueError(
-            f"{out}: holds {', '.join(taken)} already; overwrite=true replaces, or pass "
+            f"{out}: holds {', '.join(existing)} already; overwrite=true replaces, or pass "
             f"out=<another folder>"
         )
 
 
-def _bytes(net: nn.Module) -> int:
-    return sum(value.numel() * value.element_size() for value in net.state_dict().values())
-
-
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """A folder to write to, which goes again where it was made for nothing."""
-    new = not folder.exists()
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder to write to, and remove it again if it stays empty."""
+    new = not path.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise ValueError(f"out={folder}: {error.strerror}; pass out=<a folder>") from error
+        raise ValueError(f"out={path}: {error.strerror}; pass out=<a folder>") from error
     try:
         yield
     finally:
         if new:
             with suppress(OSError):  # not empty
-                folder.rmdir()
+                path.rmdir()

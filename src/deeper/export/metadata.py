@@ -1,11 +1,11 @@
-"""What a user of an exported network must know: how to make its input, and what its answers mean."""
+"""preprocessing.json: the input of an exported network, how to make it, and the meaning of its output."""
 
 from typing import Any
 
 from torch import Tensor
 
 from deeper import __version__, checkpoint
-from deeper.config import stored as carried
+from deeper.config import stored
 from deeper.config.instantiate import resolved
 from deeper.data.classes import words
 from deeper.evaluation.protocol import Single
@@ -16,8 +16,8 @@ from deeper.runs import record
 FILE = "preprocessing.json"
 
 
-def description(trained: Trained) -> dict[str, Any]:
-    """Plain values, for JSON."""
+def describe(trained: Trained) -> dict[str, Any]:
+    """Input, output, crop, normalisation, classes and origin of a network, as values of JSON."""
     size = trained.image_size
     return {
         "format": 1,
@@ -46,12 +46,12 @@ def description(trained: Trained) -> dict[str, Any]:
 
 
 def _crop(trained: Trained) -> dict[str, Any]:
-    """In steps that give the very pixels. Scaling to whole pixels first and cutting then does not."""
-    share, size = carried.eval_crop(trained.config.data), trained.image_size
+    """The evaluation crop as steps that reproduce its pixels exactly."""
+    share, size = stored.eval_crop(trained.config.data), trained.image_size
     node = trained.config.protocol
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
         protocol = {"protocol": resolved(node), "share": share, "size": size}
-        return protocol | {"steps": "those of the protocol, which its own code says"}
+        return protocol | {"steps": "those of the protocol's own code"}
     return {
         "protocol": "single",
         "share": share,
@@ -68,7 +68,7 @@ def _crop(trained: Trained) -> dict[str, Any]:
 
 
 def _normalisation(trained: Trained) -> dict[str, Any]:
-    """In the graph of ONNX and torch.export already; weights alone (safetensors) need it done."""
+    """Which files contain the normalisation, and its constants for those that do not."""
     within = {"inside": ["onnx", "torch_export"], "outside": ["safetensors"]}
     module = trained.preprocess
     if not isinstance(module, Preprocess):
@@ -89,12 +89,12 @@ def _normalisation(trained: Trained) -> dict[str, Any]:
 
 
 def _shortest(values: Tensor) -> list[float]:
-    """The shortest decimals that are these float32: 0.485, not 0.48500001430511475."""
+    """Each float32 as its shortest decimal: 0.485, not 0.48500001430511475."""
     return [float(str(value)) for value in values.flatten().numpy()]
 
 
 def _source(trained: Trained) -> dict[str, Any]:
-    """Names, and no paths: the file is shown to others."""
+    """The network's origin, without paths, since the file is given to others."""
     run = trained.path.absolute().parent.parent
     model = trained.config.model
     return {

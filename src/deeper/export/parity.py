@@ -1,24 +1,23 @@
-"""Whether two forms of a network answer the same."""
+"""Whether two forms of a network give the same logits, and how fast each is."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Answers = Callable[[Tensor], Tensor]
+Forward = Callable[[Tensor], Tensor]
 """uint8 [B, 3, S, S] → logits [B, classes]."""
 
 BATCHES = (1, 3, 16)
-"""A graph that took its example's batch for the only one fails at others."""
-
-FOLD_BOUND = 1e-9
-"""Of the fold itself, in float64. 1e-14 is usual: anything near the bound is another network."""
+"""A graph that keeps its example's batch size as a constant fails at others."""
 
 
-def probes(size: int) -> list[Tensor]:
-    """uint8 [B, 3, S, S] of each batch size: shapes and noise, with black and white among them."""
+def probe_batches(size: int) -> list[Tensor]:
+    """uint8 [B, 3, S, S] of each batch size: smooth shapes with noise, and all black and all white."""
     random = torch.Generator().manual_seed(0)
     batches = []
     for n in BATCHES:
@@ -32,20 +31,28 @@ def probes(size: int) -> list[Tensor]:
     return batches
 
 
-def difference(answers: Tensor, reference: Tensor) -> float:
-    """max |Δ| / max |reference|; infinite where anything is missing or not a number."""
-    if answers.shape != reference.shape or not (answers.isfinite() & reference.isfinite()).all():
+@torch.inference_mode()
+def logits(forward: Forward, batches: Sequence[Tensor]) -> list[Tensor]:
+    return [forward(images) for images in batches]
+
+
+def difference(found: Tensor, reference: Tensor) -> float:
+    """max |Δ| / max |reference|; infinite where shapes differ or a value is not finite."""
+    if found.shape != reference.shape or not (found.isfinite() & reference.isfinite()).all():
         return math.inf
     largest = reference.abs().max().item()
-    apart = (answers.double() - reference.double()).abs().max().item()
-    return apart / largest if largest else (math.inf if apart else 0.0)
+    absolute = (found.double() - reference.double()).abs().max().item()
+    return absolute / largest if largest else (math.inf if absolute else 0.0)
 
 
 @torch.inference_mode()
-def answered(form: Answers, batches: Sequence[Tensor]) -> list[Tensor]:
-    return [form(images) for images in batches]
-
-
-def worst(answers: Sequence[Tensor], references: Sequence[Tensor]) -> float:
-    """The largest `difference` of any batch."""
-    return max(difference(*pair) for pair in zip(answers, references, strict=True))
+def images_per_s(forms: Mapping[str, Forward], images: Tensor, rounds: int) -> dict[str, float]:
+    """Medians over `rounds`, in which the forms take turns; a first round is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for turn in range(rounds + 1):
+        for name, forward in forms.items():
+            start = perf_counter()
+            forward(images)
+            if turn:
+                seconds[name].append(perf_counter() - start)
+    return {name: len(images) / median(taken) for name, taken in seconds.items()}

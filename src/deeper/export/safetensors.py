@@ -1,60 +1,58 @@
-"""The weights as the checkpoint has them, under the paper's names; the header says of what network."""
+"""Weights as the checkpoint has them, in the safetensors format; its header describes the network."""
 
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from deeper.config.instantiate import resolved
-from deeper.export.graph import Subject
+from deeper.export.graph import Graph
 from deeper.models.deployed import Deployed
 
 FILE = "model.safetensors"
 PACKAGES = ("safetensors",)
 
 
-def encoded(subject: Subject) -> bytes:
+def encode(graph: Graph) -> bytes:
     from safetensors.torch import save
 
-    # Copies: the format wants rows one after the other, and no tensor under two names.
+    trained = graph.trained
+    # Copies: the format needs contiguous tensors, and no tensor under two names.
     state = {
         name: value.detach().clone(memory_format=torch.contiguous_format)
-        for name, value in subject.trained.net.state_dict().items()
+        for name, value in trained.net.state_dict().items()
     }
-    texts = {
+    # The network's config alone: the rest contains paths and accounts.
+    model = {k: v for k, v in resolved(trained.config.model).items() if k != "pretrained"}
+    header = {
         "format": "pt",
-        "weights": subject.trained.weights,
-        "classes": json.dumps(subject.trained.classes),
-        "model": json.dumps(_model(subject.trained.config)),
-        "preprocessing": json.dumps(subject.about, ensure_ascii=False),
+        "weights": trained.weights,
+        "classes": json.dumps(trained.classes),
+        "model": json.dumps(model),
+        "preprocessing": json.dumps(graph.metadata, ensure_ascii=False),
     }
-    return bytes(save(state, metadata=texts))
+    return bytes(save(state, metadata=header))
 
 
-def _model(config: DictConfig) -> dict[str, Any]:
-    """The network's config. Of the rest, paths and accounts are nobody's business."""
-    return {key: value for key, value in resolved(config.model).items() if key != "pretrained"}
-
-
-def opened(path: Path, subject: Subject) -> nn.Module:
-    """The trained network with the file's weights. Raises `ValueError` unless they are the same bits."""
+def open_file(path: Path, graph: Graph) -> nn.Module:
+    """The network with the file's weights. Raises `ValueError` unless they are equal bit by bit."""
     from safetensors.torch import load_file
 
-    loaded, state = load_file(path), subject.trained.net.state_dict()
-    differ = {*loaded} ^ {*state} or {k for k, v in state.items() if not same_bits(v, loaded[k])}
-    if differ:
-        raise ValueError(f"{FILE}: differs from the checkpoint in {min(differ)}")
-    net = copy.deepcopy(subject.trained.net)
+    loaded, state = load_file(path), graph.trained.net.state_dict()
+    different = {*loaded} ^ {*state} or {
+        name for name, value in state.items() if not same_bits(value, loaded[name])
+    }
+    if different:
+        raise ValueError(f"{FILE}: differs from the checkpoint in {min(different)}")
+    net = copy.deepcopy(graph.trained.net)
     net.load_state_dict(loaded)
-    return Deployed(subject.trained.preprocess, net).eval()
+    return Deployed(graph.trained.preprocess, net).eval()
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """As `torch.equal`, but NaN is itself and 0 is not −0."""
+    """As `torch.equal`, but NaN equals itself and 0 differs from −0."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     raw_a, raw_b = (x.contiguous().reshape(-1).view(torch.uint8) for x in (a, b))

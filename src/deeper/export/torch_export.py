@@ -1,4 +1,4 @@
-"""torch.export's archive (.pt2): runs without this project, `torch.export.load(file).module()`."""
+"""torch.export's archive (.pt2), which `torch.export.load(file).module()` runs without this project."""
 
 import io
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deeper.export.graph import Subject
+from deeper.export.graph import Graph
 
 FILE = "model.pt2"
 PACKAGES: tuple[str, ...] = ()
 
 
-def encoded(subject: Subject) -> bytes:
+def encode(graph: Graph) -> bytes:
     buffer = io.BytesIO()
-    torch.export.save(subject.program, buffer)
+    torch.export.save(graph.program, buffer)
     return buffer.getvalue()
 
 
-def opened(path: Path, subject: Subject) -> nn.Module:
+def open_file(path: Path, graph: Graph) -> nn.Module:
     with path.open("rb") as file:
         return torch.export.load(file).module()
