@@ -5,7 +5,7 @@ import torch
 
 from deeper.models.googlenet import TABLE1
 from deeper.models.inception import Widths
-from deeper.models.summary import Row, summary
+from deeper.models.summary import StageSummary, summary
 
 PARAMETERS, MACS = 6_998_552, 1_582_671_872
 AUX_PARAMETERS, AUX_MACS = 3_188_840 + 3_190_888, 4_169_728 + 4_202_496
@@ -31,7 +31,7 @@ def test_rows(paper):
     assert rows["pool1"] == ("pool1", "3×3/2", (64, 56, 56), {}, 0, 0)
     assert rows["norm1"] == ("norm1", "", (64, 56, 56), {}, 0, 0)
     widths = TABLE1["inception3a"]._asdict()
-    assert rows["inception3a"] == Row(
+    assert rows["inception3a"] == StageSummary(
         "inception3a", "", (256, 28, 28), widths, 163_696, 128_049_152
     )
     assert {name: Widths(**rows[name].widths) for name in TABLE1} == TABLE1

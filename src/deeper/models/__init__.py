@@ -1,1 +1,1 @@
-"""Networks and their parts. Nothing here knows Lightning or Hydra."""
+"""Networks and their parts, without Lightning and Hydra."""

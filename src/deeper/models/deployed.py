@@ -1,4 +1,4 @@
-"""A network together with its preprocessing, as whoever uses it wants it."""
+"""A network with its preprocessing, for inference."""
 
 from torch import Tensor, nn
 
@@ -6,10 +6,9 @@ from deeper.models.output import Output
 
 
 class Deployed(nn.Module):
-    """uint8 RGB [B, 3, S, S] → logits [B, classes], of whatever network.
+    """uint8 RGB [B, 3, S, S] → logits [B, classes], for networks that return a tensor or `Output`.
 
-    The preprocessing is inside: pixels as every decoder gives them are a quarter of the bytes, and
-    nobody can get mean, range or channel order wrong.
+    The input is pixels as decoders give them, so that mean, range and channel order cannot be wrong.
     """
 
     def __init__(self, preprocess: nn.Module, net: nn.Module) -> None:

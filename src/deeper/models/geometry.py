@@ -1,4 +1,4 @@
-"""How large each feature map is. Plain arithmetic: a config may ask without importing torch."""
+"""Sizes of feature maps. Without torch, since configs compute with it before torch is imported."""
 
 from math import ceil
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 Stem = Literal["imagenet", "small"]
 
 SMALL_UP_TO = 64
-"""Images of at most this many pixels get the small stem unless told otherwise."""
+"""`stem: auto` is the small stem up to this image size, in pixels."""
 
 AUX_POOL, AUX_STRIDE = 5, 3
 """§5: an auxiliary head begins with a 5×5 average pool of stride 3."""
@@ -17,15 +17,15 @@ LAST_STAGE = "inception5b"
 def auto_stem(image_size: int) -> Stem:
     """The stem that `stem: auto` stands for.
 
-    Stem `imagenet` divides the size by 8 before the first Inception module, stem `small` by 2.
+    Before the first Inception module, `imagenet` divides the image size by 8 and `small` by 2.
     """
     return "small" if image_size <= SMALL_UP_TO else "imagenet"
 
 
 def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]:
-    """Height (= width) of the feature map after each stage, in pixels; 0 where nothing is left.
+    """Height (= width) in pixels of the feature map after each stage; 0 where the image is too small.
 
-    `pool4` is the kernel of the last halving pool.
+    `pool4` is the kernel of the last pool of stride 2.
     """
     conv1 = ceil(image_size / 2) if stem == "imagenet" else image_size
     pool1 = _pool(conv1) if stem == "imagenet" else conv1
@@ -41,26 +41,26 @@ def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]
 
 
 def aux_grid(size: int) -> int:
-    """Cells per side after an auxiliary head's pool; 0 if the map is smaller than the pool."""
+    """Height (= width) after an auxiliary head's pool; 0 if the map is smaller than the pool."""
     return (size - AUX_POOL) // AUX_STRIDE + 1 if size >= AUX_POOL else 0
 
 
 def require_room(image_size: int, stem: Stem, taps: list[str], pool4: int = 3) -> dict[str, int]:
-    """`feature_sizes`, refused with a `ValueError` where a map is too small for what reads it."""
+    """`feature_sizes`. Raises `ValueError` where a map is too small for the layer that reads it."""
     if image_size < 1:
         raise ValueError(f"image_size={image_size}: must be a positive number of pixels")
     sizes = feature_sizes(image_size, stem, pool4)
     if unknown := [tap for tap in taps if not tap.startswith("inception") or tap not in sizes]:
         choices = [stage for stage in sizes if stage.startswith("inception")]
         raise ValueError(f"no stage {unknown[0]!r} to tap; the stages are {', '.join(choices)}")
-    cramped = [tap for tap in taps if not aux_grid(sizes[tap])]
-    if cramped or sizes[LAST_STAGE] < 1:
-        where = f"the auxiliary head at {cramped[0]}" if cramped else f"stage {LAST_STAGE}"
+    too_small = [tap for tap in taps if not aux_grid(sizes[tap])]
+    if too_small or sizes[LAST_STAGE] < 1:
+        where = f"the auxiliary head at {too_small[0]}" if too_small else f"stage {LAST_STAGE}"
         least = _smallest(stem, taps, pool4)
         ways = [f"data.image_size={least}"]
         if stem == "imagenet" and image_size >= _smallest("small", taps, pool4):
             ways.append("model.stem=small")
-        if cramped and image_size >= _smallest(stem, [], pool4):
+        if too_small and image_size >= _smallest(stem, [], pool4):
             ways.append("model/aux=none")
         raise ValueError(
             f"image_size={image_size} is too small for {where} behind stem {stem!r}; "
@@ -70,11 +70,12 @@ def require_room(image_size: int, stem: Stem, taps: list[str], pool4: int = 3) -
 
 
 def _pool(size: int, kernel: int = 3) -> int:
-    """Max pool of stride 2 without padding, rounded up as Caffe does (112 → 56 → 28 …)."""
+    """Size after a max pool of stride 2 without padding, rounded up as in Caffe (112 → 56 → 28 …)."""
     return max(ceil((size - kernel) / 2) + 1, 0) if size > 1 else 0
 
 
 def _smallest(stem: Stem, taps: list[str], pool4: int) -> int:
+    """The smallest image size at which every tap and the last stage have room."""
     for image_size in range(1, 1024):
         sizes = feature_sizes(image_size, stem, pool4)
         if sizes[LAST_STAGE] >= 1 and all(aux_grid(sizes[tap]) for tap in taps):

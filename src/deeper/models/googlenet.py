@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al., 2014, arXiv 1409.4842): Table 1 as data, and the network around it."""
+"""GoogLeNet (Szegedy et al., 2014, arXiv 1409.4842) and its Table 1."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,25 +29,26 @@ INCEPTION5H = TABLE1 | {
     "inception4a": TABLE1["inception4a"]._replace(conv3x3=204),
     "inception5a": TABLE1["inception5a"]._replace(reduce5x5=48),
 }
-"""The widths of the graph that Google released, which Table 1's own parameter counts fit better."""
+"""Widths of the graph that Google released; the parameter counts in Table 1 fit them better."""
 
 TABLES = {"table1": TABLE1, "inception5h": INCEPTION5H}
 
 
 def _downsample(kernel: int = 3) -> nn.MaxPool2d:
-    """§5 gives 224 px the maps 112, 56, 28, 14, 7: only a pool that rounds up does."""
+    """Rounds up: otherwise 224 px would not give the maps of 112, 56, 28, 14 and 7 px that §5 names."""
     return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
 
 
 class GoogLeNet(nn.Module):
-    """[B, 3, S, S], preprocessed → `Output`. Stages are children under the paper's names.
+    """Preprocessed images [B, 3, S, S] → `Output`. Its children are stages with the paper's names.
 
-    `image_size` fixes the sizes of fully connected layers; another size is refused. `width`
-    multiplies every width of convolutions and hidden layers (see `scaled`). Auxiliary heads are
-    made at the stages that `aux` names. `pool4` is the kernel of the last halving pool: 3 in Table 1,
-    2 in TF-slim's and torchvision's version. `pretrained` says which weights training starts from;
-    whoever trains reads them (`deeper.models.pretrained`), so that a config is checked, and a
-    checkpoint evaluated, without them. Raises `ValueError` where `image_size` leaves a head no room.
+    `aux`: stage → auxiliary head on its output.
+    `image_size`: S, which fixes the sizes of fully connected layers; other sizes are refused.
+    `width`: multiplier of the widths of convolutions and hidden layers (see `scaled`).
+    `pool4`: kernel of the last pool of stride 2; 3 in Table 1, 2 in TF-slim and torchvision.
+    `pretrained`: stored only; `runs/warm_start.py` loads the weights when a training starts.
+
+    Raises `ValueError` where `image_size` is too small for a head.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class GoogLeNet(nn.Module):
             self.add_module(name, module)
             features = channels[name] = int(module.out_channels)  # type: ignore[arg-type]
         self.stages = tuple(name for name, _ in self.named_children())
-        """Names in forward order, from conv1 to inception5b."""
+        """Names of the stages in forward order, from conv1 to inception5b."""
 
         self.num_features = features
         self._init = init
@@ -105,7 +106,7 @@ class GoogLeNet(nn.Module):
         self.reset_classifier(num_classes)
 
     def _add_stem(self, stem: Stem, width: float, norm: NormScheme) -> None:
-        """Table 1 down to the first module; the small stem keeps resolution for images up to 64 px."""
+        """Table 1 above the first Inception module; `small` keeps the resolution of small images."""
         conv1, conv2 = scaled(64, width), scaled(192, width)
         if stem == "imagenet":
             self.conv1 = ConvNormAct(3, conv1, 7, norm, stride=2)
@@ -119,7 +120,7 @@ class GoogLeNet(nn.Module):
         self.pool2 = _downsample()
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Make the head and the auxiliary heads anew, for another label set."""
+        """Replace the head and the auxiliary heads by new ones for `num_classes` classes."""
         if num_classes < 1:
             raise ValueError(f"num_classes={num_classes}: must be at least 1")
         self.num_classes = num_classes
@@ -136,7 +137,7 @@ class GoogLeNet(nn.Module):
         return Output(self.forward_head(features), aux)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """[B, num_features, s, s] after inception5b."""
+        """Images → [B, num_features, s, s], the output of inception5b."""
         return self._trunk(images)[0]
 
     def forward_head(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What follows 5b, and the auxiliary classifier. All answer [B, C, S, S] with [B, K] logits."""
+"""Heads and auxiliary heads: feature maps [B, C, S, S] → logits [B, K]."""
 
 from typing import Literal, Protocol
 
@@ -10,10 +10,10 @@ from deeper.models.norm import NormScheme
 
 
 class HeadFactory(Protocol):
-    """How a network makes a head for maps of `channels` × `size` × `size`.
+    """Makes a head for feature maps of `channels` × `size` × `size`.
 
-    `width` is the network's multiplier, which hidden layers follow. The layer that answers is
-    called `classifier`, so that an initialiser knows it.
+    `width` is the network's multiplier, which scales hidden layers too. The layer that gives the
+    logits must be named `classifier`: initialisers treat it differently.
     """
 
     def __call__(
@@ -22,7 +22,7 @@ class HeadFactory(Protocol):
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, to the nearest multiple of 8, at least 8; exact for width 1."""
+    """`channels` · `width` rounded to a multiple of 8, at least 8; `channels` itself for width 1."""
     return channels if width == 1 else max(8, int(channels * width / 8 + 0.5) * 8)
 
 
@@ -32,7 +32,7 @@ def _require_probability(dropout: float) -> None:
 
 
 class AvgPoolHead(nn.Module):
-    """The paper's head: average pool → dropout 40 % → linear (Table 1, last rows)."""
+    """The paper's head: average pool → dropout → linear (Table 1, last rows)."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class AvgPoolHead(nn.Module):
 
 
 class FCHead(nn.Module):
-    """Fully connected layers on the flattened map, each with ReLU and dropout, then linear.
+    """Flatten → (linear → ReLU → dropout) for each width in `hidden` → linear.
 
-    §5 found average pooling 0.6 % better than "fully connected layers" and gives no layout of them:
-    [1024] mirrors the paper's only such layer, the auxiliary one; [4096, 4096] is AlexNet's.
+    §5 found average pooling 0.6 % better than "fully connected layers", whose widths it does not give:
+    [1024] is that of the auxiliary heads, [4096, 4096] that of AlexNet.
     """
 
     def __init__(
@@ -117,8 +117,7 @@ class NINHead(nn.Module):
 class AuxHead(nn.Module):
     """§5: 5×5/3 average pool → 1×1 conv, 128 → linear, 1024 → dropout 70 % → linear.
 
-    `pool: adaptive` averages to 4×4 cells in its place, as torchvision's version does; on the paper's
-    14×14 maps its windows are 4×4.
+    `pool: adaptive` is torchvision's average pool to 4×4 instead.
     """
 
     def __init__(

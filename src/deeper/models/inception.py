@@ -1,4 +1,4 @@
-"""The Inception module in its four forms. `Reduced` is figure 2b, read top to bottom."""
+"""The Inception module of figure 2b (`Reduced`), that of figure 2a (`Naive`), and two ablations."""
 
 from typing import Literal, NamedTuple, Protocol
 
@@ -9,7 +9,7 @@ from deeper.models.norm import NormScheme
 
 
 class Widths(NamedTuple):
-    """One row of Table 1: the output channels of each convolution of a module."""
+    """Output channels of each convolution of a module: a row of Table 1."""
 
     conv1x1: int
     reduce3x3: int
@@ -20,7 +20,7 @@ class Widths(NamedTuple):
 
 
 class ConvNormAct(nn.Module):
-    """Convolution, what the norm scheme puts behind it, ReLU (§5: reductions and projections too)."""
+    """Convolution → the norm scheme's layer → ReLU, after reductions and projections too (§5)."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, norm: NormScheme, stride: int = 1
@@ -37,15 +37,15 @@ class ConvNormAct(nn.Module):
 
 
 class Block(Protocol):
-    """How a network makes a module: `block(in_channels, widths, norm)`; it says its `out_channels`."""
+    """Makes an Inception module, which has an attribute `out_channels`."""
 
     def __call__(self, in_channels: int, widths: Widths, norm: NormScheme) -> nn.Module: ...
 
 
 class Reduced(nn.Module):
-    """Figure 2b: 1×1 convolutions shrink what the 3×3 and the 5×5 see, and project the pool.
+    """Figure 2b: 1×1 convolutions before the 3×3 and the 5×5 and after the pool.
 
-    `kernel5x5` is the true kernel of the 5×5: TF-slim's and torchvision's version has 3 there.
+    `kernel5x5` is the kernel of the 5×5 branch: TF-slim and torchvision have 3 there.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Reduced(nn.Module):
 
 
 class Naive(nn.Module):
-    """Figure 2a, to the letter: no reductions, and the pool joins unprojected, so channels pile up."""
+    """Figure 2a: no reductions, and no projection of the pool, so that channels grow with every module."""
 
     def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Naive(nn.Module):
 
 
 class NaiveProjected(nn.Module):
-    """Figure 2a with the pool's projection kept, so that modules keep Table 1's output widths."""
+    """Figure 2a with figure 2b's projection of the pool, so that outputs keep the widths of Table 1."""
 
     def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class NaiveProjected(nn.Module):
 
 
 class NoPool(Reduced):
-    """Figure 2b without its pooling path (§4: it "should have additional beneficial effect")."""
+    """Figure 2b without its pooling branch (§4: it "should have additional beneficial effect")."""
 
     def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
         super().__init__(in_channels, widths, norm)

@@ -1,6 +1,6 @@
-"""Initial weights. A parameter's first value depends on the seed and its name alone,
+"""Initial weights, each drawn from a generator that is seeded by the seed and the parameter's name.
 
-so an ablation changes the parameters it adds or removes and leaves every other one as it was.
+An ablation therefore changes no parameter but those that it adds or removes.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 
 class Initializer(ABC):
-    """Sets every convolution and linear layer of a network in place; norm layers keep 1 and 0."""
+    """Initialises every convolution and linear layer in place; norm layers keep their 1 and 0."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     def __call__(self, net: nn.Module, prefix: str = "") -> None:
-        """`prefix` is where `net` stands in the whole network; "" for the whole."""
+        """`prefix` is the name of `net` within the whole network; "" for the whole network."""
         for name, layer in net.named_modules(prefix=prefix):
             if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.weight.is_meta:
                 continue
@@ -39,6 +39,7 @@ class Initializer(ABC):
 
 
 def generator(seed: int, name: str) -> torch.Generator:
+    """The random generator of a parameter."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -48,7 +49,7 @@ def _is_classifier(name: str) -> bool:
 
 
 class BVLC(Initializer):
-    """Caffe's "xavier", U(±√(3/fan_in)), and bias 0.2 but in the three classifiers (BVLC train_val)."""
+    """Caffe's "xavier", U(±√(3/fan_in)); bias 0.2, in classifiers 0 (BVLC's train_val.prototxt)."""
 
     def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
         bound = math.sqrt(3 / weight[0].numel())
@@ -59,7 +60,7 @@ class BVLC(Initializer):
 
 
 class He(Initializer):
-    """N(0, 2/fan_in) before a ReLU (He et al., 2015, eq. 10), N(0, 1/fan_in) in classifiers."""
+    """N(0, 2/fan_in) (He et al., 2015, eq. 10); N(0, 1/fan_in) in classifiers."""
 
     def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
         gain = 1.0 if _is_classifier(name) else 2.0
@@ -67,9 +68,9 @@ class He(Initializer):
 
 
 class TruncatedNormal(Initializer):
-    """N(0, std) cut at ±2 std: TF-slim's choice, made for nets with batch norm.
+    """N(0, std) truncated at ±2 std, as in TF-slim, for networks with batch norm.
 
-    torchvision's ±2 are absolute bounds, which with std 0.01 truncate nothing.
+    torchvision truncates at ±2 instead, which with std 0.01 truncates nothing.
     """
 
     def __init__(self, seed: int = 0, std: float = 0.01) -> None:
@@ -85,9 +86,9 @@ class TruncatedNormal(Initializer):
 
 
 class Gaussian(Initializer):
-    """The standard deviations that BVLC's deploy.prototxt still carries, by kind of layer.
+    """Normal with the `std` values in BVLC's deploy.prototxt, by kind of layer; biases as in `BVLC`.
 
-    They look like those of the original training; bias 0.2 as in `BVLC`.
+    They may be those of the original training.
     """
 
     STD: ClassVar = {

@@ -3,9 +3,9 @@
 y = x / s^beta with s = k + alpha/size · Σ x² over a window of `size` channels (Krizhevsky et al.,
 2012, §3.3, in torch's and Caffe's convention for alpha).
 
-`torch.nn.LocalResponseNorm` makes six passes over memory and has no bfloat16 on CPU. Here a pixel's
-channels lie side by side (channels_last), pixels are taken in blocks that stay in the processor's
-cache, and the backward pass is written out. `python -m deeper.models.lrn` times one against the other.
+`torch.nn.LocalResponseNorm` makes six passes over memory and has no bfloat16 on CPU. This layer works
+on channels_last in blocks of pixels that fit the processor's cache, with a backward pass of its own.
+`benchmarks/lrn.py` compares their speed.
 """
 
 import torch
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 BLOCK_VALUES = 2048 * 192
-"""Values a block holds on CPU: with its temporaries about 8 MB in float32, near a core's share of cache."""
+"""Values of a block on CPU: about 8 MB with its temporaries in float32, near a core's share of the cache."""
 
 
 class LocalResponseNorm(nn.Module):
-    """[B, C, H, W] → the same shape. Computes in float32 under autocast, and answers in `images`' type."""
+    """[B, C, H, W] → the same shape and dtype. Half-precision input is computed in float32."""
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class LocalResponseNorm(nn.Module):
         return _LocalResponseNorm.apply(images, self.size, self.alpha, self.beta, self.k)  # type: ignore[no-any-return]
 
     def _graph(self, images: Tensor) -> Tensor:
-        """The same without blocks: how many there are depends on a batch that a graph leaves open."""
+        """Without blocks, whose number depends on the batch size, which an exported graph leaves open."""
         below, above = self.size // 2, (self.size - 1) // 2
         squares = F.pad(_wide(images).square(), (0, 0, 0, 0, below, above))
         windows = [squares[:, i : i + images.shape[1]] for i in range(self.size)]
@@ -62,7 +62,7 @@ class _LocalResponseNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """dx = g·s^-beta − 2·alpha·beta/size · x · Σ g·x·s^(-beta-1), summed over the mirrored window."""
+        """dx = g·s^-beta − 2·alpha·beta/size · x · Σ g·x·s^(-beta-1), the sum over the mirrored window."""
         (images,) = ctx.saved_tensors  # type: ignore[attr-defined]
         size, alpha, beta, k = ctx.constants  # type: ignore[attr-defined]
         grad = grad.contiguous(memory_format=torch.channels_last)
@@ -78,7 +78,7 @@ class _LocalResponseNorm(torch.autograd.Function):
 
 
 def _blocks(images: Tensor) -> tuple[Tensor, ...]:
-    """Views [pixels, C] that cover a channels_last tensor; one view where there is no cache to respect."""
+    """Views [pixels, C] that cover a channels_last tensor: several on CPU, one on other devices."""
     rows = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
     if images.device.type != "cpu":
         return (rows,)
@@ -86,7 +86,7 @@ def _blocks(images: Tensor) -> tuple[Tensor, ...]:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """float32 for half-precision input (a sum of squares needs its range), float64 stays."""
+    """float32 for half-precision input, whose range a sum of squares exceeds; float64 stays."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -96,7 +96,7 @@ def _scale(x: Tensor, size: int, alpha: float, k: float) -> Tensor:
 
 
 def _window_sum(rows: Tensor, size: int, mirrored: bool = False) -> Tensor:
-    """Sum over channels c - size//2 … c + (size-1)//2; the other way round if `mirrored`."""
+    """Sum over channels c - size//2 … c + (size-1)//2; below and above swapped if `mirrored`."""
     channels = rows.shape[1]
     below, above = size // 2, (size - 1) // 2
     if mirrored:
@@ -117,27 +117,3 @@ def _power(scale: Tensor, beta: float) -> Tensor:
     if beta == 0.5:
         return scale.rsqrt()
     return scale.pow(-beta)
-
-
-def _benchmark(repeats: int = 7) -> None:
-    """Print milliseconds of both, forward and backward, interleaved: the issue of record is the ratio."""
-    from statistics import median
-    from time import perf_counter
-
-    images = torch.randn(32, 192, 56, 56).to(memory_format=torch.channels_last).requires_grad_()
-    seconds: dict[str, list[float]] = {"torch": [], "deeper": []}
-    nets = {"torch": nn.LocalResponseNorm(5), "deeper": LocalResponseNorm(5)}
-    for _ in range(repeats):
-        for name, net in nets.items():
-            start = perf_counter()
-            net(images).sum().backward()
-            seconds[name].append(perf_counter() - start)
-    ours, theirs = (median(seconds[name]) * 1000 for name in ("deeper", "torch"))
-    print(
-        f"LRN 32×192×56×56, forward + backward, {torch.get_num_threads()} threads, median of {repeats}"
-    )
-    print(f"torch {theirs:.0f} ms · deeper {ours:.0f} ms · {theirs / ours:.1f}×")
-
-
-if __name__ == "__main__":
-    _benchmark()

@@ -1,7 +1,7 @@
-"""Norm schemes: what follows a convolution, what stands in the stem, whether convolutions have bias.
+"""Norm schemes: the layer after each convolution, the layer in the stem, bias of convolutions or not.
 
-A scheme rather than a layer, because local response normalisation sits at two sites of the stem
-(figure 3) while batch normalisation follows every convolution.
+Batch normalisation follows every convolution; local response normalisation stands at two places of
+the stem alone (figure 3).
 """
 
 from typing import Protocol
@@ -20,7 +20,7 @@ class NormScheme(Protocol):
 
 
 class NoNorm:
-    """Convolutions with bias and nothing else."""
+    """Convolutions with bias and without normalisation."""
 
     conv_bias = True
 
@@ -32,7 +32,7 @@ class NoNorm:
 
 
 class LRN(NoNorm):
-    """The net of 2014: local response normalisation after pool1 and after conv2.
+    """The network of 2014: local response normalisation after pool1 and after conv2.
 
     The paper gives no constants. BVLC's Caffe model has size 5, alpha 1e-4, beta 0.75, k 1;
     Google's released graph has size 11, alpha 1.1e-3, beta 0.5, k 2.
@@ -42,14 +42,14 @@ class LRN(NoNorm):
         self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
     ) -> None:
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
-        self.in_stem()  # a wrong constant is refused here, where the config names it
+        self.in_stem()  # raises `ValueError` for wrong constants
 
     def in_stem(self) -> nn.Module:
         return LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
 
 
 class BatchNorm:
-    """Batch normalisation after every convolution (Ioffe and Szegedy, 2015), nothing in the stem."""
+    """Batch normalisation after every convolution (Ioffe and Szegedy, 2015), none in the stem."""
 
     conv_bias = False
 

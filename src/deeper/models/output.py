@@ -1,4 +1,4 @@
-"""What a network returns, in training and in evaluation alike."""
+"""The output of a network."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """Class scores before softmax, by name, so that no head is ever taken for another."""
+    """Logits of the head and of the auxiliary heads, in training and in evaluation."""
 
     logits: Tensor
     """[B, K]"""
 
     aux: dict[str, Tensor]
-    """Tapped stage → [B, K]; empty in evaluation, where auxiliary heads are discarded (§5)."""
+    """Stage → logits [B, K] of its auxiliary head; empty in evaluation (§5)."""

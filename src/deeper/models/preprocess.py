@@ -1,4 +1,4 @@
-"""From pixels as stored to what a network wants. A module, so that it is saved with the weights."""
+"""Preprocessing: from pixels to the input of a network. A module, so that checkpoints contain it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 class Preprocess(nn.Module):
-    """RGB on 0..255, uint8 or float [B, 3, H, W] → float, (x·scale − mean) / std in the wanted order.
+    """RGB on 0..255, uint8 or float [B, 3, H, W] → float32, (x·scale − mean) / std.
 
-    `mean` and `std` are in the wanted order and on the scaled range.
+    `channels` is the order of the output's channels, and of `mean` and `std`, which are on the range
+    of x·scale.
     """
 
     mean: Tensor
@@ -33,7 +34,7 @@ class Preprocess(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.channels == "bgr":
             images = images.flip(1)
-        # Repeated along a row: on a CPU, threefold constants would cost four times as much.
+        # Constants are repeated along a row: on a CPU, broadcasting three values takes four times as long.
         zero, gain = (
             c.expand(1, 3, 1, images.shape[3]).contiguous(memory_format=torch.channels_last)
             for c in (self.mean / self.scale, self.scale / self.std)

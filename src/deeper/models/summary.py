@@ -1,4 +1,4 @@
-"""The architecture as a table, counted from the network itself: Table 1 for any net."""
+"""The architecture as a table like the paper's Table 1, for any network."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -9,26 +9,26 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 
-class Row(NamedTuple):
-    """One stage of a network."""
+class StageSummary(NamedTuple):
+    """A row of the table."""
 
     stage: str
     kernel: str
-    """Size and stride of its window, as in 7×7/2; empty unless it has exactly one."""
+    """Size and stride, as in 7×7/2, of a stage with one convolution or pool; else empty."""
     shape: tuple[int, ...]
-    """Of its output for one image: (C, H, W), or (K,) of a head."""
+    """Of the output for one image: (C, H, W), or (K,) of a head."""
     widths: dict[str, int]
-    """The output channels of each convolution, by its name in the stage."""
+    """Name of each convolution in the stage → its output channels."""
     parameters: int
     macs: int
     """Multiply-adds of convolutions and linear layers for one image."""
 
 
-def summary(net: nn.Module, image_size: int) -> list[Row]:
-    """A row for each stage that a pass in the net's present mode runs, in the order of their ends.
+def summary(net: nn.Module, image_size: int) -> list[StageSummary]:
+    """A row for each stage that runs in the network's mode, in forward order.
 
-    Auxiliary heads run in training alone. `net` stays as it was and nothing is computed: the pass
-    is one of meta tensors. Each layer is taken to run once.
+    Auxiliary heads run in training alone. The forward pass is one of meta tensors, which computes
+    nothing and leaves `net` unchanged. Each layer is counted once.
     """
     stages = {stage: name for name, stage in _stages(net)}
     shapes: dict[nn.Module, torch.Size] = {}
@@ -44,7 +44,7 @@ def summary(net: nn.Module, image_size: int) -> list[Row]:
         for handle in handles:
             handle.remove()
     return [
-        Row(
+        StageSummary(
             stages[module],
             _kernel(module),
             tuple(shape),
@@ -58,7 +58,7 @@ def summary(net: nn.Module, image_size: int) -> list[Row]:
 
 
 def _stages(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The children, and in place of a dict of modules its values."""
+    """The children of `net`; of a `ModuleDict` its values."""
     for name, child in net.named_children():
         if isinstance(child, nn.ModuleDict):
             yield from ((f"{name}.{key}", value) for key, value in child.items())
@@ -74,7 +74,9 @@ def _layers(stage: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
 def _meta_pass(net: nn.Module, image_size: int) -> None:
     tensors = chain(net.named_parameters(), net.named_buffers())
     meta = {name: tensor.detach().to("meta") for name, tensor in tensors}
-    images = torch.empty(2, 3, image_size, image_size, device="meta")  # batch norm refuses 1 value
+    images = torch.empty(
+        2, 3, image_size, image_size, device="meta"
+    )  # batch norm refuses one value a channel
     with torch.no_grad():
         functional_call(net, meta, (images,))
 
@@ -103,5 +105,5 @@ def _widths(stage: nn.Module) -> dict[str, int]:
 
 
 def _macs(layer: nn.Conv2d | nn.Linear, shape: torch.Size) -> int:
-    """Each weight is used once for every place of the output."""
+    """Multiply-adds: every weight is used once for each position of the output."""
     return layer.weight.numel() * (shape.numel() // layer.weight.shape[0])
