@@ -236,6 +236,33 @@ def test_a_published_file_by_its_name(tmp_path, capsys):
     assert not read(str(light), tmp_path).preprocess_known
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "out: required; pass out=<value>"),
+        (["out=a.ckpt", "model.pretrained=null"], "pass out=<file>.ckpt and model.pretrained="),
+        (["out=a.ckpt", "model.pretrained=/nowhere.pth"], "/nowhere.pth: no such file; or choose"),
+        (["out=a.ckpt", "model/hed=fc"], "Could not override 'model/hed'"),
+    ],
+)
+def test_convert_refuses(tmp_path, monkeypatch, capsys, words, message):
+    import importlib
+    import sys
+
+    from hydra.core.global_hydra import GlobalHydra
+
+    from deeper.cli import main as cli
+
+    GlobalHydra.instance().clear()
+    for name in ("HYDRA_FULL_ERROR", "DEEPER_FULL_ERROR"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setattr(sys, "argv", ["src/convert.py", f"paths.cache={tmp_path}", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.start(importlib.import_module("convert").main)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_convert_writes_a_checkpoint_that_answers_as_their_network(tmp_path):
     file, out = tmp_path / "theirs.pth", tmp_path / "ours.ckpt"
     net = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False).eval()

@@ -119,7 +119,7 @@ class _GraphReader:
         from onnx.reference import ReferenceEvaluator
 
         given = {name: self._constants[name] for name in node.input}
-        (self._constants[node.output[0]],) = ReferenceEvaluator(node).run(None, given)
+        self._constants[node.output[0]] = ReferenceEvaluator(node).run(None, given)[0]
         first = node.input[0] if node.op_type == "Reshape" else node.output[0]
         self._stored_name[node.output[0]] = self._stored_name.get(first, first)
 
