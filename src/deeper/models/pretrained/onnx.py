@@ -1,14 +1,12 @@
-"""Reads the ONNX zoo's GoogLeNet: BVLC's names of weights, and a graph whose wiring is verified."""
+"""Reads the ONNX zoo's GoogLeNet: BVLC's network with Caffe2's names of weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from deeper.models.googlenet import TABLE1
 from deeper.models.lrn import LocalResponseNorm
 from deeper.models.pretrained import names, nets
 from deeper.models.pretrained.layer_settings import settings_of
@@ -16,146 +14,134 @@ from deeper.models.pretrained.weights import Weights
 
 OVERRIDES = "model=googlenet_bvlc model/aux=none preprocess=bvlc"
 
-POOLS_AND_LRN = ("AveragePool", "GlobalAveragePool", "LRN", "MaxPool")
-NEUTRAL = ("Dropout", "Flatten", "Identity", "Reshape", "Softmax")
-"""Operators after which a tensor still counts as the output of the layer before."""
+LAYERS: dict[str, type[nn.Module]] = {
+    "Conv": nn.Conv2d,
+    "Relu": nn.ReLU,
+    "MaxPool": nn.MaxPool2d,
+    "LRN": LocalResponseNorm,
+    "AveragePool": nn.AdaptiveAvgPool2d,
+    "Gemm": nn.Linear,
+}
+"""Operator → the kind of module in our network."""
+
+CONSTANTS = ("Constant", "ConstantOfShape")
+NEUTRAL = ("Concat", "Dropout", "Flatten", "Identity", "Reshape", "Softmax", *CONSTANTS)
+
+BRANCHES = ("conv1x1", "conv3x3", "conv5x5", "pool_proj")
+"""Of an Inception module, in the order of their concatenation."""
 
 CAFFE_POOL = ([3, 3], [2, 2], [0, 0, 1, 1])
 """Kernel, strides and pads of a pool that rounds up, as Caffe does, by one more row and column."""
 
-Layers = tuple[str, ...]
-"""Names of the layers that a tensor comes from; several after a concatenation."""
-
 
 def read(path: Path, origin: str) -> Weights:
-    """Raises for a file that is no ONNX graph; `unsupported` lists where its wiring is another one."""
+    """Raises for a file that is no ONNX graph; `unsupported` lists where the graph is not GoogLeNet's."""
     try:
         import onnx
     except ImportError as error:
         raise ValueError("it needs the onnx package: pip install -e '.[export]'") from error
     graph = onnx.load(path).graph
-    reader = _GraphReader({t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer})
+    values, stored_names = _constants(graph)
+    state: dict[str, Tensor] = {}
+    layers: dict[str, str] = {}  # output of a convolution or linear layer → our module
     for node in graph.node:
-        reader.add(node, {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
-    if not reader.state:
+        if node.op_type in ("Conv", "Gemm"):
+            stored = stored_names[node.input[1]].removesuffix("_w_0")  # <layer in Caffe>_w_0
+            layers[node.output[0]] = module = names.BVLC.get(stored, stored)
+            transposed = node.op_type == "Gemm" and not _attributes(node).get("transB", 0)
+            weight = values[node.input[1]]
+            state[f"{module}.weight"] = weight.T if transposed else weight
+            if len(node.input) > 2:
+                state[f"{module}.bias"] = values[node.input[2]]
+    if not state:
         raise ValueError("no layer with weights")
+    with torch.device("meta"):
+        net = nets.bvlc_net(aux=False)
     return Weights(
         origin,
-        {name: torch.tensor(value) for name, value in reader.state.items()},
-        reader.settings,
+        state,
+        _layer_settings(graph.node, layers, net),
         f"{OVERRIDES} model.pretrained={origin}",
         nets.bvlc_preprocess(),
-        unsupported=tuple(reader.unsupported),
+        unsupported=_graph_differences(graph.node, layers, net),
     )
 
 
-def _wiring() -> Iterator[tuple[str, str, Layers]]:
-    """Operator, name and inputs of each layer of the paper's network."""
-    yield "Conv", "conv1", ("image",)
-    yield "MaxPool", "pool1", ("conv1",)
-    yield "LRN", "norm1", ("pool1",)
-    yield "Conv", "conv2_reduce", ("norm1",)
-    yield "Conv", "conv2", ("conv2_reduce",)
-    yield "LRN", "norm2", ("conv2",)
-    yield "MaxPool", "pool2", ("norm2",)
-    inputs: Layers = ("pool2",)
-    for stage in TABLE1:
-        if pool := {"inception4a": "pool3", "inception5a": "pool4"}.get(stage):
-            yield "MaxPool", pool, inputs
-            inputs = (pool,)
-        for branch in ("conv1x1", "reduce3x3", "reduce5x5"):
-            yield "Conv", f"{stage}.{branch}", inputs
-        for size in ("3x3", "5x5"):
-            yield "Conv", f"{stage}.conv{size}", (f"{stage}.reduce{size}",)
-        yield "MaxPool", f"{stage}.pool", inputs
-        yield "Conv", f"{stage}.pool_proj", (f"{stage}.pool",)
-        ends = ("conv1x1", "conv3x3", "conv5x5", "pool_proj")
-        inputs = tuple(f"{stage}.{end}" for end in ends)
-    yield "AveragePool", "head.pool", inputs
-    yield "Gemm", "head.classifier", ("head.pool",)
+def _constants(graph: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors that do not depend on the input, and the name under which each of them is stored.
+
+    A weight may be stored in another shape (Reshape) or as a fill value (ConstantOfShape).
+    """
+    from onnx import numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    stored_names = {name: name for name in values}
+    for node in graph.node:
+        if all(name in values for name in node.input):
+            output = node.output[0]
+            inputs = {name: values[name] for name in node.input}
+            values[output] = ReferenceEvaluator(node).run(None, inputs)[0]
+            source = output if node.op_type in CONSTANTS else node.input[0]
+            stored_names[output] = stored_names.get(source, source)
+    return {name: torch.tensor(value) for name, value in values.items()}, stored_names
 
 
-_INPUTS = {name: inputs for _, name, inputs in _wiring()}
-_LAYER_AT = {(op, inputs): name for op, name, inputs in _wiring()}
-"""Pools and LRN have no names in the graph: their operator and inputs tell which layer they are."""
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx.helper import get_attribute_value
+
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
 
 
-class _GraphReader:
-    """Takes the nodes in their order, which is one of execution."""
-
-    def __init__(self, constants: dict[str, np.ndarray]) -> None:
-        self.state: dict[str, np.ndarray] = {}
-        self.settings: dict[str, str] = {}
-        self.unsupported: list[str] = []
-        self._constants = constants
-        self._stored_name = {name: name for name in constants}
-        self._layers: dict[str, Layers] = {}
-        """Tensor → the layers whose output it is."""
-
-    def add(self, node: Any, attributes: Mapping[str, Any]) -> None:
-        op, output = node.op_type, node.output[0]
-        inputs = [self._layers.get(name, ("image",)) for name in node.input[:1]]
-        if all(name in self._constants for name in node.input):
-            self._compute_constant(node)
-        elif op in ("Conv", "Gemm"):
-            self._layers[output] = (self._add_weights(node, attributes, inputs[0]),)
-        elif op in POOLS_AND_LRN:
-            kind = op.removeprefix("Global")
-            name = _LAYER_AT.get((kind, inputs[0]), f"{kind} of {_joined(inputs[0])}")
-            self.settings[name] = _settings(op, attributes)
-            self._layers[output] = (name,)
-        elif op == "Concat":
-            parts = (self._layers.get(name, ("image",)) for name in node.input)
-            self._layers[output] = tuple(name for part in parts for name in part)
-        elif op == "Relu":
-            self._layers[output] = tuple(name.removesuffix(_WITHOUT_RELU) for name in inputs[0])
-        else:
-            self._layers[output] = inputs[0]
-            if op not in NEUTRAL:
-                self.unsupported.append(f"another graph: {op} after {_joined(inputs[0])}")
-
-    def _compute_constant(self, node: Any) -> None:
-        """Weights may be stored in another shape, or as a fill value."""
-        from onnx.reference import ReferenceEvaluator
-
-        given = {name: self._constants[name] for name in node.input}
-        self._constants[node.output[0]] = ReferenceEvaluator(node).run(None, given)[0]
-        first = node.input[0] if node.op_type == "Reshape" else node.output[0]
-        self._stored_name[node.output[0]] = self._stored_name.get(first, first)
-
-    def _add_weights(self, node: Any, attributes: Mapping[str, Any], inputs: Layers) -> str:
-        """The layer's name, by the name of its stored weight: Caffe2 wrote <Caffe's layer>_w_0."""
-        layer = self._stored_name[node.input[1]].removesuffix("_w_0")
-        module = names.BVLC.get(layer, layer)
-        name = module.removesuffix(".conv")
-        for tensor, leaf in zip(node.input[1:], ("weight", "bias"), strict=False):
-            value = self._constants[tensor]
-            transposed = node.op_type == "Gemm" and not attributes.get("transB", 0)
-            self.state[f"{module}.{leaf}"] = value.T if transposed else value
-        if inputs != _INPUTS.get(name):
-            self.unsupported.append(f"another graph: {name} reads {_joined(inputs)}")
-        if node.op_type == "Gemm":
-            return name
-        self.settings[module] = _settings("Conv", attributes)
-        return f"{name}{_WITHOUT_RELU}"
+def _nodes(nodes: Sequence[Any], op: str) -> list[Any]:
+    return [node for node in nodes if node.op_type.removeprefix("Global") == op]
 
 
-_WITHOUT_RELU = " without ReLU"
+def _layer_settings(
+    nodes: Sequence[Any], layers: Mapping[str, str], net: nn.Module
+) -> dict[str, str]:
+    """Settings of the graph's convolutions by name, of its pools and LRN by their order."""
+    settings = {layers[node.output[0]]: _settings(node) for node in _nodes(nodes, "Conv")}
+    for op in ("MaxPool", "LRN", "AveragePool"):
+        ours = [name for name, module in net.named_modules() if isinstance(module, LAYERS[op])]
+        settings |= zip(ours, map(_settings, _nodes(nodes, op)), strict=False)
+    return settings
 
 
-def _joined(layers: Layers) -> str:
-    return " + ".join(layers)
+def _graph_differences(
+    nodes: Sequence[Any], layers: Mapping[str, str], net: nn.Module
+) -> list[str]:
+    """Other operators, another number of them, or branches concatenated in another order."""
+    differences = []
+    branches = {output: module.removesuffix(".conv") for output, module in layers.items()}
+    for node in nodes:
+        if node.op_type.removeprefix("Global") not in (*LAYERS, *NEUTRAL):
+            differences.append(f"another graph: an operator {node.op_type}")
+        if node.op_type == "Relu":
+            branches[node.output[0]] = branches.get(node.input[0], node.input[0])
+        if node.op_type == "Concat":
+            found = [branches.get(name, name) for name in node.input]
+            stage = found[0].rpartition(".")[0]
+            if found != [f"{stage}.{branch}" for branch in BRANCHES]:
+                differences.append(f"another graph: {' + '.join(found)} are concatenated")
+    for op, kind in LAYERS.items():
+        ours = sum(isinstance(module, kind) for module in net.modules())
+        if (theirs := len(_nodes(nodes, op))) != ours:
+            differences.append(f"another graph: {theirs} operators {op}, here {ours}")
+    return differences
 
 
-def _settings(op: str, attributes: Mapping[str, Any]) -> str:
-    """Those of the equal torch module, or the attributes themselves where torch has no equal."""
-    if module := _module(op, attributes):
+def _settings(node: Any) -> str:
+    """Those of the equal torch module, or the node's attributes where torch has none."""
+    attributes = _attributes(node)
+    if module := _module(node.op_type, attributes):
         return settings_of(module)
     listed = ", ".join(f"{name} {value}" for name, value in sorted(attributes.items()))
-    return f"{op} with {listed}"
+    return f"{node.op_type} with {listed}"
 
 
 def _module(op: str, attributes: Mapping[str, Any]) -> nn.Module | None:
+    """The torch module with a node's settings; None where torch has none."""
     get = attributes.get
     if op == "LRN":
         # Attributes are float32: 1e-4 is stored as 9.999999747378752e-05.
