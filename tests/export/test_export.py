@@ -229,7 +229,7 @@ def test_the_crop_of_another_protocol_is_not_said_to_be_this_ones(configs, tmp_p
     crop = metadata.describe(net)["crop"]
     assert crop["protocol"]["_target_"] == "my_crops.Corner"
     assert crop["protocol"]["where"] == "left"
-    assert "the protocol's own code" in crop["steps"]
+    assert "its own code" in crop["steps"]
 
 
 def corrupted_program(graph):

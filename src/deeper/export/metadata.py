@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from deeper import __version__, checkpoint
-from deeper.config import stored
+from deeper.config import stored as carried
 from deeper.config.instantiate import resolved
 from deeper.data.classes import words
 from deeper.evaluation.protocol import Single
@@ -46,12 +46,12 @@ def describe(trained: Trained) -> dict[str, Any]:
 
 
 def _crop(trained: Trained) -> dict[str, Any]:
-    """The evaluation crop as steps that reproduce its pixels exactly."""
-    share, size = stored.eval_crop(trained.config.data), trained.image_size
+    """In steps that give the very pixels. Scaling to whole pixels first and cutting then does not."""
+    share, size = carried.eval_crop(trained.config.data), trained.image_size
     node = trained.config.protocol
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
         protocol = {"protocol": resolved(node), "share": share, "size": size}
-        return protocol | {"steps": "those of the protocol's own code"}
+        return protocol | {"steps": "those of the protocol, which its own code says"}
     return {
         "protocol": "single",
         "share": share,
