@@ -94,17 +94,13 @@ class Naive(nn.Module):
         return torch.cat([self.conv1x1(x), self.conv3x3(x), self.conv5x5(x), self.pool(x)], dim=1)
 
 
-class NaiveProjected(nn.Module):
+class NaiveProjected(Naive):
     """Figure 2a with figure 2b's projection of the pool, so that outputs keep the widths of Table 1."""
 
     def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
-        super().__init__()
-        self.conv1x1 = ConvNormAct(in_channels, widths.conv1x1, 1, norm)
-        self.conv3x3 = ConvNormAct(in_channels, widths.conv3x3, 3, norm)
-        self.conv5x5 = ConvNormAct(in_channels, widths.conv5x5, 5, norm)
-        self.pool = nn.MaxPool2d(3, stride=1, padding=1)
+        super().__init__(in_channels, widths, norm)
         self.pool_proj = ConvNormAct(in_channels, widths.pool_proj, 1, norm)
-        self.out_channels = widths.conv1x1 + widths.conv3x3 + widths.conv5x5 + widths.pool_proj
+        self.out_channels += widths.pool_proj - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.pool_proj(self.pool(x))

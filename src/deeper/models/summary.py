@@ -1,5 +1,6 @@
 """The architecture as a table like the paper's Table 1, for any network."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class StageSummary(NamedTuple):
@@ -28,32 +30,32 @@ def summary(net: nn.Module, image_size: int) -> list[StageSummary]:
     """A row for each stage that runs in the network's mode, in forward order.
 
     Auxiliary heads run in training alone. The forward pass is one of meta tensors, which computes
-    nothing and leaves `net` unchanged. Each layer is counted once.
+    nothing and leaves `net` unchanged.
     """
-    stages = {stage: name for name, stage in _stages(net)}
-    shapes: dict[nn.Module, torch.Size] = {}
+    stages = dict(_stages(net))
+    shapes: dict[str, torch.Size] = {}
+    handles = []
+    for name, module in stages.items():
 
-    def record(module: nn.Module, _: object, output: Tensor) -> None:
-        shapes[module] = output.shape[1:]
+        def record(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
+            shapes[name] = output.shape[1:]
 
-    hooked = {*stages, *(layer for stage in stages for layer in _layers(stage).values())}
-    handles = [module.register_forward_hook(record) for module in hooked]
+        handles.append(module.register_forward_hook(record))
     try:
-        _meta_pass(net, image_size)
+        macs = _multiply_adds(net, image_size)
     finally:
         for handle in handles:
             handle.remove()
     return [
         StageSummary(
-            stages[module],
-            _kernel(module),
+            name,
+            _kernel(stages[name]),
             tuple(shape),
-            _widths(module),
-            sum(parameter.numel() for parameter in module.parameters()),
-            sum(_macs(layer, shapes[layer]) for layer in _layers(module).values()),
+            _widths(stages[name]),
+            sum(parameter.numel() for parameter in stages[name].parameters()),
+            macs[name],
         )
-        for module, shape in shapes.items()
-        if module in stages
+        for name, shape in shapes.items()
     ]
 
 
@@ -66,19 +68,18 @@ def _stages(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, child
 
 
-def _layers(stage: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    modules = stage.named_modules()
-    return {name: layer for name, layer in modules if isinstance(layer, nn.Conv2d | nn.Linear)}
-
-
-def _meta_pass(net: nn.Module, image_size: int) -> None:
+def _multiply_adds(net: nn.Module, image_size: int) -> Counter[str]:
+    """Name of a module → multiply-adds of its convolutions and linear layers for one image."""
     tensors = chain(net.named_parameters(), net.named_buffers())
     meta = {name: tensor.detach().to("meta") for name, tensor in tensors}
-    images = torch.empty(
-        2, 3, image_size, image_size, device="meta"
-    )  # batch norm refuses one value a channel
-    with torch.no_grad():
+    images = torch.empty(2, 3, image_size, image_size, device="meta")  # batch norm needs two values
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         functional_call(net, meta, (images,))
+    flops = counter.get_flop_counts()
+    # Two operations are one multiply-add, and the batch has two images.
+    return Counter(
+        {name.partition(".")[2]: sum(counts.values()) // 4 for name, counts in flops.items()}
+    )
 
 
 def _kernel(stage: nn.Module) -> str:
@@ -99,11 +100,6 @@ def _kernel(stage: nn.Module) -> str:
 def _widths(stage: nn.Module) -> dict[str, int]:
     return {
         name.removesuffix(".conv"): layer.out_channels
-        for name, layer in _layers(stage).items()
+        for name, layer in stage.named_modules()
         if isinstance(layer, nn.Conv2d)
     }
-
-
-def _macs(layer: nn.Conv2d | nn.Linear, shape: torch.Size) -> int:
-    """Multiply-adds: every weight is used once for each position of the output."""
-    return layer.weight.numel() * (shape.numel() // layer.weight.shape[0])
