@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> float | None:
     check(cfg)
 
     data = assemble.data(cfg)
-    module = assemble.classifier(cfg, data.classes)
+    module = assemble.classifier(cfg, data.classes, data.fingerprint("test"))
     pretrained.start(cfg, module)
     trainer = assemble.trainer(cfg, run)
     data.require_trainable(trainer, test=cfg.test)

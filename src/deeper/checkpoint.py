@@ -22,8 +22,16 @@ from deeper.runs import directory as runs
 FORMAT = 1
 
 
-def contents(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
-    return {"format": FORMAT, "config": config, "classes": list(classes)}
+def contents(
+    config: dict[str, Any], classes: list[str], test_images: str | None = None
+) -> dict[str, Any]:
+    """`test_images` is the fingerprint of the test set, so that an evaluation knows it again."""
+    return {
+        "format": FORMAT,
+        "config": config,
+        "classes": list(classes),
+        "test_images": test_images,
+    }
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

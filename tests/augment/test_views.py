@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional as F
 
 from deeper.augment import views
 from deeper.data.images.encoded import Encoded
-from deeper.evaluation.protocol import Paper144, Single, Ten, crops
+from deeper.evaluation.protocol import Paper144, Single, Ten, crop_count
 
 SIZES = {"landscape": (347, 250), "portrait": (250, 347), "square": (300, 300), "small": (40, 31)}
 
@@ -95,8 +95,8 @@ def test_views_lie_as_pictures_do_and_a_file_is_decoded_once(monkeypatch):
 
 
 def test_how_many():
-    assert [crops(p(32)) for p in (Single, Ten, Paper144)] == [1, 10, 144]
-    assert crops(lambda picture: picture) == 1
+    assert [crop_count(p(32)) for p in (Single, Ten, Paper144)] == [1, 10, 144]
+    assert crop_count(lambda image: image) == 1
 
 
 def test_a_picture_like_a_thread_is_refused_before_memory_is_taken():
@@ -105,5 +105,5 @@ def test_a_picture_like_a_thread_is_refused_before_memory_is_taken():
 
 
 def test_a_share_beyond_the_picture():
-    with pytest.raises(ValueError, match=r"crop=1.5: the share of the shorter side"):
+    with pytest.raises(ValueError, match=r"crop=1.5: the fraction of the shorter side"):
         Ten(224, 1.5)

@@ -1,9 +1,10 @@
-"""Several networks judged as one, by several protocols, from src/eval.py."""
+"""Ensembles, several protocols and refusals of src/eval.py."""
 
 import importlib
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +13,19 @@ from hydra.core.global_hydra import GlobalHydra
 
 from deeper import checkpoint
 from deeper.cli import resolvers
-from deeper.evaluation import evaluate as reevaluate
-from deeper.evaluation.runner import Judge
+from deeper.evaluation.runner import Evaluator
+from deeper.evaluation.unseen import require_evaluable, same_images
+from deeper.runs import build
 
 TINY = "model.width=0.125"
 
 
 @pytest.fixture
-def judge(tmp_path, monkeypatch):
-    """`judge("run=…")` runs src/eval.py in this process and answers what it wrote."""
+def evaluate(tmp_path, monkeypatch):
+    """`evaluate("run=…")` runs src/eval.py in this process and returns what it wrote."""
 
     def run(*words):
-        logs = tmp_path / "judged"
+        logs = tmp_path / "evaluated"
         entry = importlib.import_module("eval")
         shared = [
             "trainer=cpu",
@@ -38,38 +40,43 @@ def judge(tmp_path, monkeypatch):
         resolvers.runs._stamp.cache_clear()
         entry.main()
         (new,) = set(run_dirs(logs)) - before
-        return json.loads((new / "evaluation.json").read_text())
+        return json.loads((new / f"{new.name}.json").read_text())
 
     return run
 
 
-def test_two_networks_by_two_protocols(train, judge, tmp_path, monkeypatch, capsys):
+def test_two_networks_by_two_protocols(train, evaluate, tmp_path, monkeypatch, capsys):
     one, two = train(TINY, "test=false"), train("model.width=0.25", "seed=1", "test=false")
     passes = []
-    setup = Judge.setup
+    loader = Evaluator.val_dataloader
     monkeypatch.setattr(
-        Judge, "setup", lambda self, stage: setup(self, stage) or passes.append(len(self.jobs))
+        Evaluator, "val_dataloader", lambda self: passes.append(self.crops) or loader(self)
     )
-    alone = judge(f"run={one}", "protocol=ten")
+    alone = evaluate(f"run={one}", "protocol=ten")
     files = f"files=['{one}','{two}/checkpoints/best.ckpt']"
-    found = judge(files, "protocols=[single,ten]")
-    assert passes == [1, 3]  # what was known of the first by ten crops was not run again
+    found = evaluate(files, "protocols=[single,ten]")
+    assert passes == [10, 1, 1, 10]  # the first network's ten crops came from the cache
     assert [(row["models"], row["crops"]) for row in found["rows"]] == [
         (1, 1), (1, 10), (2, 1), (2, 10)
     ]  # fmt: skip
     assert found["rows"][1]["top1"] == alone["rows"][0]["top1"]
     assert found["each"][1]["nll"] == alone["each"][0]["nll"]
-    assert "its gain" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "its gain" in shown
+    for run in (one, two):  # the screen names the files as they are called
+        for file in (run / "eval").iterdir():
+            assert f"written to {file}" in shown
+            assert f"all are in {file.name}" in shown
 
-    kept = {}
+    cached = {}
     for folder in (tmp_path / "c/probabilities").iterdir():
         about = json.loads((folder / "about.json").read_text())
         p, labels = (np.load(folder / f"{name}.npy") for name in ("probabilities", "labels"))
-        kept[about["checkpoint"], about["protocol"]["_target_"].rpartition(".")[2]] = p, labels
-    assert len(kept) == 4
+        cached[about["checkpoint"], about["protocol"]["_target_"].rpartition(".")[2]] = p, labels
+    assert len(cached) == 4
     digests = [checkpoint.sha256(run / "checkpoints/best.ckpt") for run in (one, two)]
-    mean = np.mean([kept[digest, "Ten"][0] for digest in digests], axis=0, dtype=float)
-    labels = kept[digests[0], "Ten"][1]
+    mean = np.mean([cached[digest, "Ten"][0] for digest in digests], axis=0, dtype=float)
+    labels = cached[digests[0], "Ten"][1]
     assert found["rows"][-1]["top1"] == int((mean.argmax(1) == labels).sum())
     assert np.array(found["confusion"]).sum() == found["rows"][-1]["n"] == 48
 
@@ -80,57 +87,103 @@ def test_two_networks_by_two_protocols(train, judge, tmp_path, monkeypatch, caps
     assert record(two)["test_looks"] == 1
 
     shutil.rmtree(two / "eval")
-    (two / "eval").touch()  # as where a run is not ours to write to
-    judge(f"run={two}", "protocol=ten", "fusion=max")
-    assert f"{two}: File exists, so not written there; written to" in " ".join(
+    (two / "eval").touch()  # as in a run that is not ours to write to
+    evaluate(f"run={two}", "protocol=ten", "fusion=max")
+    assert f"{two}: File exists, so no copy is written there" in " ".join(
         capsys.readouterr().out.split()
     )
-    assert passes == [1, 3, 1]
+    assert passes == [10, 1, 1, 10, 10]
 
 
-def state(**data):
+def state(test_images="other", **data):
     about = {"root": "here", "val_from": "holdout", "holdout": 0.05} | data
-    return {"deeper": {"classes": ["ant", "bee"], "config": {"data": about}}}
+    config = {"classes": ["ant", "bee"], "config": {"data": about}, "test_images": test_images}
+    return {"deeper": config}
 
 
 class Here:
-    """As much of `ImageData` as is asked."""
+    """As much of `ImageData` as the checks read."""
 
-    classes = ("ant", "bee")
     root, val_from, holdout = "here", "holdout", 0.05
 
     def __init__(self):
-        self.classes, self.tested = [*self.classes], []
+        self.classes, self.tested = ["ant", "bee"], []
+
+    def fingerprint(self, split):
+        return f"here's {split}"
 
     def require_test(self, val_from):
         self.tested.append(val_from)
 
 
 class Asked(dict):
-    split, trainer = "val", {}
+    split, trainer, weights = "val", {}, "averaged"
 
 
-def test_what_another_network_was_trained_on_is_refused():
+def test_images_that_another_network_was_trained_on_are_refused():
     asked, data = Asked(), Here()
-    reevaluate.require_judgeable(asked, {"a": state(), "b": state()}, data)
+    require_evaluable(asked, {"a": state(), "b": state()}, data)
     with pytest.raises(ValueError, match=r"^b: trained with data.val_from=official data.holdout"):
-        reevaluate.require_judgeable(asked, {"a": state(), "b": state(val_from="official")}, data)
+        require_evaluable(asked, {"a": state(), "b": state(val_from="official")}, data)
     elsewhere = state(val_from="official", root="there")
-    reevaluate.require_judgeable(asked, {"a": state(), "b": elsewhere}, data)
+    require_evaluable(asked, {"a": state(), "b": elsewhere}, data)
     asked.split = "test"
-    reevaluate.require_judgeable(asked, {"a": state(), "b": state(val_from="official")}, data)
+    require_evaluable(asked, {"a": state(), "b": state(val_from="official")}, data)
     assert data.tested == ["holdout", "official"]
+
+
+def test_the_test_set_that_chose_is_refused_however_it_is_named(configs, images, tmp_path):
+    """A trailing slash, a relative path, a link, a copy."""
+    link, copy = tmp_path / "link", tmp_path / "copy"
+    link.symlink_to(images)
+    shutil.copytree(images, copy)
+    named = (f"{images}/", f"{images}/../{images.name}", f"{link}", f"{copy}")
+    data = {
+        root: build.data(
+            configs(f"data.root={root}", "data.val_from=official", f"paths.cache={tmp_path}/c")
+        )
+        for root in (str(images), *named)
+    }
+    trained = state(data[str(images)].fingerprint("test"), root=str(images), val_from="official")
+    trained["deeper"]["classes"] = data[str(images)].classes
+    asked = Asked()
+    asked.split = "test"
+    for root in (str(images), *named):
+        with pytest.raises(ValueError, match=r"there is one official set, so it chooses"):
+            require_evaluable(asked, {"a": trained}, data[root])
+    file = next((copy / "val").rglob("*.*"))
+    file.unlink()
+    other = build.data(
+        configs(f"data.root={copy}", "data.val_from=official", f"paths.cache={tmp_path}/d")
+    )
+    assert not same_images(trained, other)
+    require_evaluable(asked, {"a": trained}, other)
+
+
+def test_a_checkpoint_knows_its_test_set(configs, images, trained_run, tmp_path):
+    carried = checkpoint.load(trained_run / "checkpoints/best.ckpt")["deeper"]["test_images"]
+    words = (f"data.root={images}", "debug=fast", f"paths.cache={tmp_path}")
+    assert carried == build.data(configs(*words)).fingerprint("test")
+
+
+def test_averaged_weights_with_stale_statistics_are_refused():
+    stale = state() | {"averaged_statistics": "stale"}
+    with pytest.raises(ValueError, match=r"pass weights=live, or a checkpoint that was validated"):
+        require_evaluable(Asked(), {Path("/run/checkpoints/b.ckpt"): stale}, Here())
+    live = Asked()
+    live.weights = "live"
+    require_evaluable(live, {Path("/run/checkpoints/b.ckpt"): stale}, Here())
 
 
 def test_other_classes_are_named_with_their_file():
     other = state()
     other["deeper"]["classes"] = ["ant", "cat"]
     with pytest.raises(ValueError, match=r"^b: the checkpoint was .* at 1: 'cat' against 'bee'"):
-        reevaluate.require_judgeable(Asked(), {"a": state(), "b": other}, Here())
+        require_evaluable(Asked(), {"a": state(), "b": other}, Here())
 
 
-def test_a_share_of_the_batches_is_no_evaluation():
+def test_a_fraction_of_the_batches_is_no_evaluation():
     asked = Asked()
     asked.trainer = {"limit_val_batches": 3}
     with pytest.raises(ValueError, match=r"counts every image; data.limit=N takes fewer"):
-        reevaluate.require_judgeable(asked, {"a": state()}, Here())
+        require_evaluable(asked, {"a": state()}, Here())

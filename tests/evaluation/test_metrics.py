@@ -9,11 +9,20 @@ from PIL import Image
 
 from deeper.data.images.stored import Files
 from deeper.data.splits import Subset
-from deeper.evaluation import imagenet_real as real
-from deeper.evaluation import table3 as ensemble
-from deeper.evaluation import tables as evaluation
-from deeper.evaluation.cache import Kept, averaged, sampled
-from deeper.evaluation.metrics import calibration_error, counted, gain_interval, wilson
+from deeper.evaluation import tables
+from deeper.evaluation.cache import (
+    CachedProbabilities,
+    averaged,
+    content_digest,
+    require_writable,
+)
+from deeper.evaluation.imagenet_real import RealLabels, read_labels
+from deeper.evaluation.metrics import (
+    calibration_error,
+    compute_metrics,
+    difference_interval,
+    wilson,
+)
 
 
 def random(n=200, classes=12, seed=0):
@@ -24,7 +33,7 @@ def random(n=200, classes=12, seed=0):
 
 def test_against_brute_force():
     p, labels = random()
-    found = counted([p[:64], p[64:]], labels)
+    found = compute_metrics([p[:64], p[64:]], labels)
     ranked = [sorted(range(12), key=lambda c, row=row: -row[c]) for row in p]
     assert found.n == 200
     assert found.top1 == sum(r[0] == y for r, y in zip(ranked, labels, strict=True))
@@ -71,36 +80,36 @@ def test_the_mean_over_models_is_of_probabilities():
     assert np.array_equal(alone, models[0])
 
 
-def test_what_is_kept_is_whole_and_of_these_labels(tmp_path):
+def test_cached_probabilities_are_whole_and_of_these_labels(tmp_path):
     p, labels = random()
-    kept = Kept(tmp_path, {"checkpoint": "a"})
-    assert not kept.there(labels)
-    kept.write(p, labels)
-    assert kept.there(labels)
-    assert not kept.there(labels[::-1])
-    assert np.array_equal(kept.read(labels), p)
-    assert sorted(f.name for f in kept.folder.iterdir()) == [
+    cached = CachedProbabilities(tmp_path, {"checkpoint": "a"})
+    assert not cached.exists(labels)
+    cached.write(p, labels)
+    assert cached.exists(labels)
+    assert not cached.exists(labels[::-1])
+    assert np.array_equal(cached.read(labels), p)
+    assert sorted(f.name for f in cached.folder.iterdir()) == [
         "about.json", "labels.npy", "probabilities.npy"
     ]  # fmt: skip
-    assert not Kept(tmp_path, {"checkpoint": "b"}).there(labels)
+    assert not CachedProbabilities(tmp_path, {"checkpoint": "b"}).exists(labels)
     with pytest.raises(ValueError, match="of other labels than the data has; remove the folder"):
-        kept.read(labels[::-1])
-    whole = (kept.folder / "probabilities.npy").read_bytes()
-    (kept.folder / "probabilities.npy").write_bytes(whole[:-4])
-    assert not kept.there(labels)
+        cached.read(labels[::-1])
+    whole = (cached.folder / "probabilities.npy").read_bytes()
+    (cached.folder / "probabilities.npy").write_bytes(whole[:-4])
+    assert not cached.exists(labels)
     with pytest.raises(ValueError, match="damaged"):
-        kept.read(labels)
+        cached.read(labels)
 
 
-def test_a_replaced_picture_is_another_set(tmp_path):
+def test_a_replaced_image_is_another_set(tmp_path):
     """Also one that is none of those whose pixels are looked at."""
     for name in "abc":
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
     files = Subset(Files(tmp_path, ["a.png", "b.png", "c.png"], [0, 0, 0]), np.arange(3))
-    before = sampled(files, 1)
-    assert sampled(files, 1) == before
+    before = content_digest(files, 1)
+    assert content_digest(files, 1) == before
     Image.new("RGB", (4, 4), "red").save(tmp_path / "c.png")
-    assert sampled(files, 1) != before
+    assert content_digest(files, 1) != before
 
 
 def test_a_cache_that_cannot_be_written_is_said_before_a_network_runs(tmp_path):
@@ -108,36 +117,36 @@ def test_a_cache_that_cannot_be_written_is_said_before_a_network_runs(tmp_path):
     with pytest.raises(
         ValueError, match=r"cache/probabilities: Not a directory; .* paths\.cache=<a"
     ):
-        Kept.require_writable(tmp_path / "cache")
-    Kept.require_writable(tmp_path / "other")
+        require_writable(tmp_path / "cache")
+    require_writable(tmp_path / "other")
     assert not [*(tmp_path / "other/probabilities").iterdir()]
 
 
-def labelled_anew(tmp_path, labels):
+def real_json(tmp_path, labels):
     path = tmp_path / "real.json"
     path.write_text(json.dumps(labels))
     return path
 
 
 def test_real_counts_images_with_labels_by_their_numbers(tmp_path):
-    path = labelled_anew(tmp_path, [[3], [], [1, 2], *[[0]] * 49_997])
+    path = real_json(tmp_path, [[3], [], [1, 2], *[[0]] * 49_997])
     names = ["val/a/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000002_n01440764.JPEG",
              "b.tar:ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000004.JPEG"]  # fmt: skip
     files = Subset(Files(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
-    numbers = real.numbers(files)
-    assert numbers == [1, 2, 3, 4]
-    labels = real.read(path, 4)
-    found = real.results(np.array([3, 0, 2, 1]), labels, numbers)
+    real = RealLabels(path, files, 4)
+    assert real.labels == [[3], [], [1, 2], [0]]
+    found = real.results(np.array([3, 0, 2, -1]))
     assert (found["n"], found["top1"]) == (3, 2)
 
 
 def test_real_refuses_other_files_and_other_images(tmp_path):
     with pytest.raises(ValueError, match=r"expected 50,000 lists of labels in 0\.\.9"):
-        real.read(labelled_anew(tmp_path, [[1]]), 10)
+        read_labels(real_json(tmp_path, [[1]]), 10)
     with pytest.raises(ValueError, match="cannot be read as JSON"):
-        real.read(tmp_path / "none.json", 10)
+        read_labels(tmp_path / "none.json", 10)
+    file = real_json(tmp_path, [[0]] * 50_000)
     with pytest.raises(ValueError, match=r"photo\.jpg is none of them"):
-        real.numbers(Files(tmp_path, ["photo.jpg"], [0]))
+        RealLabels(file, Files(tmp_path, ["photo.jpg"], [0]), 10)
 
 
 def test_the_papers_table_stands_beside_ours():
@@ -145,54 +154,96 @@ def test_the_papers_table_stands_beside_ours():
         {
             "models": m,
             "crops": c,
-            "top1": 700,
+            "top1": 700 + m,
             "top5": 900 + m + c // 10,
             "n": 1000,
-            "gain_interval": [-0.004, 0.002],
+            "top1_gain_interval": [-0.005, 0.003],
+            "top5_gain_interval": [-0.004, 0.002],
         }
         for m in (1, 7)
         for c in (1, 10, 144)
     ]
-    found = ensemble.lines(rows)
-    assert [line[5] for line in found] == ["10.07", "9.15", "7.89", "8.09", "7.62", "6.67"]
-    assert [line[6] for line in found] == ["base", "-0.92", "-2.18", "-1.98", "-2.45", "-3.40"]
-    assert [line[2:5] for line in found][:2] == [
-        ["30.00", "9.90", "base"],
-        ["30.00", "9.80", "-0.10 (-0.4…+0.2)"],
-    ]
-    assert ensemble.lines([{"models": 2, "crops": 1, "top1": 7, "top5": 9, "n": 10}])[0][5:] == [
-        "",
-        "",
-    ]
+    found = tables.table3(rows)
+    assert [line[6] for line in found] == ["10.07", "9.15", "7.89", "8.09", "7.62", "6.67"]
+    assert [line[7] for line in found] == ["base", "-0.92", "-2.18", "-1.98", "-2.45", "-3.40"]
+    assert found[0][2:6] == ["29.90", "base", "9.90", "base"]
+    assert found[4][2:6] == ["29.30", "-0.60 (-0.5…+0.3)", "9.20", "-0.70 (-0.4…+0.2)"]
+    (alone,) = tables.table3([{"models": 2, "crops": 1, "top1": 7, "top5": 9, "n": 10}])
+    assert alone[6:] == ["", ""]
 
 
-def test_a_gain_has_the_interval_of_its_differences_image_by_image():
-    rows = np.random.default_rng(0).dirichlet(np.ones(12), size=400)
-    other = np.random.default_rng(1).dirichlet(np.ones(12), size=400)
-    labels = np.arange(400) % 12
-    before, after = (counted([part], labels) for part in (rows, 0.5 * (rows + other)))
-    right = [np.argsort(-p, 1)[:, :5] == labels[:, None] for p in (rows, 0.5 * (rows + other))]
-    change = right[0].any(1).astype(float) - right[1].any(1)
-    low, high = gain_interval(before, after)
-    assert (low + high) / 2 == pytest.approx(change.mean())
-    assert (high - low) / 2 == pytest.approx(1.96 * change.std() / 20, rel=1e-4)
-    assert gain_interval(before, before) == [0, 0]
+def test_the_table_says_what_its_intervals_cover(capsys):
+    row = {"models": 1, "crops": 1, "top1": 7, "top5": 9, "n": 10}
+    tables.show_table3([row])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "over the images of this test set, not over training seeds" in shown
 
 
-def test_the_worst_classes_stand_first_with_what_they_were_taken_for():
+def test_the_interval_of_a_difference_is_agresti_and_mins():
+    """8 of 100 images became right and 2 wrong: counts of 8.5 and 2.5 among 102."""
+    before, after = np.zeros(100, bool), np.zeros(100, bool)
+    before[:32] = True
+    after[2:40] = True
+    low, high = difference_interval(before, after)
+    assert (low + high) / 2 == pytest.approx(-6 / 102)
+    half = 1.959964 * np.sqrt(11 - 36 / 102) / 102
+    assert (high - low) / 2 == pytest.approx(half, rel=1e-6)
+
+
+def test_the_interval_of_a_difference_never_collapses():
+    right = np.ones(50, bool)
+    low, high = difference_interval(right, right)
+    assert (low, high) == pytest.approx((-1.959964 / 52, 1.959964 / 52), rel=1e-6)
+    assert difference_interval(~right, right)[0] == -1
+
+
+@pytest.mark.parametrize(("n", "p"), [(50, 0.02), (600, 0.05)])
+def test_the_interval_of_a_difference_covers(n, p):
+    """95 % by simulation, where few images differ."""
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(1000):
+        before, flips = random.random(n) < 0.8, random.random(n)
+        after = np.where(flips < p, True, np.where(flips < 2 * p, False, before))
+        truth = p * 0.8 - p * 0.2
+        low, high = difference_interval(before, after)
+        hits += low <= truth <= high
+    assert hits >= 930
+
+
+def test_non_finite_probabilities_count_as_wrong():
+    """Also where the label is class 0, which the index of a row of NaN would be."""
+    p = np.full((3, 6), 1 / 6, np.float32)
+    p[0], p[1, 3] = np.nan, np.inf
+    p[2] = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
+    found = compute_metrics([p], np.array([0, 3, 0]))
+    assert (found.top1, found.top5, found.non_finite) == (1, 1, 2)
+    assert found.best.tolist() == [-1, -1, 0]
+    assert found.class_n.tolist() == [2, 0, 0, 1, 0, 0]
+    assert found.confusion.sum() == 1
+    assert np.isfinite([found.nll, found.ece]).all()
+    assert found.results()["non_finite"] == 2
+
+
+def test_non_finite_outputs_are_said(capsys):
+    found = compute_metrics([np.full((3, 6), np.nan)], np.array([0, 3, 0]))
+    tables.show_metrics(found, [*"abcdef"], "val", "title", "x.json")
+    assert "3 images have non-finite outputs; they count as wrong" in capsys.readouterr().out
+
+
+def test_the_worst_classes_stand_first_with_what_they_were_predicted_as():
     guesses = [0, 1, 1, 2, 2, 0, 1]
-    counts = counted([np.eye(4)[guesses]], np.array([0, 0, 0, 2, 2, 2, 1]))
-    shown = evaluation.worst(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
+    counts = compute_metrics([np.eye(4)[guesses]], np.array([0, 0, 0, 2, 2, 2, 1]))
+    shown = tables.worst_classes(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
     assert shown == [
         ["tench", "3", "33.3", "100.0", "b, 2"],
         ["c[/]\\n", "3", "66.7", "100.0", "tench, 1"],
         ["b", "1", "100.0", "100.0", ""],
     ]
-    assert evaluation.summary(counts)[:2] == ["7", "57.14 (25.0–84.2)"]
+    assert tables.summary(counts)[:2] == ["7", "57.14 (25.0–84.2)"]
 
 
 def test_markup_in_the_name_of_a_class_is_no_markup(capsys):
-    counts = counted([np.eye(2)[[0, 1]]], np.array([0, 1]))
-    evaluation.show(counts, ["[red]", "[/red]"], "val", "a [title]")
+    counts = compute_metrics([np.eye(2)[[0, 1]]], np.array([0, 1]))
+    tables.show_metrics(counts, ["[red]", "[/red]"], "val", "a [title]", "x.json")
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("[red]", "[/red]", "a [title]"))

@@ -1,34 +1,53 @@
-"""The single crop is the field's: 224 of 256 for 0.875, at the centre."""
+"""protocol=single is torchvision's Resize and CenterCrop to the pixel, and the centre of protocol=ten."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
-from deeper.evaluation.protocol import Single
+from deeper.evaluation.protocol import Single, Ten
 
 
 def noise(width, height):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 
 
-@pytest.mark.parametrize("size", [(256, 256), (340, 256), (256, 300)])
-def test_224_of_256(size):
-    image = noise(*size)
-    left, top = (size[0] - 224) // 2, (size[1] - 224) // 2
-    expected = np.array(image.crop((left, top, left + 224, top + 224)))
-    result = Single(224)(image)
-    assert result.dtype == torch.uint8
-    assert np.array_equal(result.permute(1, 2, 0).numpy(), expected)
+SIZES = [
+    (256, 256),
+    (340, 256),
+    (256, 300),
+    (500, 375),
+    (375, 500),
+    (500, 333),
+    (61, 100),
+    (33, 33),
+]
 
 
-def test_it_draws_nothing():
+@pytest.mark.parametrize("image_size", SIZES)
+@pytest.mark.parametrize(("size", "crop"), [(224, 0.875), (64, 0.875), (20, 0.9), (32, 1.0)])
+def test_single_is_torchvisions_resize_and_center_crop(image_size, size, crop):
+    image = noise(*image_size)
+    steps = [v2.Resize(round(size / crop)), v2.CenterCrop(size), v2.PILToTensor()]
+    found = Single(size, crop)(image)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, v2.Compose(steps)(image))
+
+
+@pytest.mark.parametrize("image_size", SIZES)
+def test_single_is_the_centre_of_ten(image_size):
+    image = noise(*image_size)
+    assert torch.equal(Single(64)(image), Ten(64)(image)[4])
+
+
+def test_single_is_deterministic():
     single, image = Single(16, 0.5), noise(50, 40)
     assert torch.equal(single(image), single(image))
 
 
 @pytest.mark.parametrize("crop", [0.5, 0.875, 1.0])
-def test_a_constant_picture_stays_one(crop):
+def test_a_constant_image_stays_constant(crop):
     result = Single(10, crop)(Image.new("RGB", (33, 21), (10, 20, 30)))
     assert result.shape == (3, 10, 10)
     assert (result == torch.tensor([10, 20, 30]).view(3, 1, 1)).all()

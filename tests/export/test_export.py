@@ -208,10 +208,14 @@ def test_a_stranger_makes_the_same_prediction(exported, configs, case):
     pixels = []
     for picture in pictures:
         width, height = picture.size
-        side = crop["share"] * min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        small = picture.resize((size, size), Image.Resampling.BILINEAR, box)
+        ratio = crop["resize"] / min(width, height)
+        new = [
+            crop["resize"] if side == min(width, height) else int(side * ratio)
+            for side in (width, height)
+        ]
+        left, top = (round((side - size) / 2) for side in new)
+        scaled = picture.resize(new, Image.Resampling.BILINEAR)
+        small = scaled.crop((left, top, left + size, top + size))
         pixels.append(np.asarray(small).transpose(2, 0, 1))
     assert all(
         torch.equal(torch.tensor(a), net.view(b)) for a, b in zip(pixels, pictures, strict=True)

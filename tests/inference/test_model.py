@@ -10,6 +10,7 @@ from entry import shell
 from PIL import Image
 
 import deeper
+from deeper import checkpoint
 from deeper.data.images.encoded import Encoded
 
 
@@ -56,6 +57,37 @@ def test_a_checkpoint_file_and_its_run_are_the_same_network(trained_run):
     assert not one.net.training
     for key, value in one.net.state_dict().items():
         assert torch.equal(value, other.net.state_dict()[key]), key
+
+
+def test_repr_is_short_and_names_the_method_to_call(trained_run):
+    text = repr(deeper.load(trained_run))
+    assert ".probabilities(images)" in text
+    assert "10 classes" in text
+    assert len(text) < 300
+
+
+def test_paths_single_images_and_grey_images_are_accepted(images, trained_run):
+    trained = deeper.load(trained_run)
+    file = next((images / "val").rglob("*.*"))
+    expected = trained.probabilities([Image.open(file)])
+    assert torch.equal(trained.probabilities(str(file)), expected)
+    assert torch.equal(trained.probabilities([file]), expected)
+    assert torch.equal(trained.probabilities(Image.open(file)), expected)
+    grey = Image.open(file).convert("L")
+    assert torch.equal(trained.probabilities(grey), trained.probabilities(grey.convert("RGB")))
+    with pytest.raises(TypeError, match=r"expected paths or PIL images, not Tensor; PIL\.Image"):
+        trained.probabilities(torch.zeros(3, 8, 8, dtype=torch.uint8))
+
+
+def test_averaged_weights_with_stale_statistics_are_refused(trained_run, tmp_path):
+    file = tmp_path / "run/checkpoints/last.ckpt"
+    state = checkpoint.load(trained_run / "checkpoints/last.ckpt")
+    checkpoint.save(state | {"averaged_statistics": "stale"}, file)
+    with pytest.raises(ValueError, match=r"last.ckpt: was saved between validations.*weights=live"):
+        deeper.load(file)
+    assert deeper.load(file, "live").weights == "live"
+    checkpoint.save(state | {"averaged_statistics": "current"}, file)
+    deeper.load(file)
 
 
 def test_what_is_no_run_is_said():

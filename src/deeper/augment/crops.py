@@ -1,7 +1,7 @@
-"""From a picture of any size to the square that a network sees: RGB → uint8 [3, size, size].
+"""Crops of an image of any size to the square that a network sees: RGB → uint8 [3, size, size].
 
-A result is a view of [size, size, 3], as pictures lie in memory, so that a batch of them is
-channels_last without a turn. All random numbers are Python's.
+A result is a view of [size, size, 3], the order of decoded pixels in memory, so that a batch of
+results is channels_last without a copy. Random crops draw from Python's `random`.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 Box = tuple[float, float, float, float]
-"""left, top, right, bottom"""
+"""left, top, right, bottom, in pixels"""
 
 INTERPOLATIONS = {
     "bilinear": Resampling.BILINEAR,
@@ -33,12 +33,12 @@ INTERPOLATIONS = {
 Interpolation = Literal["bilinear", "area", "nearest", "bicubic", "random"]
 
 VECTORISED = ("bilinear", "bicubic")
-"""What torch scales in a quarter of Pillow's time: 99.9 % of values within 1 of Pillow's, all within 2
-of 255; bicubic within 32, since it clips what overshoots in another order."""
+"""Filters that torch resizes with in a quarter of Pillow's time. 99.9 % of values are within 1 of
+Pillow's, all within 2 of 255 (bicubic: 32, because torch clips overshoots in another order)."""
 
 
-class Picture(Protocol):
-    """A picture still encoded (`deeper.data.images.encoded.Encoded`), which decodes what a crop asks for."""
+class EncodedImage(Protocol):
+    """An image that is not decoded yet, as `deeper.data.images.encoded.Encoded`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,23 +47,26 @@ class Picture(Protocol):
     def pixels(
         self, box: Box | None = None, size: tuple[int, int] | None = None, cut: bool = False
     ) -> tuple[NDArray[np.uint8], Box]:
-        """[h, w, 3] of all of it, with `cut` of no less than `box`, at a scale at which `box` still
-        has `size`; and `box` in there.
+        """Decoded pixels [h, w, 3], and the coordinates of `box` in them.
+
+        With `size`, the image may be decoded at a reduced scale at which `box` still has that many
+        pixels. With `cut`, pixels outside `box` may be missing.
         """
 
 
 class Crop(ABC):
-    """A transform that may come first and get a `Picture`; any other one that does gets PIL."""
+    """A transform that accepts an `EncodedImage`; as the first of a pipeline it decodes the image."""
 
     @abstractmethod
-    def __call__(self, picture: Image.Image | Picture) -> Tensor: ...
+    def __call__(self, image: Image.Image | EncodedImage) -> Tensor: ...
 
 
 class AreaAspectCrop(Crop):
-    """§6: a patch whose area is 8–100 % of the picture and whose aspect lies in 3/4–4/3.
+    """§6: a random patch with 8–100 % of the image's area and an aspect ratio in 3/4–4/3.
 
-    Area uniform, aspect uniform in its logarithm, drawn anew where the patch does not fit; after ten
-    misses the largest patch in the centre: torchvision's sampling. The patch is cut, then scaled.
+    The area is uniform, the aspect ratio uniform in its logarithm; a patch that does not fit is drawn
+    again, and after ten misses the largest patch at the centre is taken (torchvision's sampling).
+    The patch is cut first, then resized.
     """
 
     def __init__(
@@ -74,20 +77,24 @@ class AreaAspectCrop(Crop):
         interpolation: Interpolation = "bilinear",
     ) -> None:
         if not 0 < area[0] <= area[1] <= 1:
-            raise ValueError(f"area={list(area)}: two shares in 0..1, the smaller first")
+            raise ValueError(
+                f"area={list(area)}: expected two fractions in 0..1, the smaller first"
+            )
         if not 0 < aspect[0] <= aspect[1]:
-            raise ValueError(f"aspect={list(aspect)}: two ratios above 0, the smaller first")
+            raise ValueError(
+                f"aspect={list(aspect)}: expected two ratios above 0, the smaller first"
+            )
         self.size, self.interpolation = size, interpolation
         self.area, self.aspect = tuple(area), tuple(aspect)
 
-    def __call__(self, picture: Image.Image | Picture) -> Tensor:
-        box: Box = self.draw(*picture.size)
-        name = drawn(self.interpolation)
-        pixels, box = decoded(picture, box, self.size if name in VECTORISED else None, cut=True)
-        return scaled(*_cut(pixels, box), self.size, name)
+    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+        box: Box = self.draw(*image.size)
+        name = draw_interpolation(self.interpolation)
+        pixels, box = decode(image, box, self.size if name in VECTORISED else None, cut=True)
+        return resize(*cut_to(pixels, box), self.size, name)
 
     def draw(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """A box in a picture of that size."""
+        """A random box in an image of that size."""
         low, high = self.aspect
         for _ in range(10):
             area = random.uniform(*self.area) * width * height
@@ -102,94 +109,128 @@ class AreaAspectCrop(Crop):
 
 
 class FixedCrop(Crop):
-    """A square at a random or the central place of the picture scaled to shorter side size / `crop`.
+    """A `size` × `size` square at a random place of the image resized to shorter side `size` / `crop`.
 
-    `keep_aspect=False` warps the picture to a square first, as BVLC's 256×256 images were.
+    With `keep_aspect=False` the image is first warped to a square, as BVLC's 256×256 images were.
     """
 
     def __init__(
         self,
         size: int,
         crop: float = 0.875,
-        place: Literal["random", "center"] = "random",
         keep_aspect: bool = True,
         interpolation: Interpolation = "bilinear",
     ) -> None:
-        if not 0 < crop <= 1:
-            raise ValueError(f"crop={crop}: the share of the shorter side that is kept, in 0..1")
-        self.size, self.crop, self.place = size, crop, place
+        require_fraction(crop)
+        self.size, self.crop = size, crop
         self.keep_aspect, self.interpolation = keep_aspect, interpolation
 
-    def __call__(self, picture: Image.Image | Picture) -> Tensor:
-        box = self.draw(*picture.size)
-        name = drawn(self.interpolation)
-        fast = self.place == "random" and name in VECTORISED  # the centre is what is judged
-        unscaled = box[2] - box[0] == box[3] - box[1] == self.size  # else what is around box counts
-        pixels, box = decoded(picture, box, self.size if fast else None, cut=unscaled)
-        return scaled(pixels, box, self.size, name)
+    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+        box = self.draw(*image.size)
+        name = draw_interpolation(self.interpolation)
+        # Without resizing, pixels around the box don't contribute to the result.
+        unscaled = box[2] - box[0] == box[3] - box[1] == self.size
+        pixels, box = decode(image, box, self.size if name in VECTORISED else None, cut=unscaled)
+        return resize(pixels, box, self.size, name)
 
     def draw(self, width: int, height: int) -> Box:
-        """A box in a picture of that size."""
+        """A random box in an image of that size."""
         shorter = min(width, height)
         whole = (shorter, shorter) if self.keep_aspect else (width, height)
         side_x, side_y = (side * self.crop for side in whole)
-        random_place = self.place == "random"
-        left = (width - side_x) * (random.random() if random_place else 0.5)
-        top = (height - side_y) * (random.random() if random_place else 0.5)
-        if side_x == side_y == self.size:  # nothing is scaled, so nothing need be blurred
+        left = (width - side_x) * random.random()
+        top = (height - side_y) * random.random()
+        if side_x == side_y == self.size:  # whole pixels avoid a resize, which would blur
             left, top = round(left), round(top)
         return left, top, left + side_x, top + side_y
 
 
+class CenterCrop(Crop):
+    """The central square: torchvision's `Resize(round(size / crop))` and `CenterCrop(size)`, pixel for
+    pixel.
+
+    The image is always decoded at full size. Pillow rounds the box of a partial resize to float32, so
+    the whole image is resized.
+    """
+
+    def __init__(self, size: int, crop: float = 0.875) -> None:
+        require_fraction(crop)
+        self.size, self.crop = size, crop
+
+    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+        resized = resized_size(*image.size, round(self.size / self.crop))
+        left, top = (round((side - self.size) / 2) for side in resized)
+        box: Box = (left, top, left + self.size, top + self.size)
+        if resized == image.size:
+            pixels, box = decode(image, box, None, cut=True)
+        else:
+            whole = Image.fromarray(decode(image, (0, 0, *image.size), None)[0])
+            pixels = np.asarray(whole.resize(resized, Resampling.BILINEAR))
+        return torch.from_numpy(cut_to(pixels, box)[0].copy()).permute(2, 0, 1)
+
+
 class PaddedCrop(Crop):
-    """The whole picture at `size`, shifted by up to `padding` pixels over a black border: CIFAR's usual."""
+    """The whole image at `size`, shifted by up to `padding` pixels over a black border (CIFAR's usual)."""
 
     def __init__(self, size: int, padding: int = 4) -> None:
         if padding < 0:
             raise ValueError(f"padding={padding}: must be at least 0 pixels")
-        self.size, self._whole = size, FixedCrop(size, crop=1.0, place="center")
+        self.size, self._whole = size, CenterCrop(size, crop=1.0)
         self._shift = v2.RandomCrop(size, padding=padding)
 
-    def __call__(self, picture: Image.Image | Picture) -> Tensor:
-        return self._shift(self._whole(picture))  # type: ignore[no-any-return]
+    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+        return self._shift(self._whole(image))  # type: ignore[no-any-return]
 
 
-def drawn(interpolation: Interpolation) -> str:
+def resized_size(width: int, height: int, shorter: int) -> tuple[int, int]:
+    """Width and height after resizing the shorter side to `shorter`, rounded as torchvision does."""
+    longer = int(shorter * max(width, height) / min(width, height))
+    return (shorter, longer) if width <= height else (longer, shorter)
+
+
+def require_fraction(crop: float) -> None:
+    if not 0 < crop <= 1:
+        raise ValueError(
+            f"crop={crop}: the fraction of the shorter side that the crop keeps; must be in 0..1"
+        )
+
+
+def draw_interpolation(interpolation: Interpolation) -> str:
     return random.choice(list(INTERPOLATIONS)) if interpolation == "random" else interpolation
 
 
-def decoded(
-    picture: Image.Image | Picture, box: Box, size: int | None, cut: bool = False
+def decode(
+    image: Image.Image | EncodedImage, box: Box, size: int | None, cut: bool = False
 ) -> tuple[NDArray[np.uint8], Box]:
-    """Pixels [h, w, 3] of at least `size` × `size` in `box`, all there are for None; and `box` in there.
-    With `cut`, what lies outside `box` may be missing.
+    """Pixels [h, w, 3], and the coordinates of `box` in them.
 
-    Decoded at a smaller scale, bilinear and bicubic crops are off by 1–2 of 255 on average; area and
-    nearest would be other pictures.
+    `size` allows a reduced decoding scale at which `box` keeps `size` × `size` pixels; `None` decodes
+    at full size. With `cut`, pixels outside `box` may be missing. At a reduced scale bilinear and
+    bicubic crops are off by 1–2 of 255 on average; area and nearest would be off by much more.
     """
-    if isinstance(picture, Image.Image):
-        return np.array(picture), box
-    return picture.pixels(box, None if size is None else (size, size), cut)
+    if isinstance(image, Image.Image):
+        return np.array(image), box
+    return image.pixels(box, None if size is None else (size, size), cut)
 
 
-def scaled(pixels: NDArray[np.uint8], box: Box, size: int, name: str) -> Tensor:
-    """`box` of the pixels as [3, size, size] by the interpolation of that name, antialiased.
+def resize(pixels: NDArray[np.uint8], box: Box, size: int, interpolation: str) -> Tensor:
+    """`box` of the pixels resized to [3, size, size], antialiased.
 
-    Pixels around the box count as far as the filter reaches: it is a box of the scaled picture.
+    Pixels around `box` contribute as far as the filter reaches, as in a crop of the resized image.
     """
     left, top, right, bottom = box
     if right - left == bottom - top == size and left == int(left) and top == int(top):
         pixels = pixels[int(top) : int(bottom), int(left) : int(right)]
         return torch.from_numpy(pixels).permute(2, 0, 1)
-    if name in VECTORISED and box == (0, 0, pixels.shape[1], pixels.shape[0]):
+    if interpolation in VECTORISED and box == (0, 0, pixels.shape[1], pixels.shape[0]):
         batch = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
-        return F.interpolate(batch, (size, size), mode=name, antialias=True)[0]
-    image = Image.fromarray(pixels).resize((size, size), INTERPOLATIONS[name], box)
+        return F.interpolate(batch, (size, size), mode=interpolation, antialias=True)[0]
+    image = Image.fromarray(pixels).resize((size, size), INTERPOLATIONS[interpolation], box)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def _cut(pixels: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.uint8], Box]:
-    """The whole pixels that `box` touches, and `box` in their coordinates."""
+def cut_to(pixels: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.uint8], Box]:
+    """The whole pixels that `box` touches, and the coordinates of `box` in them."""
     left, top = math.floor(box[0]), math.floor(box[1])
     pixels = pixels[top : math.ceil(box[3]), left : math.ceil(box[2])]
     return pixels, (box[0] - left, box[1] - top, box[2] - left, box[3] - top)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 DEEPER = """
-    augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.FixedCrop
+    augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.CenterCrop augment.crops.FixedCrop
     augment.crops.PaddedCrop augment.flip.RandomFlip augment.mix.Mix
     callbacks.averaging.Averaging callbacks.banner.Banner callbacks.checkpoint.Checkpoint
     callbacks.meter.Meter callbacks.progress.ProgressBar

@@ -17,7 +17,7 @@ from deeper.data.batch import Batch, collate
 from deeper.data.dataset import LazyLoader, Pipeline, Samples, Transform
 from deeper.data.layouts import packed
 from deeper.data.quarantine import Census, Policy, admitted
-from deeper.data.sampler import EvalBatchSampler, Key, Shard, TrainBatchSampler, ViewSampler
+from deeper.data.sampler import EvalBatchSampler, Key, Shard, TrainBatchSampler
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.splits import Subset, limited, split_holdout
 from deeper.data.staging import staged
@@ -117,10 +117,10 @@ class ImageData(L.LightningDataModule):
     def classes(self) -> list[str]:
         return self.splits.classes
 
-    def fingerprint(self) -> str:
-        """Names the classes and the labels of every split; two runs that agree saw the same sets."""
+    def fingerprint(self, split: str | None = None) -> str:
+        """Identifies the classes and the labels of one split, or of all."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
-        for part in self.splits[1:]:
+        for part in self.splits[1:] if split is None else [getattr(self.splits, split)]:
             digest.update(len(part).to_bytes(8))
             digest.update(np.ascontiguousarray(part.labels, dtype=np.int64).tobytes())
         return digest.hexdigest()[:16]
@@ -161,9 +161,9 @@ class ImageData(L.LightningDataModule):
         return self._loader(part, self._evaluate, order)
 
     def view_dataloader(
-        self, part: LabelledImages, pipeline: Pipeline, order: ViewSampler
+        self, part: LabelledImages, pipeline: Pipeline, order: EvalBatchSampler
     ) -> DataLoader[Batch]:
-        """Through a pipeline of one's own, for an evaluation by other rules than validation's."""
+        """A loader with another pipeline than validation's, for an evaluation by another protocol."""
         return self._loader(part, pipeline, order, persistent=False)
 
     def calibration_batches(self, batches: int) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ workers, and at any number of processes and accumulated batches that share one g
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil, gcd
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -98,29 +98,6 @@ class EvalBatchSampler:
         for number in range(len(self)):
             start = (number * self.shard.world_size + self.shard.rank) * self.batch
             yield [Key(0, i % self.n, valid=i < self.n) for i in range(start, start + self.batch)]
-
-
-class ViewSampler:
-    """Every picture once over all processes, where a network sees chunks of `chunk` views.
-
-    A process gets whole groups of pictures whose views fill whole chunks, every `world_size`-th: so
-    a chunk holds the same views on any number of processes. One without pictures gets an invalid one.
-    """
-
-    def __init__(self, n: int, views: int, chunk: int, shard: Shard) -> None:
-        if n < 1:
-            raise ValueError("there is no image to evaluate on")
-        group = chunk // gcd(chunk, views)
-        own = [i for i in range(n) if i // group % shard.world_size == shard.rank]
-        self.keys = [Key(0, i) for i in own] or [Key(0, 0, valid=False)]
-        self.batch = max(chunk // views, 1)
-
-    def __len__(self) -> int:
-        return ceil(len(self.keys) / self.batch)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for start in range(0, len(self.keys), self.batch):
-            yield self.keys[start : start + self.batch]
 
 
 def derive_seed(*words: int) -> int:

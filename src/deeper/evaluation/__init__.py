@@ -1,1 +1,1 @@
-"""How a network is judged: crops, counts, intervals."""
+"""Evaluation of trained networks: protocols, ensembles, metrics, tables."""

@@ -1,4 +1,4 @@
-"""What a network answered, kept: another model, or another question, need not run it again."""
+"""On-disk cache of predicted probabilities, so that no network runs twice on the same crops."""
 
 import hashlib
 import json
@@ -20,36 +20,23 @@ from deeper.files import beside, whole
 Probabilities = NDArray[np.float32]
 """[N, K]"""
 
-ROWS = 4096
+BLOCK = 4096
+"""Images whose probabilities are averaged at a time."""
 
 
-class Kept:
-    """`<cache>/probabilities/<key>/`: probabilities.npy, labels.npy, and in about.json what they are of.
+class CachedProbabilities:
+    """`<cache>/probabilities/<key>/` with probabilities.npy, labels.npy, and the key's values in about.json.
 
-    The key is a hash of `about`. Of ImageNet's 50,000 images a folder has 200 MB.
+    The key is a hash of `about`. ImageNet's 50,000 images take 200 MB.
     """
 
     def __init__(self, cache: Path, about: Mapping[str, Any]) -> None:
-        text = json.dumps(about, sort_keys=True, indent=1)
-        self.about = text
-        self.folder = cache / "probabilities" / hashlib.sha256(text.encode()).hexdigest()[:24]
+        self.about = json.dumps(about, sort_keys=True, indent=1)
+        key = hashlib.sha256(self.about.encode()).hexdigest()[:24]
+        self.folder = cache / "probabilities" / key
 
-    @staticmethod
-    def require_writable(cache: Path) -> None:
-        """Said before a network runs for hours."""
-        folder = cache / "probabilities"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with beside(folder / "test") as path:
-                path.touch()
-        except OSError as error:
-            raise ValueError(
-                f"{folder}: {error.strerror}; what networks answer is kept there: pass "
-                f"paths.cache=<a folder that can be written>"
-            ) from error
-
-    def there(self, labels: NDArray[np.int64]) -> bool:
-        """Whole, and of these labels: what a crash cut is made again."""
+    def exists(self, labels: NDArray[np.int64]) -> bool:
+        """Whether the files are whole and belong to these labels."""
         try:
             self.read(labels)
         except ValueError:
@@ -65,50 +52,65 @@ class Kept:
                 np.save(file, array, allow_pickle=False)
 
     def read(self, labels: NDArray[np.int64]) -> Probabilities:
-        """Mapped. `ValueError` for a file that is not of these labels, or none."""
+        """Memory-mapped. `ValueError` for a damaged file or one of other labels."""
         path = self.folder / "probabilities.npy"
         try:
             found: Probabilities = np.load(path, mmap_mode="r", allow_pickle=False)
-            kept = np.load(self.folder / "labels.npy", allow_pickle=False)
+            stored = np.load(self.folder / "labels.npy", allow_pickle=False)
         except (OSError, EOFError, ValueError) as error:
             raise ValueError(f"{self.folder}: damaged ({error}); remove the folder") from error
-        if len(found) != len(labels) or not np.array_equal(kept, labels):
+        if len(found) != len(labels) or not np.array_equal(stored, labels):
             raise ValueError(f"{self.folder}: of other labels than the data has; remove the folder")
         return found
 
 
+def require_writable(cache: Path) -> None:
+    """Refuse a cache that cannot be written, before a network runs for hours."""
+    folder = cache / "probabilities"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with beside(folder / "test") as path:
+            path.touch()
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: {error.strerror}; predicted probabilities are cached there: pass "
+            f"paths.cache=<a folder that can be written>"
+        ) from error
+
+
 def averaged(models: Sequence[Probabilities]) -> Iterator[Probabilities]:
-    """§5: the mean over classifiers, some rows at a time. Summed in double precision."""
-    for start in range(0, len(models[0]), ROWS):
-        part = [model[start : start + ROWS] for model in models]
-        yield part[0] if len(part) == 1 else np.mean(part, axis=0, dtype=np.float64)
+    """§5: the mean over models in blocks of images, summed in double precision."""
+    for start in range(0, len(models[0]), BLOCK):
+        block = [model[start : start + BLOCK] for model in models]
+        yield block[0] if len(block) == 1 else np.mean(block, axis=0, dtype=np.float64)
 
 
-def sampled(images: LabelledImages, count: int = 32) -> str:
-    """A digest of some of the pictures, and of when each file was written: labels alone don't tell a
-    set from another form of it, or from one in which a picture was replaced.
+def content_digest(images: LabelledImages, count: int = 32) -> str:
+    """A digest of some images' bytes or pixels, and of the sizes and times of all image files.
+
+    It tells a set from the same set in another form, or with a replaced image.
     """
-    digest = hashlib.sha256(repr(_written(images)).encode())
+    digest = hashlib.sha256(repr(_file_stamps(images)).encode())
     for index in np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)):
         image, _ = images[int(index)]
         digest.update(image.tobytes() if isinstance(image, Image.Image) else image.data)
     return digest.hexdigest()[:16]
 
 
-def _written(images: LabelledImages) -> list[tuple[int, int]]:
-    """Bytes and time of the files of pictures; empty where they lie in other ways."""
+def _file_stamps(images: LabelledImages) -> list[tuple[int, int]]:
+    """(bytes, time of change) of the files that hold the images; empty for images not in files."""
     places = np.arange(len(images))
     part: Any = images
     while isinstance(part, Subset):
         part, places = part.images, part.indices[places]
-    found: list[str] = []
+    paths: list[str] = []
     if isinstance(part, Ranges):
-        found = [os.fspath(path) for path in part.files]
+        paths = [os.fspath(path) for path in part.files]
     elif isinstance(part, Files):
-        found = [part.where(int(place)) for place in places]
+        paths = [part.where(int(place)) for place in places]
     stamps = []
-    for path in found:
-        with suppress(OSError):  # said where the picture is read
-            stat = os.stat(path)
-            stamps.append((stat.st_size, stat.st_mtime_ns))
+    for path in paths:
+        with suppress(OSError):  # the error is reported where the image is read
+            status = os.stat(path)
+            stamps.append((status.st_size, status.st_mtime_ns))
     return stamps

@@ -1,159 +1,136 @@
-"""Trained networks judged again, from nothing but their checkpoints: one, or several as one."""
+"""The parts of src/eval.py: the config of an evaluation, its facts, and its files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from deeper import checkpoint
-from deeper.config import signatures
-from deeper.config import stored as carried
-from deeper.config import trusted as targets
+from deeper.config import signatures, stored, trusted
 from deeper.config.errors import ConfigError
 from deeper.data.datamodule import ImageData
-from deeper.evaluation import table3 as ensemble
-from deeper.evaluation import tables as evaluation
-from deeper.evaluation.metrics import Counts
+from deeper.evaluation import tables
+from deeper.evaluation.metrics import Metrics
 from deeper.files import whole
-from deeper.runs import directory as runs
-from deeper.runs import record
+from deeper.runs import directory, record
 
-IN_THE_JSON = 50
-"""Classes up to which the confusion matrix stands there too."""
+MAX_CONFUSION_CLASSES = 50
+"""With more classes the JSON file names confusion.npy in place of the matrix."""
 
 
 def trained_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
-    """The training's config on this machine's hardware and data, with what an evaluation needs of it."""
-    stored = state["deeper"]["config"]
+    """The training's config, with this machine's hardware and paths, and the data of the command."""
+    trained = state["deeper"]["config"]
     here = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(here, dict)  # noqa: S101
-    data, cache = stored["data"], here["paths"]["cache"]
+    data, cache = trained["data"], here["paths"]["cache"]
     if data.get("cache") is not None:
-        data = _moved(data, data["cache"], cache)
+        data = _replaced(data, data["cache"], cache)
     if here["data"]["root"] is not None:
-        data = _moved(data, data["root"], here["data"]["root"])
+        data = _replaced(data, data["root"], here["data"]["root"])
     data |= {key: value for key, value in here["data"].items() if value is not None}
-    # Also where it is null: a disk of the node that trained is none of this one's.
+    # stage_to also where it is null: the training node's disk is not this node's.
     data |= {"cache": cache, "stage_to": here["data"]["stage_to"]}
-    if problems := targets.refused({"data": data}) or signatures.problems({"data": data}):
+    if problems := trusted.refused({"data": data}) or signatures.problems({"data": data}):
         raise ConfigError(problems)
-    config = stored | {key: here[key] for key in ("trainer", "precision", "paths")}
+    config = trained | {key: here[key] for key in ("trainer", "precision", "paths")}
     bar = {"_target_": "deeper.callbacks.progress.ProgressBar"}
     config |= {"data": data, "callbacks": {"progress": bar}, "logger": {}, "averaging": {}}
-    return carried.as_config(config | {"augment": {}, "compile": False})
+    return stored.as_config(config | {"augment": {}, "compile": False})
 
 
-def _moved(node: Any, old: Any, new: str) -> Any:
-    """A source repeats the root of the data under a name of its own."""
+def _replaced(node: Any, old: Any, new: str) -> Any:
+    """A source repeats the data's root under a key of its own."""
     if isinstance(node, dict):
-        return {key: _moved(value, old, new) for key, value in node.items()}
+        return {key: _replaced(value, old, new) for key, value in node.items()}
     return new if node == old else node
 
 
-def require_judgeable(cfg: Any, states: dict[Path, dict[str, Any]], data: ImageData) -> None:
-    """Refuse labels that mean something else, and images that a network chose or was trained on.
-
-    Other images than the training's may be where they lay: they are told by their root.
-    """
-    if cfg.trainer.get("limit_val_batches") is not None:
-        raise ValueError(
-            "trainer.limit_val_batches: an evaluation counts every image; data.limit=N takes fewer"
-        )
-    first = next(iter(states))
-    for path, state in states.items():
-        try:
-            checkpoint.require_classes(state, data.classes)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}" if len(states) > 1 else str(error)) from None
-        theirs = state["deeper"]["config"]["data"]
-        if data.root != theirs["root"]:
-            continue
-        if cfg.split == "test":
-            data.require_test(theirs["val_from"])
-        elif (theirs["val_from"], theirs["holdout"]) != (data.val_from, data.holdout):
-            raise ValueError(
-                f"{path}: trained with data.val_from={theirs['val_from']} "
-                f"data.holdout={theirs['holdout']}, {first} with {data.val_from} and {data.holdout}: "
-                f"one may have been trained on what the other held out; pass split=test, or "
-                f"evaluate them one by one"
-            )
-
-
 def facts(
-    cfg: Any, states: dict[Path, dict[str, Any]], data: ImageData, names: Sequence[str]
+    cfg: Any, checkpoints: dict[Path, dict[str, Any]], data: ImageData, protocols: Iterable[str]
 ) -> dict[str, Any]:
-    """What is judged, how, and on which images."""
-    used = [
-        "live" if "averaged_state_dict" not in s else cfg.weights.value for s in states.values()
+    """What is evaluated, how, and on which images, for run.json."""
+    weights = [
+        cfg.weights.value if "averaged_state_dict" in state else "live"
+        for state in checkpoints.values()
     ]
-    paths = [str(path) for path in states]
+    paths = [str(path) for path in checkpoints]
     return {
         "checkpoint": paths[0] if len(paths) == 1 else paths,
-        "weights": used[0] if len(set(used)) == 1 else used,
+        "weights": weights[0] if len(set(weights)) == 1 else weights,
         "split": cfg.split.value,
         "root": data.root,
         "limit": data.limit,
         "data": data.fingerprint(),
-        "protocol": [*names],
+        "protocol": [*protocols],
         "fusion": cfg.fusion.value,
     }
 
 
-def results(split: str, counts: Counts) -> dict[str, float]:
-    """As a training names them. The loss is the negative log of the label's probability."""
-    shares = {"top1": counts.top1 / counts.n, "top5": counts.top5 / counts.n}
-    values = {"loss": counts.nll, **shares, "n": float(counts.n)}
+def results(split: str, metrics: Metrics) -> dict[str, float]:
+    """Under the names that a training uses; the loss is the negative log-likelihood."""
+    n = metrics.n
+    values = {
+        "loss": metrics.nll,
+        "top1": metrics.top1 / n,
+        "top5": metrics.top5 / n,
+        "n": float(n),
+    }
     return {f"{split}/{name}": value for name, value in values.items()}
 
 
-def publish(
-    content: dict[str, Any], counts: Counts, classes: list[str], paths: Sequence[Path], here: Path
+def save(
+    content: dict[str, Any], metrics: Metrics, classes: list[str], run: Path, paths: Iterable[Path]
 ) -> None:
-    """Tables on the screen; a file here, and one beside each run that was judged.
+    """Write `<run>/<name>.json`, and a copy `eval/<name>.json` in the run of each checkpoint.
 
-    Every evaluation has its own, named as the directory of the evaluation is.
+    `<name>` is that of the evaluation's directory; `content` is its run.json.
     """
-    title = (
-        str(paths[0])
-        if len(paths) == 1
-        else f"{len(paths)} models, {content['rows'][-1]['protocol']}"
-    )
-    evaluation.show(counts, classes, content["split"], title)
-    if len(content["rows"]) > 1:
-        ensemble.show(content["rows"], "models × crops, errors in %; one model is the first")
+    confusion = run / "confusion.npy"
+    with whole(confusion) as path, path.open("wb") as array:
+        np.save(array, metrics.confusion, allow_pickle=False)
     keys = (
         "checkpoint", "weights", "split", "root", "limit", "data", "protocol", "fusion", "results",
-        "rows", "each",
+        "rows", "each", "real",
     )  # fmt: skip
-    written = {key: content[key] for key in keys}
-    written |= {"real": content["real"]} if "real" in content else {}
-    written["classes"] = counts.classes(classes)
-    with whole(here / "confusion.npy") as path, path.open("wb") as array:
-        np.save(array, counts.confusion, allow_pickle=False)
-    small = len(classes) <= IN_THE_JSON
-    written["confusion"] = counts.confusion.tolist() if small else str(here / "confusion.npy")
-    text = json.dumps(written, indent=2) + "\n"
-    with whole(here / "evaluation.json") as path:
-        path.write_text(text)
-    name = runs.run_id(str(here))
-    for judged in dict.fromkeys(path.parent.parent for path in paths):
-        if not (judged / record.FILE).exists():
-            continue
-        try:
-            print(f"written to {_filed(judged, name, text, look=content['split'] == 'test')}")
-        except OSError as error:  # somebody else's run, say: what was found is kept here
-            print(f"{judged}: {error.strerror}, so not written there; written to {here}")
-
-
-def _filed(run: Path, name: str, text: str, look: bool) -> Path:
-    """Beside what else is known of a run, which counts the look at its test set."""
-    if look:
-        record.count_test_look(run)
-    file = run / "eval" / f"{name}.json"
-    file.parent.mkdir(exist_ok=True)
+    written = {key: content[key] for key in keys if key in content}
+    written["classes"] = metrics.classes(classes)
+    small = len(classes) <= MAX_CONFUSION_CLASSES
+    written["confusion"] = metrics.confusion.tolist() if small else str(confusion)
+    text, file = json.dumps(written, indent=2) + "\n", result_file(run)
     with whole(file) as path:
         path.write_text(text)
-    return file
+    print(f"written to {file}")
+    for trained in dict.fromkeys(path.parent.parent for path in paths):
+        if (trained / record.FILE).exists():
+            _copy(trained, file.name, text, content["split"] == "test")
+
+
+def result_file(run: Path) -> Path:
+    return run / f"{directory.run_id(str(run))}.json"
+
+
+def _copy(trained: Path, name: str, text: str, look: bool) -> None:
+    """Also counts the look at the test set; a run that is not ours to write to is left alone."""
+    try:
+        if look:
+            record.count_test_look(trained)
+        copy = trained / "eval" / name
+        copy.parent.mkdir(exist_ok=True)
+        with whole(copy) as path:
+            path.write_text(text)
+        print(f"written to {copy}")
+    except OSError as error:
+        print(f"{trained}: {error.strerror}, so no copy is written there")
+
+
+def show(content: dict[str, Any], metrics: Metrics, classes: list[str], file: str) -> None:
+    """Tables on the screen."""
+    paths, rows = content["checkpoint"], content["rows"]
+    several = not isinstance(paths, str)
+    title = f"{len(paths)} models, {rows[-1]['protocol']}" if several else paths
+    tables.show_metrics(metrics, classes, content["split"], title, file)
+    if len(rows) > 1:
+        tables.show_table3(rows)

@@ -1,4 +1,4 @@
-"""ImageNet's validation images labelled anew, with all that they show (Beyer et al., 2020)."""
+"""ImageNet-ReaL: several labels for each validation image (Beyer et al., 2020)."""
 
 import json
 import re
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.data.datamodule import ImageData
 from deeper.data.images.stored import Stored
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset
@@ -17,20 +16,23 @@ from deeper.evaluation.metrics import wilson
 IMAGES = 50_000
 
 
-class Real:
-    """The labels of `file` for the pictures of a split. `ValueError` where they don't belong together."""
+class RealLabels:
+    """The ReaL labels of `images`. `ValueError` for another file, or for images not of ImageNet."""
 
-    def __init__(self, file: Path, data: ImageData, split: str) -> None:
-        self.labels = read(file, len(data.classes))
-        self.numbers = numbers(getattr(data.splits, split))
+    def __init__(self, file: Path, images: LabelledImages, classes: int) -> None:
+        labels = read_labels(file, classes)
+        self.labels = [labels[_number(images, place) - 1] for place in range(len(images))]
+        """Of each image; empty where the authors found none."""
 
     def results(self, best: NDArray[np.int64]) -> dict[str, Any]:
-        """Of the most probable class of each picture."""
-        return results(best, self.labels, self.numbers)
+        """Images whose most probable class is one of their labels; images without labels are left out."""
+        pairs = [(int(b), own) for b, own in zip(best, self.labels, strict=True) if own]
+        n, right = len(pairs), sum(guess in own for guess, own in pairs)
+        return {"n": n, "top1": right} | ({"top1_interval": wilson(right, n)} if n else {})
 
 
-def read(path: Path, classes: int) -> list[list[int]]:
-    """Labels of each image by its number: places among the sorted wnids. `ValueError` for another file."""
+def read_labels(path: Path, classes: int) -> list[list[int]]:
+    """Labels by image number; each is an index into the sorted wnids."""
     try:
         found: Any = json.loads(path.expanduser().read_bytes())
     except (OSError, ValueError) as error:
@@ -41,32 +43,21 @@ def read(path: Path, classes: int) -> list[list[int]]:
     )
     if not good or len(found) != IMAGES:
         raise ValueError(
-            f"real={path}: expected {IMAGES:,} lists of labels in 0..{classes - 1}, as real.json of "
-            f"github.com/google-research/reassessed-imagenet has them"
+            f"real={path}: expected {IMAGES:,} lists of labels in 0..{classes - 1}, as in real.json of "
+            f"github.com/google-research/reassessed-imagenet"
         )
     return list(found)
 
 
-def numbers(images: LabelledImages) -> list[int]:
-    """1..50000 of each image, by its name. `ValueError` for images that are not ImageNet's."""
-    return [_number(images, place) for place in range(len(images))]
-
-
 def _number(images: LabelledImages, place: int) -> int:
+    """1..50000, from the file name of a validation image."""
     if isinstance(images, Subset):
         return _number(images.images, int(images.indices[place]))
     name = images.name(place) if isinstance(images, Stored) else "an image without a name"
     found = re.search(r"ILSVRC2012_val_(\d{8})(?!\d)", name)
     if not found or not 1 <= int(found[1]) <= IMAGES:
         raise ValueError(
-            f"real: is about ImageNet's validation images, and {name} is none of them "
-            f"(ILSVRC2012_val_00000001 …); leave real out, or pass data.root=<ImageNet> split=test"
+            f"real: covers ImageNet's validation images (ILSVRC2012_val_00000001 …), and {name} is "
+            f"none of them; leave real out, or pass data.root=<ImageNet> split=test"
         )
     return int(found[1])
-
-
-def results(best: NDArray[np.int64], labels: list[list[int]], numbers: list[int]) -> dict[str, Any]:
-    """Images whose most probable class is among their labels; those without a label don't count."""
-    pairs = [(int(b), labels[i - 1]) for b, i in zip(best, numbers, strict=True) if labels[i - 1]]
-    n, right = len(pairs), sum(guess in wanted for guess, wanted in pairs)
-    return {"n": n, "top1": right, "top1_interval": wilson(right, n)} if n else {"n": 0, "top1": 0}

@@ -1,4 +1,4 @@
-"""What probabilities are worth: exact counts, their intervals, classes, calibration."""
+"""Metrics of predicted probabilities: exact counts, confidence intervals, per class, calibration."""
 
 import math
 from collections.abc import Iterable
@@ -11,29 +11,43 @@ from numpy.typing import NDArray
 
 BINS = 15
 Z = 1.959963984540054
-"""Of 95 %."""
+"""Quantile of the normal distribution for an interval of 95 %."""
 
 
 @dataclass(frozen=True)
-class Counts:
+class Metrics:
+    """Metrics of N images of K classes. An image with a non-finite probability counts as wrong."""
+
     n: int
-    top1: int
-    top5: int
     nll: float
-    """Mean of -log p(label), p no less than the smallest normal float32."""
+    """Mean of -log p(label), with p at least the smallest normal float32."""
     ece: float
     """Expected calibration error: mean |accuracy - confidence| over 15 bins of equal width."""
-    five: NDArray[np.bool_]
-    """[N]: whether the label is among the image's five most probable classes."""
-    class_top5: NDArray[np.int64]
-    """[K]: images of the class for which it is."""
-    confusion: NDArray[np.int64]
-    """[K, K]: images of the row's class that were taken for the column's."""
+    non_finite: int
+    """Images with a probability that is NaN or infinite."""
     best: NDArray[np.int64]
-    """[N]: the most probable class of each image."""
+    """[N]: the most probable class, -1 where a probability is not finite."""
+    right1: NDArray[np.bool_]
+    """[N]: whether the label is the most probable class."""
+    right5: NDArray[np.bool_]
+    """[N]: whether the label is among the five most probable classes."""
+    class_n: NDArray[np.int64]
+    """[K]: images of each class."""
+    class_top5: NDArray[np.int64]
+    """[K]: images of each class with the label among the five most probable classes."""
+    confusion: NDArray[np.int64]
+    """[K, K]: images of the row's class that were predicted as the column's class."""
+
+    @property
+    def top1(self) -> int:
+        return int(self.right1.sum())
+
+    @property
+    def top5(self) -> int:
+        return int(self.right5.sum())
 
     def results(self) -> dict[str, Any]:
-        """Plain numbers; intervals are Wilson's, of 95 %."""
+        """Plain numbers, with Wilson's 95 % intervals."""
         return {
             "n": self.n,
             "top1": self.top1,
@@ -42,45 +56,48 @@ class Counts:
             "top5_interval": wilson(self.top5, self.n),
             "nll": self.nll,
             "ece": self.ece,
+            "non_finite": self.non_finite,
         }
 
     def classes(self, names: list[str]) -> list[dict[str, Any]]:
         """Counts of each class."""
-        n, top1 = self.confusion.sum(1), self.confusion.diagonal()
-        columns = zip(names, n.tolist(), top1.tolist(), self.class_top5.tolist(), strict=True)
+        counts = (self.class_n, self.confusion.diagonal(), self.class_top5)
+        columns = zip(names, *(column.tolist() for column in counts), strict=True)
         return [{"class": c, "n": n, "top1": a, "top5": b} for c, n, a, b in columns]
 
 
-def counted(parts: Iterable[NDArray[Any]], labels: NDArray[np.int64]) -> Counts:
-    """Of probabilities [n, K] in parts, whose rows are in the order of `labels`."""
-    best, confidence, of_label, hit5 = [], [], [], []
+def compute_metrics(blocks: Iterable[NDArray[Any]], labels: NDArray[np.int64]) -> Metrics:
+    """`blocks` of probabilities [n, K] follow the order of `labels` [N]."""
+    best, confidence, of_label, right5 = [], [], [], []
     classes = start = 0
-    for part in parts:
-        rows = torch.from_numpy(np.array(part))
-        classes = rows.shape[1]
-        truth = torch.from_numpy(np.array(labels[start : start + len(rows)]))
-        values, top = rows.topk(min(5, classes), dim=1)
-        best.append(top[:, 0])
+    for block in blocks:
+        p = torch.from_numpy(np.array(block))
+        classes = p.shape[1]
+        truth = torch.from_numpy(np.array(labels[start : start + len(p)]))
+        finite = p.isfinite().all(1)
+        p = p.where(finite[:, None], 0)
+        values, top = p.topk(min(5, classes), dim=1)
+        best.append(top[:, 0].where(finite, -1))
         confidence.append(values[:, 0])
-        of_label.append(rows.gather(1, truth[:, None])[:, 0])
-        hit5.append(top.eq(truth[:, None]).any(1))
-        start += len(rows)
+        of_label.append(p.gather(1, truth[:, None])[:, 0])
+        right5.append(top.eq(truth[:, None]).any(1) & finite)
+        start += len(p)
     assert start == len(labels), f"{start} of {len(labels)} images"  # noqa: S101
-    guess, five = torch.cat(best).numpy(), torch.cat(hit5).numpy()
-    right = guess == labels
+    guess, five = torch.cat(best).numpy(), torch.cat(right5).numpy()
+    right, finite_rows = guess == labels, guess >= 0
     tiny = float(np.finfo(np.float32).tiny)
-    return Counts(
+    pairs = labels[finite_rows] * classes + guess[finite_rows]
+    return Metrics(
         n=start,
-        top1=int(right.sum()),
-        top5=int(five.sum()),
         nll=float(-torch.cat(of_label).double().clamp_min(tiny).log().mean()),
         ece=calibration_error(torch.cat(confidence).double().numpy(), right),
-        five=five,
-        class_top5=np.bincount(labels[five], minlength=classes),
-        confusion=np.bincount(labels * classes + guess, minlength=classes**2).reshape(
-            classes, classes
-        ),
+        non_finite=start - int(finite_rows.sum()),
         best=guess,
+        right1=right,
+        right5=five,
+        class_n=np.bincount(labels, minlength=classes),
+        class_top5=np.bincount(labels[five], minlength=classes),
+        confusion=np.bincount(pairs, minlength=classes**2).reshape(classes, classes),
     )
 
 
@@ -91,21 +108,25 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
     return float(np.abs(gaps).sum() / len(right))
 
 
-def gain_interval(before: Counts, after: Counts) -> list[float]:
-    """The 95 % interval of the difference of two top-5 errors, in -1..1: below 0 is a gain.
-
-    Of the same images in the same order, so it is the mean of a difference an image; normal
-    approximation.
-    """
-    each = before.five.astype(float) - after.five
-    half = Z * float(each.std()) / math.sqrt(len(each))
-    return [float(each.mean()) - half, float(each.mean()) + half]
-
-
 def wilson(right: int, n: int) -> list[float]:
-    """The 95 % interval of a share, in 0..1 (Wilson, 1927)."""
+    """The 95 % interval of a proportion, in 0..1 (Wilson, 1927)."""
     share, spread = right / n, Z * Z / n
     middle = share + spread / 2
     half = Z * math.sqrt(share * (1 - share) / n + spread / n / 4)
     low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
     return [max(low, 0.0), min(high, 1.0)]
+
+
+def difference_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> list[float]:
+    """The 95 % interval of the difference of two error rates on the same images, in -1..1; below 0
+    `after` is better.
+
+    Agresti and Min (2005, Statistics in Medicine 24): Wald's interval for matched pairs after adding
+    1/2 to each of the four counts, so its width is above 0 even where no image differs. It covers
+    the sampling of images, not the variation between training seeds.
+    """
+    n = len(before) + 2
+    worse, better = (before & ~after).sum() + 0.5, (~before & after).sum() + 0.5
+    difference = float(worse - better) / n
+    half = Z * math.sqrt(float(worse + better) / n - difference**2) / math.sqrt(n)
+    return [max(difference - half, -1.0), min(difference + half, 1.0)]

@@ -1,109 +1,94 @@
-"""The evaluation pass: networks over all views of a split, on any number of processes."""
+"""One evaluation pass: a network over all crops of a set of images, on any number of processes."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
+from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.data.dataset import Pipeline
-from deeper.data.sampler import Shard, ViewSampler
+from deeper.data.sampler import EvalBatchSampler, Shard
 from deeper.data.source import LabelledImages
-from deeper.evaluation.chunks import Chunk, Chunks
-from deeper.evaluation.fusion import Fused, Fusion
-from deeper.evaluation.protocol import Looks, crops
+from deeper.evaluation.protocol import CropProtocol, crop_count
 
-AT_ONCE = 4096
-"""Pictures whose probabilities processes exchange at a time."""
+Fusion = Literal["mean", "max"]
 
-
-@dataclass(frozen=True)
-class Job:
-    """One network by one protocol over one set of pictures."""
-
-    net: nn.Module
-    """uint8 [B, 3, S, S] → logits [B, K]"""
-    looks: Looks
-    size: int
-    """S"""
-    images: LabelledImages
-    keep: Callable[[Tensor], None]
-    """Called in the first process with probabilities, float32 [N, K]."""
-
-    def chunks(self, data: ImageData, shard: Shard) -> Chunks:
-        views = crops(self.looks)
-        order = ViewSampler(len(self.images), views, data.eval_batch_size, shard)
-        pipeline = Pipeline({"protocol": self.looks}, self.size, views)
-        loader = data.view_dataloader(self.images, pipeline, order)
-        return Chunks(loader, len(order.keys), views, data.eval_batch_size)
+BLOCK = 4096
+"""Images whose probabilities processes exchange at a time."""
 
 
-class Judge(L.LightningModule):
-    """Softmax in float32, fused over views; `keep` of a job is called as soon as it is through.
+class Evaluator(L.LightningModule):
+    """Predicts the probabilities of `images`, averaged over the crops of `protocol`.
 
-    `jobs` is called when all processes are there, with what makes a value that of the first of them.
+    `net` maps uint8 [B, 3, S, S] to logits [B, K]. `save` is called in the first process with float32
+    [N, K]. Where the first process finds that `needed()` is false, no process computes anything.
+
+    The crops of an image stay in one batch, and the images of a batch don't depend on the number of
+    processes, so neither do the probabilities, bit for bit.
     """
 
     def __init__(
-        self, jobs: Callable[[Callable[[Any], Any]], Sequence[Job]], data: ImageData, fusion: Fusion
+        self,
+        net: nn.Module,
+        protocol: CropProtocol,
+        size: int,
+        images: LabelledImages,
+        data: ImageData,
+        fusion: Fusion,
+        save: Callable[[Tensor], None],
+        needed: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
-        self._jobs, self.data, self.fusion = jobs, data, fusion
+        self.net, self.images, self.data, self.fusion = net, images, data, fusion
+        self.save, self.needed = save, needed
+        self.crops = crop_count(protocol)
+        self.pipeline = Pipeline({"protocol": protocol}, size, self.crops)
+        self.found: list[tuple[Tensor, Tensor]] = []
 
-    def setup(self, stage: str) -> None:
-        self.jobs = [*self._jobs(self.trainer.strategy.broadcast)]
-        self.nets = nn.ModuleList(dict.fromkeys(job.net for job in self.jobs))
-        if self.jobs:
-            self._start(0)
-
-    def val_dataloader(self) -> list[Chunks]:
+    def val_dataloader(self) -> Any:
         self.data.trainer = self.trainer  # so that batches travel while the device computes
-        shard = Shard(self.trainer.global_rank, self.trainer.world_size)
-        return [job.chunks(self.data, shard) for job in self.jobs]
+        if not self.trainer.strategy.broadcast(self.needed()):
+            return []
+        return self.batches(Shard(self.trainer.global_rank, self.trainer.world_size))
 
-    def validation_step(self, chunk: Chunk, batch_idx: int, dataloader_idx: int = 0) -> None:
-        if dataloader_idx != self._at:
-            self._finish()
-            self._start(dataloader_idx)
-        logits = self.jobs[self._at].net(chunk.images)
-        self._fused.add(logits.float().softmax(1), chunk.index)
+    def batches(self, shard: Shard) -> Any:
+        """Batches of whole images, with about `eval_batch_size` crops each, and at least one image."""
+        batch = max(round(self.data.eval_batch_size / self.crops), 1)
+        order = EvalBatchSampler(len(self.images), batch, shard)
+        return self.data.view_dataloader(self.images, self.pipeline, order)
+
+    def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
+        self.found.append((self.probabilities(batch.images), batch.index.where(batch.valid, -1)))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, S, S] or [B, V, 3, S, S] → float32 [B, K].
+
+        §5 averages the softmax over crops; the maximum, rescaled to sum 1, is its "inferior" alternative.
+        """
+        crops = images.flatten(0, 1) if images.dim() == 5 else images
+        parts = crops.tensor_split(max(round(len(crops) / self.data.eval_batch_size), 1))
+        p = torch.cat([self.net(part).float().softmax(1) for part in parts])
+        p = p.view(len(images), self.crops, -1)
+        if self.fusion == "mean":
+            return p.mean(1)
+        best = p.amax(1)
+        return best / best.sum(1, keepdim=True)
 
     def on_validation_epoch_end(self) -> None:
-        self._finish()
-
-    def _start(self, job: int) -> None:
-        self._at = job
-        self._fused = Fused(crops(self.jobs[job].looks), self.fusion)
-
-    def _finish(self) -> None:
-        job = self.jobs[self._at]
-        rows, index = self._gathered(*self._fused.pictures())
-        n = len(job.images)
-        seen = torch.bincount(index, minlength=n)
-        assert seen.eq(1).all(), f"{int(seen.ne(1).sum())} of {n} images not seen once"  # noqa: S101
-        assert len(seen) == n, f"{len(seen)} images seen of {n}"  # noqa: S101
+        rows, index = (torch.cat(parts) for parts in zip(*self.found, strict=True))
+        rows, index = self._gathered(rows), self._gathered(index)
+        rows, index = rows[index >= 0], index[index >= 0]
+        n = len(self.images)
+        assert index.sort().values.equal(torch.arange(n)), f"not each of {n} images once"  # noqa: S101
         if self.trainer.is_global_zero:
-            job.keep(torch.empty_like(rows).index_copy_(0, index, rows))
+            self.save(torch.empty_like(rows).index_copy_(0, index, rows))
 
-    def _gathered(self, rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Of all processes. They have unequally many pictures, and exchange equally many."""
+    def _gathered(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes on the CPU; each process has equally many."""
         if self.trainer.world_size == 1:
-            return rows, index
-        most = int(self._all(torch.tensor([len(rows)])).max())
-        spare = most - len(rows)
-        rows = torch.cat([rows, rows.new_zeros(spare, rows.shape[1])])
-        index = torch.cat([index, index.new_full((spare,), -1)])
-        parts = [
-            (self._all(rows[i : i + AT_ONCE]), self._all(index[i : i + AT_ONCE]))
-            for i in range(0, most, AT_ONCE)
-        ]
-        rows, index = (torch.cat(part) for part in zip(*parts, strict=True))
-        return rows[index >= 0], index[index >= 0]
-
-    def _all(self, tensor: Tensor) -> Tensor:
-        gathered = self.all_gather(tensor.to(self.device))
-        assert isinstance(gathered, Tensor)  # noqa: S101
-        return gathered.flatten(0, 1).cpu()
+            return tensor.cpu()
+        blocks = [self.all_gather(block.to(self.device)) for block in tensor.split(BLOCK)]
+        return torch.cat([block.flatten(0, 1).cpu() for block in blocks])  # type: ignore[union-attr]

@@ -46,23 +46,26 @@ def describe(trained: Trained) -> dict[str, Any]:
 
 
 def _crop(trained: Trained) -> dict[str, Any]:
-    """In steps that give the very pixels. Scaling to whole pixels first and cutting then does not."""
+    """The crop in steps that give exactly the pixels of the evaluation."""
     share, size = carried.eval_crop(trained.config.data), trained.image_size
     node = trained.config.protocol
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
         protocol = {"protocol": resolved(node), "share": share, "size": size}
         return protocol | {"steps": "those of the protocol, which its own code says"}
+    shorter = round(size / share)
     return {
         "protocol": "single",
         "share": share,
         "size": size,
+        "resize": shorter,
         "steps": [
-            "RGB as the file stores it: not turned by EXIF, without transparency",
-            f"side = {share:g} * min(width, height)",
-            "left, top = (width - side) / 2, (height - side) / 2, not rounded",
-            f"where side is {size}: left, top = round(left), round(top), a half to the even number",
-            f"the box (left, top, left + side, top + side) scaled to {size}×{size}, in Pillow "
-            f"image.resize(({size}, {size}), Image.Resampling.BILINEAR, box), which antialiases",
+            "RGB as the file stores it: EXIF rotation and transparency are ignored",
+            f"shorter = {shorter}, longer = int({shorter} * max(width, height) / min(width, height))",
+            "Pillow image.resize((new_width, new_height), Image.Resampling.BILINEAR), which antialiases",
+            f"left, top = round((new_width - {size}) / 2), round((new_height - {size}) / 2), "
+            f"a half to the even number",
+            f"image.crop((left, top, left + {size}, top + {size}))",
+            f"the same as torchvision's Resize({shorter}) and CenterCrop({size})",
         ],
     }
 

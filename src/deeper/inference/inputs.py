@@ -1,154 +1,63 @@
-"""Pictures that a user names: files, folders, globs, and lists on standard input."""
+"""Image files that a user names: files, folders, globs, and a list on standard input."""
 
 import glob
 import os
-import stat
 from collections.abc import Iterable, Iterator
-from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO
 
 from deeper.data.images.encoded import ADVICE, SUFFIXES, UNREAD, Encoded
 
-MAX_BYTES = 1 << 30
-"""Of a file: larger ones are no pictures of a size that `Encoded` reads."""
 
-_BLOCK = 1 << 16
+def find_images(names: Iterable[str], stdin: BinaryIO, separator: bytes = b"\n") -> Iterator[str]:
+    """Paths in the order of `names`; `-` stands for the names on `stdin`, which may be a pipe.
 
-
-class Found(NamedTuple):
-    """`why` is None for what may be a picture, else why it is none; "" for what nobody said was one."""
-
-    path: str
-    why: str | None = None
-
-
-def find(
-    names: Iterable[str], stdin: BufferedReader | BytesIO, separator: bytes = b"\n"
-) -> Iterator[Found]:
-    """In the order of `names`; folders recursively and sorted, the files of each before its folders.
-
-    A name that exists is taken literally, a glob only else; `-` is `stdin`, whose names are literal.
-    In a folder a picture is what begins as one or is named as one: the latter is worth a complaint.
+    A name that exists is taken literally, any other one as a glob. Missing files are passed on, so
+    that reading them reports them.
     """
     for name in names:
         if name == "-":
-            for line in _lines(stdin, separator):
-                yield from _named(line)
+            for line in _split(stdin, separator):
+                yield from _expanded(os.fsdecode(line))
         elif not os.path.lexists(name) and glob.has_magic(name):
-            yield from _matching(name)
+            for match in sorted(glob.glob(os.path.expanduser(name), recursive=True)) or [name]:
+                yield from _expanded(match)
         else:
-            exists = os.path.lexists(name)
-            yield from _named(name if exists else os.path.expanduser(name))
+            yield from _expanded(name if os.path.lexists(name) else os.path.expanduser(name))
 
 
-def read(path: str) -> Encoded:
-    """`ValueError` or `OSError` for what is no picture; what decoding finds comes later."""
-    with open(path, "rb") as file:
-        head = file.read(_BLOCK)
-        if not _begins_as_picture(head):
-            _ = Encoded(head, path).size  # says why not, before all of a large file is read
-        data = head + file.read(MAX_BYTES)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"larger than {MAX_BYTES / 1e9:.1f} GB")
-    return Encoded(data, path)
+def read_image(path: str) -> Encoded:
+    """`ValueError` or `OSError` for a file that is no image; damage is found when it is decoded."""
+    return Encoded(Path(path).read_bytes(), path)
 
 
 def reason(error: Exception, path: str) -> str:
-    """What is wrong with a picture, without its name."""
+    """The message of an error without the path and the advice for data sets."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error) or type(error).__name__
     return text.removeprefix(f"cannot read the image {path}: ").removesuffix(ADVICE)
 
 
-def spelt(name: str) -> str:
-    """A name on one line: control characters and bytes that are no UTF-8 as escapes.
+def _expanded(name: str) -> Iterator[str]:
+    """The name itself, or all files below a folder that are named as images; hidden files are left out.
 
-    A name may hold a newline, or what a terminal would obey.
+    Images of formats that can't be read are passed on too: skipping them would go unnoticed.
     """
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-def _named(name: str) -> Iterator[Found]:
-    try:
-        status = os.stat(name)
-    except (OSError, ValueError) as error:  # the latter of a name with a NUL
-        yield Found(name, reason(error, name))
+    if not os.path.isdir(name):
+        yield name
         return
-    if stat.S_ISDIR(status.st_mode):
-        yield from _below(name, set())
+    for folder, folders, files in os.walk(name):
+        folders.sort()
+        for file in sorted(files):
+            suffix = os.path.splitext(file)[1].lower()
+            if suffix in (*SUFFIXES, *UNREAD) and not file.startswith("."):
+                yield os.path.join(folder, file)
+
+
+def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
+    """Names as they arrive, without empty ones."""
+    if separator == b"\n":
+        yield from filter(None, (line.rstrip(b"\n") for line in stream))
     else:
-        yield Found(name)
-
-
-def _matching(pattern: str) -> Iterator[Found]:
-    matches = glob.glob(os.path.expanduser(pattern), recursive=True)
-    if (
-        "**" in pattern
-    ):  # follows links, also one that leads back: a file once, by its shortest name
-        matches.sort(key=len, reverse=True)
-        matches = list({os.path.realpath(match): match for match in matches}.values())
-    if not matches:
-        yield Found(pattern, "no such file, and as a pattern it matches nothing")
-    for match in sorted(matches):
-        yield from _named(match)
-
-
-def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[Found]:
-    """`seen` holds folders by device and inode: a link may lead back to where it stands."""
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError as error:
-        yield Found(folder, reason(error, folder))
-        return
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    folders = []
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            folders.append(path)
-        else:
-            yield _in_folder(path)
-    for path in folders:
-        yield from _below(path, seen)
-
-
-def _in_folder(path: str) -> Found:
-    suffix = Path(path).suffix.lower() in (*SUFFIXES, *UNREAD) and not os.path.basename(
-        path
-    ).startswith("._")
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return Found(path, "")  # to read a pipe would be to wait for it
-        with open(path, "rb") as file:
-            picture = suffix or _begins_as_picture(file.read(16))
-    except OSError as error:
-        return Found(path, reason(error, path) if suffix else "")
-    return Found(path, None if picture else "")
-
-
-def _begins_as_picture(head: bytes) -> bool:
-    """By the first bytes of the formats that `Encoded` reads."""
-    return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[:2] == b"BM" and head[6:10] == bytes(4))  # reserved: else a text may begin so
-        or (head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace())
-    )
-
-
-def _lines(stream: BufferedReader | BytesIO, separator: bytes) -> Iterator[str]:
-    """As they arrive, without the empty ones."""
-    rest = b""
-    while block := stream.read1(_BLOCK):
-        *names, rest = (rest + block).split(separator)
-        yield from map(os.fsdecode, filter(None, names))
-    if rest:
-        yield os.fsdecode(rest)
+        yield from filter(None, stream.read().split(separator))

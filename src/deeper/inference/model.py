@@ -1,4 +1,4 @@
-"""A trained network out of its checkpoint, with all that its answers mean."""
+"""A trained network with its preprocessing and class names."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,32 +11,46 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from deeper import checkpoint
-from deeper.config import stored as carried
+from deeper.config import stored
 from deeper.config.instantiate import build
 from deeper.data.dataset import Pipeline
 from deeper.data.images.encoded import Encoded
+from deeper.inference.inputs import read_image
 from deeper.models.deployed import Deployed
-from deeper.runs import build as assemble
-from deeper.runs import select as networks
+from deeper.runs import build as builder
+from deeper.runs import select
+
+ImageLike = Image | Encoded | str | Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained:
-    """Made by `load`; the network is in evaluation mode and on the CPU."""
+    """A trained network with its preprocessing and class names, made by `deeper.load(RUN)`.
+
+    `trained.probabilities(images)` predicts: pass paths, PIL images, or a single one. `trained.classes`
+    names the columns of the result. `trained(tensor)` gives logits of images of the right size.
+    The network is in evaluation mode and on the CPU.
+    """
 
     path: Path
     """Of the checkpoint."""
     config: DictConfig
-    """Of its training, resolved."""
+    """The training's config, resolved."""
     classes: list[str]
-    """Labels are places in it."""
+    """A label is an index into this list."""
     weights: str
-    """Those that the network has: averaged or live."""
+    """averaged or live: the weights that were loaded."""
     net: nn.Module
     preprocess: nn.Module
-    """uint8 RGB [B, 3, S, S] → what the network takes."""
+    """uint8 RGB [B, 3, S, S] → input of the network."""
     view: Pipeline
-    """A picture (PIL RGB, or `Encoded`) → uint8 [3, S, S], as the training's protocol had it."""
+    """PIL RGB or `Encoded` → uint8 [3, S, S], by the protocol that the training validated with."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Trained({str(self.path)!r}, {len(self.classes)} classes, {self.image_size} px, "
+            f"{self.weights} weights; predict with .probabilities(images))"
+        )
 
     @property
     def image_size(self) -> int:
@@ -49,30 +63,37 @@ class Trained:
         return logits
 
     @torch.inference_mode()
-    def probabilities(self, pictures: Iterable[Image | Encoded]) -> Tensor:
-        """float32 [B, classes] of pictures of any size."""
-        return self(torch.stack([self.view(picture) for picture in pictures])).float().softmax(1)
+    def probabilities(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
+        """float32 [B, classes] of images of any size: paths or PIL images, one or several.
+
+        `TypeError` for other objects; `ValueError` or `OSError` for a file that cannot be read.
+        """
+        several = [images] if isinstance(images, ImageLike) else images
+        views = [self.view(_as_rgb(image)) for image in several]
+        return self(torch.stack(views)).float().softmax(1)
 
 
 def load(path: str | Path, weights: str = "averaged") -> Trained:
-    """Of a run directory its best checkpoint, or of a checkpoint file.
+    """The network of a run directory (its best checkpoint) or of a checkpoint file.
 
-    `weights` is averaged (live where the training kept no average) or live. Raises `ValueError` for
-    what is no checkpoint, and `ConfigError` where its config names code that is not trusted.
+    `weights` is averaged (live where the training kept no average) or live. Predict with
+    `load(RUN).probabilities(images)`. Raises `ValueError` for a path without a checkpoint, and
+    `ConfigError` where its config names code that is not trusted.
     """
-    path = networks.named(path)
-    return of(carried.load(path), path, weights)
+    path = select.named(path)
+    return from_checkpoint(stored.load(path), path, weights)
 
 
-def of(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
-    """The same of a checkpoint that `carried.load` read; `path` is where it came from."""
-    config = carried.as_config(state["deeper"]["config"] | {"compile": False})
+def from_checkpoint(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
+    """As `load`, from the content of a checkpoint that `stored.load` read from `path`."""
+    require_current_statistics(state, path, weights)
+    config = stored.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]
-    net = assemble.network(config, classes)
+    net = builder.network(config, classes)
     net.load_state_dict(checkpoint.network_state(state, weights))
     preprocess = build(config.preprocess)
     preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    view = build(config.protocol)(config.data.image_size, carried.eval_crop(config.data))
+    view = build(config.protocol)(config.data.image_size, stored.eval_crop(config.data))
     return Trained(
         path,
         config,
@@ -81,4 +102,27 @@ def of(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
         net.eval(),
         preprocess.eval(),
         Pipeline({"protocol": view}, config.data.image_size),
+    )
+
+
+def require_current_statistics(state: dict[str, Any], path: Path, weights: str) -> None:
+    """Refuse averaged weights whose batch-norm statistics belong to other weights."""
+    if weights == "averaged" and state.get("averaged_statistics") == "stale":
+        raise ValueError(
+            f"{path}: was saved between validations, so the batch-norm statistics of its averaged "
+            f"weights belong to other weights; pass weights=live, or a checkpoint that was validated, "
+            f"as run={path.parent.parent} does"
+        )
+
+
+def _as_rgb(image: Any) -> Image | Encoded:
+    if isinstance(image, str | Path):
+        return read_image(str(image))
+    if isinstance(image, Image):
+        return image.convert("RGB")
+    if isinstance(image, Encoded):
+        return image
+    raise TypeError(
+        f"expected paths or PIL images, not {type(image).__name__}; "
+        f"PIL.Image.fromarray(array) makes an image of a uint8 array"
     )

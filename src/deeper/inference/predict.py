@@ -1,4 +1,4 @@
-"""The most probable classes of pictures that a user names, in a stream: a million need no more memory."""
+"""Predicts the classes of image files in a stream, whose memory does not grow with their number."""
 
 import os
 import sys
@@ -6,176 +6,191 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BufferedReader, BytesIO
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, NamedTuple, TextIO
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
 from deeper.config.instantiate import build
-from deeper.files import FULL, beside, whole
-from deeper.inference import inputs as pictures
-from deeper.inference.inputs import Found, spelt
-from deeper.inference.model import load
-from deeper.inference.outputs import Json, Row, Table, Tsv
-from deeper.inference.page import Page
-from deeper.inference.predictor import Picture, Predictor
-from deeper.inference.ticker import Ticker
-from deeper.runs import select as networks
+from deeper.data.classes import words
+from deeper.data.images.encoded import Encoded
+from deeper.files import beside, whole
+from deeper.inference.inputs import find_images, read_image, reason
+from deeper.inference.model import Trained, load
+from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
+from deeper.reporting.table import printable
+from deeper.runs import select
 
-FORMS: dict[str, type[Table]] = {"table": Table, "tsv": Tsv, "json": Json, "html": Page}
-
-BROKEN_PIPE = 141
-"""What a shell says of a program whose reader, `head` for instance, has left."""
+THUMBNAIL = 320
+"""Pixels of the longer side."""
 
 
-@dataclass
-class Counts:
-    good: int = 0
-    bad: int = 0
-    others: int = 0
-    """Files in folders that are no pictures and do not claim to be."""
+class LoadedImage(NamedTuple):
+    """An image as the network takes it; without `pixels`, `why` says what is wrong with the file."""
 
-    @property
-    def rest(self) -> str:
-        return f"; other files in the folders: {self.others:,}" if self.others else ""
-
-    def __str__(self) -> str:
-        return f"pictures: {self.good:,} read, {self.bad:,} could not be read{self.rest}"
+    path: str
+    pixels: Tensor | None = None
+    """uint8 [3, S, S]"""
+    thumbnail: bytes = b""
+    why: str = ""
 
 
-def predict(cfg: Any) -> Counts:
-    """Report on every picture; `ValueError` where there is none."""
-    out = _destination(cfg.out)
-    form = _form(cfg.format and cfg.format.value, out)
-    predictor = Predictor(
-        load(networks.one(cfg), cfg.weights.value), cfg.device, build(cfg.precision)
-    )
-    report = form(f"by {predictor.trained.path}")
-    counts, files = Counts(), list(cfg.files)
-    stdin = cast(BufferedReader, sys.stdin.buffer) if sys.stdin else BytesIO()  # closed by <&-
-    found = pictures.find(files, stdin, b"\0" if cfg.zero else b"\n")
-    total = len(files) if all(map(os.path.isfile, files)) else None
-    try:
-        with _stream(out) as stream, Ticker(total, quiet=not out and sys.stdout.isatty()) as ticker:
-            stream.write(report.start())
-            try:
-                for rows in _rows(found, predictor, cfg, report, ticker, counts):
-                    stream.writelines(map(report.row, rows))
-                    stream.flush()
-            finally:
-                stream.write(report.end())
-                stream.flush()
-            if counts.good + counts.bad == 0:
-                raise ValueError(f"no pictures in {', '.join(map(spelt, files[:5]))}{counts.rest}")
-    except KeyboardInterrupt:
-        print(f"interrupted; {counts}{'; nothing is written' if out else ''}", file=sys.stderr)
-        raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
-    if out or counts.bad or counts.others:
-        where = f"; written to {spelt(str(out))}" if out else ""
-        print(f"{counts}{where}", file=sys.stderr)
-    return counts
+class Predictor:
+    """A trained network on a device, in the precision that a training would have there."""
+
+    def __init__(self, trained: Trained, device: str, precision: Any) -> None:
+        self.trained, self.device = trained, _device(device)
+        chosen = precision.resolve(self.device.type)
+        chosen.apply()
+        self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen.name)
+        trained.net.to(self.device)
+        trained.preprocess.to(self.device)
+
+    @torch.inference_mode()
+    def guesses(self, views: list[Tensor], top: int) -> list[list[Guess]]:
+        """The `top` most probable classes of each image; none where the output is not finite."""
+        if not views:
+            return []
+        images = torch.stack(views).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
+            logits = self.trained(images.to(self.device))
+        names, p = self.trained.classes, logits.float().softmax(1).cpu()
+        best = p.topk(min(top, len(names)))
+        rows = zip(p, best.indices.tolist(), best.values.tolist(), strict=True)
+        return [
+            [
+                Guess(names[i], words(names[i]), value)
+                for i, value in zip(places, values, strict=True)
+            ]
+            if row.isfinite().all()
+            else []
+            for row, places, values in rows
+        ]
 
 
-def _rows(
-    found: Iterable[Found],
-    predictor: Predictor,
-    cfg: Any,
-    report: Table,
-    ticker: Ticker,
-    counts: Counts,
-) -> Iterator[list[Row]]:
-    """A batch at a time; what cannot be read is said at once."""
-    batch: list[Picture] = []
-    claimed = _claimed(found, counts)
-    for seen in _ahead(
-        claimed, lambda one: predictor.picture(one, report.thumbnails), 2 * cfg.batch_size
-    ):
-        if seen.pixels is None:
-            counts.bad += 1
-            ticker.advance()
-            ticker.say(f"cannot read {spelt(seen.path)}: {spelt(seen.why)}")
-            report.bad(seen.path, seen.why)
-            continue
-        batch.append(seen)
-        if len(batch) == cfg.batch_size:
-            yield _judged(batch, predictor, cfg.top, ticker, counts)
-            batch = []
-    if batch:
-        yield _judged(batch, predictor, cfg.top, ticker, counts)
+def predict(cfg: Any) -> tuple[int, int]:
+    """Write the predictions of all images; returns how many succeeded and how many failed.
 
-
-def _judged(
-    batch: list[Picture], predictor: Predictor, top: int, ticker: Ticker, counts: Counts
-) -> list[Row]:
-    guesses = predictor.guesses([seen.pixels for seen in batch if seen.pixels is not None], top)
-    counts.good += len(batch)
-    ticker.advance(len(batch))
-    return [Row(s.path, g, s.thumbnail) for s, g in zip(batch, guesses, strict=True)]
-
-
-def _claimed(found: Iterable[Found], counts: Counts) -> Iterator[Found]:
-    """What is a picture, or should be one."""
-    for one in found:
-        if one.why == "":
-            counts.others += 1
-        else:
-            yield one
-
-
-def _ahead(
-    found: Iterable[Found], read: Callable[[Found], Picture], count: int
-) -> Iterator[Picture]:
-    """In order; threads read and decode up to `count` pictures ahead.
-
-    A pipe is read here: of a thread that waits for one, Ctrl-C would have to wait too.
+    `ValueError` where there is no image at all.
     """
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
-    waiting: deque[Future[Picture]] = deque()
+    out = _destination(cfg.out)
+    output = _output(cfg.format and cfg.format.value, out)
+    predictor = Predictor(
+        load(select.one(cfg), cfg.weights.value), cfg.device, build(cfg.precision)
+    )
+    files = list(cfg.files)
+    paths = find_images(files, sys.stdin.buffer, b"\0" if cfg.zero else b"\n")
+    good = bad = 0
+    with _stream(out) as stream, _progress(files, quiet=not out and sys.stdout.isatty()) as bar:
+        images = _read_ahead(
+            paths, lambda path: _load_image(path, predictor.trained, output), 2 * cfg.batch_size
+        )
+        stream.write(output.head)
+        try:
+            while batch := list(islice(images, cfg.batch_size)):
+                views = [image.pixels for image in batch if image.pixels is not None]
+                predicted = iter(predictor.guesses(views, cfg.top))
+                for image in batch:
+                    guesses = [] if image.pixels is None else next(predicted)
+                    if guesses:
+                        good += 1
+                        row = Prediction(image.path, guesses, image.thumbnail)
+                        stream.write(output.format(row))
+                    else:
+                        bad += 1
+                        why = image.why or "the network's output is not finite"
+                        message = f"cannot read {printable(image.path)}: {printable(why)}"
+                        bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
+                        stream.write(output.unreadable(image.path, why))
+                stream.flush()
+                bar.advance(bar.task_ids[0], len(batch))
+        finally:  # what is written is well-formed after Ctrl-C too
+            stream.write(output.end)
+            stream.flush()
+            print(f"images: {good:,} read, {bad:,} could not be read", file=sys.stderr)
+        if good + bad == 0:
+            raise ValueError(f"no images in {', '.join(map(printable, files[:5]))}")
+    return good, bad
+
+
+def _load_image(path: str, trained: Trained, output: TableFormat) -> LoadedImage:
+    """Runs in a thread."""
     try:
-        for one in found:
-            waiting.append(pool.submit(read, one) if os.path.isfile(one.path) else _done(read(one)))
+        image = read_image(path)
+        thumbnail = _thumbnail(image) if output.thumbnails else b""
+        return LoadedImage(path, trained.view(image), thumbnail)
+    except Exception as error:  # one bad file must not stop the others
+        return LoadedImage(path, why=reason(error, path))
+
+
+def _read_ahead(
+    paths: Iterable[str], read: Callable[[str], LoadedImage], count: int
+) -> Iterator[LoadedImage]:
+    """In order; threads read and decode up to `count` images ahead."""
+    waiting: deque[Future[LoadedImage]] = deque()
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        for path in paths:
+            waiting.append(pool.submit(read, path))
             if len(waiting) >= count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
-def _done(picture: Picture) -> Future[Picture]:
-    future: Future[Picture] = Future()
-    future.set_result(picture)
-    return future
+def _thumbnail(image: Encoded) -> bytes:
+    """JPEG, decoded no larger than needed."""
+    width, height = image.size
+    ratio = THUMBNAIL / max(width, height)
+    wanted = max(1, int(width * ratio)), max(1, int(height * ratio))
+    small = Image.fromarray(image.pixels(size=wanted)[0])
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = BytesIO()
+    small.save(stream, "JPEG", quality=80)
+    return stream.getvalue()
 
 
-def _form(asked: str | None, out: Path | None) -> type[Table]:
-    """As asked, else as the file is called, else a table."""
-    ending = out.suffix.removeprefix(".").lower() if out else ""
-    if asked is None and ending in ("", "txt"):
-        asked = "table"
-    if (form := asked or ending) not in FORMS:
+def _device(name: str) -> torch.device:
+    """auto is CUDA where there is a GPU, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={name}: choose auto, cpu, cuda or cuda:<number>")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"out={out}: .{ending} is no form; let it end in .txt, .tsv, .json or .html, or say "
-            f"format={'|'.join(FORMS)}"
+            f"device={name}: this machine has {torch.cuda.device_count()} CUDA GPUs; use device=auto"
         )
-    return FORMS[form]
+    return device
+
+
+def _output(name: str | None, out: Path | None) -> TableFormat:
+    """The format asked for, else the one that the file is named as, else a table."""
+    suffix = out.suffix.removeprefix(".").lower() if out else ""
+    name = name or ("table" if suffix in ("", "txt") else suffix)
+    if name not in FORMATS:
+        raise ValueError(
+            f"out={out}: no output format is called .{suffix}; let the file end in .txt, .tsv, .json "
+            f"or .html, or pass format={'|'.join(FORMATS)}"
+        )
+    return FORMATS[name]()
 
 
 def _destination(out: str | None) -> Path | None:
-    """Where a link leads, so that it stays one; refused before anything is computed."""
+    """The file to replace, resolved so that a link stays one; refused before anything is computed."""
     if out is None:
-        if sys.stdout is None:
-            raise ValueError("standard output is closed; say out=FILE")
         return None
-    path = Path(out).expanduser()
-    if os.path.exists(path) and not path.is_file():
-        raise ValueError(
-            f"out={out}: not a plain file, and would be replaced; leave out= away and use >"
-        )
-    path = path.resolve()
+    path = Path(out).expanduser().resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"out={out}: not a plain file; leave out= away and redirect with >")
     if not path.parent.is_dir():
         raise ValueError(f"out={out}: no folder {path.parent}; make it, or choose another")
     try:
@@ -188,16 +203,22 @@ def _destination(out: str | None) -> Path | None:
 
 @contextmanager
 def _stream(out: Path | None) -> Iterator[TextIO]:
-    """UTF-8 whatever the locale; the bytes of names that are no UTF-8 come out as they are."""
+    """UTF-8 in any locale; bytes of names that are not UTF-8 are written as they are."""
     options: Any = {"mode": "w", "encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
     if out is None:
-        try:
-            with open(sys.stdout.fileno(), closefd=False, **options) as stream:
-                yield stream
-        except OSError as error:
-            if error.errno in FULL:
-                raise ValueError(f"standard output: {error.strerror}; what it has is cut") from None
-            raise
-        return
-    with whole(out) as temporary, open(temporary, **options) as stream:
-        yield stream
+        with open(sys.stdout.fileno(), closefd=False, **options) as stream:
+            yield stream
+    else:
+        with whole(out) as temporary, open(temporary, **options) as stream:
+            yield stream
+
+
+def _progress(files: list[str], quiet: bool) -> Progress:
+    """A progress bar on standard error, where that is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("images"), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    )
+    bar.add_task("", total=len(files) if all(map(os.path.isfile, files)) else None)
+    return bar

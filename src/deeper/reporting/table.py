@@ -1,4 +1,4 @@
-"""What a run found, as a table on the screen."""
+"""Tables on the screen."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def draw(title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequence[str]]) -> None:
-    """On the screen; brackets in a name are no markup."""
+    """Print a table. Brackets in cells are shown as they are, not read as markup."""
     table = Table(title=escape(title), title_justify="left")
     for column, justify in columns.items():
         table.add_column(column, justify=justify)
@@ -17,20 +17,27 @@ def draw(title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequen
     Console().print(table)
 
 
-def show(found: Mapping[str, float], title: str) -> None:
-    """A row a split: images, top-1, top-5, loss."""
+def printable(text: str) -> str:
+    """`text` on one line: control characters and bytes that are not UTF-8 become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def show(results: Mapping[str, float], title: str) -> None:
+    """A row for each split: images, top-1, top-5, loss."""
     columns: dict[str, JustifyMethod]
     columns = {"split": "left", "images": "right", "top-1 %": "right", "top-5 %": "right",
                "loss": "right"}  # fmt: skip
     rows = [
         [
             split,
-            f"{found[f'{split}/n']:,.0f}",
-            f"{found[f'{split}/top1']:.2%}".rstrip("%"),
-            f"{found[f'{split}/top5']:.2%}".rstrip("%"),
-            f"{found[f'{split}/loss']:.4f}",
+            f"{results[f'{split}/n']:,.0f}",
+            f"{results[f'{split}/top1']:.2%}".rstrip("%"),
+            f"{results[f'{split}/top5']:.2%}".rstrip("%"),
+            f"{results[f'{split}/loss']:.4f}",
         ]
         for split in ("val", "test")
-        if f"{split}/top1" in found
+        if f"{split}/top1" in results
     ]
     draw(title, columns, rows)

@@ -45,7 +45,7 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     return net
 
 
-def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
+def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None) -> ImageClassifier:
     return ImageClassifier(
         network(cfg, classes),
         build(cfg.preprocess),
@@ -53,7 +53,7 @@ def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
         build(cfg.optimizer),
         build(cfg.scheduler),
         seed=cfg.seed,
-        carried=contents(resolved(cfg), [*classes]),
+        carried=contents(resolved(cfg), [*classes], test_images),
         mix=build(cfg.get("mix")),  # older checkpoints have none
     )
 

@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from deeper.augment.crops import AreaAspectCrop, FixedCrop
+from deeper.augment.crops import AreaAspectCrop, CenterCrop, FixedCrop
 from deeper.data.images.encoded import Encoded
 from deeper.data.images.strip import strip
 
@@ -87,9 +87,9 @@ def test_a_cut_file_is_refused_though_the_crop_lies_before_the_cut(lost):
         FixedCrop(48, 0.5),
         FixedCrop(48, 0.3, interpolation="bicubic"),
         FixedCrop(110, 0.5),
-        FixedCrop(48, 0.6, "center"),
-        FixedCrop(48, 0.4, "center", keep_aspect=False, interpolation="nearest"),
-        FixedCrop(48, 0.4, "center", interpolation="area"),
+        CenterCrop(48, 0.6),
+        FixedCrop(48, 0.4, keep_aspect=False, interpolation="nearest"),
+        FixedCrop(48, 0.4, interpolation="area"),
     ],
 )
 def test_crops_are_those_of_the_whole_picture(crop, size, subsampling, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeper.augment.crops import FixedCrop
+from deeper.augment.crops import CenterCrop
 from deeper.data import classes, layouts
 from deeper.data.datamodule import ImageData
 from deeper.data.sources.imagenet import ImageNet
@@ -29,7 +29,7 @@ def data(root, cache):
         image_size=8,
         batch_size=4,
         augment={},
-        protocol=lambda size, crop: FixedCrop(size, crop, "center"),
+        protocol=CenterCrop,
         seed=0,
         workers=0,
     )
