@@ -11,9 +11,9 @@ from entry import record, run_dirs
 from hydra.core.global_hydra import GlobalHydra
 
 from deeper import checkpoint
-from deeper.cli import resolvers
 from deeper.evaluation import evaluate as reevaluate
 from deeper.evaluation.runner import Judge
+from deeper.runs import directory
 
 TINY = "model.width=0.125"
 
@@ -35,7 +35,7 @@ def judge(tmp_path, monkeypatch):
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         before = set(run_dirs(logs))
         GlobalHydra.instance().clear()
-        resolvers.runs._stamp.cache_clear()
+        directory._stamp.cache_clear()
         entry.main()
         (new,) = set(run_dirs(logs)) - before
         return json.loads((new / "evaluation.json").read_text())

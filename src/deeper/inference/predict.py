@@ -11,7 +11,6 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from deeper.config.instantiate import build
 from deeper.files import FULL, beside, whole
 from deeper.inference import inputs as pictures
 from deeper.inference.inputs import Found, spelt
@@ -21,6 +20,7 @@ from deeper.inference.page import Page
 from deeper.inference.predictor import Picture, Predictor
 from deeper.inference.ticker import Ticker
 from deeper.runs import select as networks
+from deeper.training.precision import Precision
 
 FORMS: dict[str, type[Table]] = {"table": Table, "tsv": Tsv, "json": Json, "html": Page}
 
@@ -48,7 +48,7 @@ def predict(cfg: Any) -> Counts:
     out = _destination(cfg.out)
     form = _form(cfg.format and cfg.format.value, out)
     predictor = Predictor(
-        load(networks.one(cfg), cfg.weights.value), cfg.device, build(cfg.precision)
+        load(networks.one(cfg), cfg.weights.value), cfg.device, Precision(cfg.precision)
     )
     report = form(f"by {predictor.trained.path}")
     counts, files = Counts(), list(cfg.files)
