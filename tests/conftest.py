@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from deeper.cli import resolvers
 from deeper.config import schema
 from deeper.data.sources.synthetic import generate
+from deeper.runs import directory
 
 torch.set_num_threads(1)  # two would wait for one another wherever the machine is shared
 schema.register()
@@ -60,7 +61,7 @@ def train(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         before = set(run_dirs(tmp_path))
         GlobalHydra.instance().clear()  # of the fixture that composes
-        resolvers.runs._stamp.cache_clear()
+        directory._stamp.cache_clear()
         entry.main()
         (new,) = set(run_dirs(tmp_path)) - before or {next(iter(before))}
         return new

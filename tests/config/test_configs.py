@@ -1,14 +1,13 @@
 """Every recipe × experiment composes and checks, changes one thing, builds and runs."""
 
-from unittest.mock import patch
-
 import pytest
 import torch
 from entry import EXPERIMENTS, PROJECT, RECIPES
 from omegaconf import OmegaConf
 
-from deeper.config import experiments, signatures
-from deeper.config import trusted as targets
+from deeper.config import experiments, overrides, signatures, trusted
+from deeper.config.check import check
+from deeper.config.errors import ConfigError
 from deeper.config.instantiate import build, resolved
 from deeper.runs import build as assemble
 
@@ -38,8 +37,7 @@ ABOUT = {
 
 def accepted(configs, recipe, experiment):
     configs(f"recipe={recipe}")
-    with patch.object(experiments, "_elsewhere", return_value=""):  # a second's advice each time
-        return not experiments.problems([f"recipe={recipe}", f"experiment={experiment}"])
+    return not experiments.problems([f"recipe={recipe}", f"experiment={experiment}"])
 
 
 def test_every_experiment_is_known_here():
@@ -66,7 +64,7 @@ def test_an_accepted_experiment_changes_one_thing_and_builds(configs, recipe, ex
 
     cfg.paths.run = "/nowhere"
     plain = resolved(cfg)
-    assert targets.refused(plain) == []
+    assert trusted.refused(plain) == []
     assert signatures.problems(plain) == []
     with torch.device("meta"):
         net = build(cfg.model, num_classes=10)
@@ -75,7 +73,6 @@ def test_an_accepted_experiment_changes_one_thing_and_builds(configs, recipe, ex
         "loss",
         "preprocess",
         "scheduler",
-        "precision",
         "augment",
         "mix",
         "averaging",
@@ -93,7 +90,7 @@ def test_every_experiment_is_accepted_by_some_recipe(configs):
 @pytest.mark.parametrize("group", ["data", "optimizer", "scheduler", "loss", "averaging", "trainer",
                                    "model", "model/head", "model/aux", "model/norm", "model/block",
                                    "model/init", "augment", "augment/crop", "augment/color", "mix",
-                                   "preprocess", "precision", "logger", "callbacks", "protocol"])  # fmt: skip
+                                   "preprocess", "logger", "protocol"])  # fmt: skip
 def test_every_option_composes_and_checks(configs, group):
     configs()
     for option in experiments.options(group):
@@ -102,7 +99,79 @@ def test_every_option_composes_and_checks(configs, group):
         cfg = configs(f"{group}={option}", *NEEDS_ROOT)
         cfg.paths.run = "/nowhere"
         plain = resolved(cfg)
-        assert targets.refused(plain) + signatures.problems(plain) == [], option
+        assert trusted.refused(plain) + signatures.problems(plain) == [], option
+
+
+@pytest.mark.parametrize("option", ["early_stopping"])
+def test_a_callback_adds_to_what_a_run_needs(configs, option):
+    needed = ["banner", "meter", "checkpoint", "progress"]
+    assert list(configs().callbacks) == needed
+    assert list(configs(f"callbacks={option}").callbacks) == [*needed, option]
+    assert "meter" not in configs("~callbacks.meter").callbacks
+
+
+def test_rate_batch_and_epochs_are_words_of_the_command_line(configs):
+    cfg = configs("recipe=cifar10", "lr=0.1", "batch_size=64", "epochs=3", *NEEDS_ROOT)
+    plain = resolved(OmegaConf.merge(cfg, {"paths": {"run": "/r"}}))
+    assert (plain["optimizer"]["lr"], plain["optimizer"]["batch_size"]) == (0.1, 64)
+    assert (plain["data"]["batch_size"], plain["trainer"]["max_epochs"]) == (64, 3)
+    own_row = configs("recipe=cifar10")
+    assert (own_row.lr, own_row.batch_size, own_row.epochs) == (0.15, 128, 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "baseline"),
+        (["experiment=baseline"], "baseline"),
+        (["recipe=paper", "experiment=[no_aux,head_fc]"], "paper-no_aux-head_fc"),
+        (["model=timm", "lr=0.1", "data=folder"], "baseline-timm"),
+        (["recipe=paper", "model/norm=bn", "optimizer=adamw"], "paper-norm_bn-adamw"),
+    ],
+)
+def test_the_name_of_a_run_says_what_was_chosen(monkeypatch, words, name):
+    monkeypatch.setattr(overrides, "task_overrides", lambda: words)
+    assert overrides.run_name() == name
+
+
+@pytest.mark.parametrize(
+    ("words", "notes"),
+    [
+        ([], []),
+        (["experiment=no_aux"], []),
+        (
+            ["recipe=cifar10", "experiment=norm_lrn"],
+            [
+                "lr=0.15: recipe=cifar10 chose this rate for model/norm=bn, and this run has model/norm=lrn; pass lr=<rate> for another"
+            ],
+        ),
+        (["recipe=cifar10", "experiment=norm_lrn", "lr=0.02"], []),
+        (
+            ["recipe=paper", "experiment=norm_bn"],
+            [
+                "lr=0.005: recipe=paper chose this rate for model/norm=lrn, and this run has model/norm=bn; pass lr=<rate> for another"
+            ],
+        ),
+        (
+            ["recipe=modern", "optimizer=adamw"],
+            [
+                "lr=0.1: recipe=modern chose this rate for optimizer=sgd, and this run has optimizer=adamw; pass lr=<rate> for another"
+            ],
+        ),
+    ],
+)
+def test_a_rate_for_another_norm_or_optimizer_is_said(configs, words, notes):
+    cfg = configs(*words)
+    assert experiments.learning_rate_notes(cfg, words) == notes
+
+
+def test_a_plain_optimizer_class_of_torch_checks(configs):
+    """The factory of the optimizers gives it parameter groups."""
+    nadam = "{_target_: torch.optim.NAdam, _partial_: true, lr: 0.002}"
+    check(configs("~optimizer", f"+optimizer={nadam}", "paths.run=/r", "trainer=cpu"))
+    ill = "{_target_: torch.optim.NAdam, _partial_: true, rate: 0.002}"
+    with pytest.raises(ConfigError, match=r"optimizer\.rate: NAdam has no such argument"):
+        check(configs("~optimizer", f"+optimizer={ill}", "paths.run=/r", "trainer=cpu"))
 
 
 @pytest.mark.parametrize("group", ["sweep", "debug"])
@@ -119,11 +188,10 @@ def test_imagenet_sizes_follow_the_data(configs):
 
 
 def test_a_recipe_without_a_row_for_the_data_is_refused(configs):
-    from deeper.config.check import _scale_problems
-
-    cfg = configs("recipe=cifar10", "data=imagenet", *NEEDS_ROOT)
-    (line,) = _scale_problems(cfg)
-    assert "has no row for data of scale 'imagenet' (it has small)" in line
+    words = ["recipe=cifar10", "data=imagenet", "paths.run=/r", "trainer=cpu", *NEEDS_ROOT]
+    with pytest.raises(ConfigError, match=r"no row for data of scale 'imagenet' \(it has small\)"):
+        check(configs(*words))
+    check(configs(*words, "epochs=1", "batch_size=8", "lr=0.1"))
 
 
 def test_the_order_of_overrides_does_not_matter(configs):
@@ -143,25 +211,29 @@ def test_the_order_of_overrides_does_not_matter(configs):
         (
             ["experiment=no_lrn"],
             "experiment=no_lrn needs model/norm=lrn|lrn_google, but recipe=baseline has model/norm=bn; "
-            "it applies to recipe=bvlc_quick|paper|paper_ensemble",
+            "it applies to recipe=paper",
         ),
         (
             ["model=timm", "experiment=no_aux"],
             "experiment=no_aux changes model/aux, and model=timm has no such part; it applies to "
-            "recipe=baseline|bvlc_quick|cifar10|imagenette|modern|paper|paper_ensemble",
+            "recipe=paper",
         ),
         (
             ["model=timm", "experiment=no_dropout"],
             "experiment=no_dropout changes model.head, and model=timm has no such part; it applies to "
-            "recipe=baseline|bvlc_quick|imagenette|modern|paper|paper_ensemble",
+            "recipe=paper",
         ),
         (
             ["experiment=[head_fc,head_nin]"],
-            "experiments head_fc and head_nin both set model.head._target_: choose one",
+            "experiments head_fc and head_nin both set model/head: choose one",
+        ),
+        (
+            ["experiment=[no_aux,aux_4a]"],
+            "experiments no_aux and aux_4a both set model/aux: choose one",
         ),
         (
             ["experiment=no_color"],
-            "experiment=no_color changes nothing of recipe=baseline; it applies to recipe=modern|paper|paper_ensemble",
+            "experiment=no_color changes nothing of recipe=baseline; it applies to recipe=paper",
         ),
     ],
 )
@@ -212,15 +284,13 @@ def test_every_accepted_pair_runs(train, configs, recipe, experiment):
     train(f"recipe={recipe}", f"experiment={experiment}", "model.width=0.125")
 
 
-def test_the_seven_of_the_ensemble_differ_in_order_and_crops_and_one_in_width(configs):
-    """§7: same initial weights and rates; by their own sampling and order; one wider."""
+def test_the_ensemble_of_the_paper_differs_in_order_and_crops(configs):
+    """§7: same initial weights and rates, other orders and crops. The wide one is a command of its own."""
     paper = configs("recipe=paper")
-    swept = configs("recipe=paper_ensemble", return_hydra_config=True).hydra.sweeper.params.member
-    seven = [configs("recipe=paper_ensemble", f"member={name}") for name in swept.split(",")]
-    assert len({(m.data_seed, m.seed) for m in seven}) == 7
-    assert {m.init_seed for m in seven} == {0}
-    assert [m.model.width for m in seven] == [1.0] * 6 + [1.25]
-    assert len({tuple(m.augment.crop.area) for m in seven[:6]}) == 6
-    for member in seven:
-        for part in ("loss", "optimizer", "scheduler", "averaging", "preprocess", "epochs"):
+    params = configs("sweep=paper_ensemble", return_hydra_config=True).hydra.sweeper.params
+    members = [configs("sweep=paper_ensemble", f"seed={s}") for s in params.seed.split(",")]
+    assert len({(m.data_seed, m.seed) for m in members}) == 6
+    assert {m.init_seed for m in members} == {0}
+    for member in members:
+        for part in ("model", "loss", "optimizer", "scheduler", "averaging", "augment", "epochs"):
             assert member[part] == paper[part]

@@ -12,10 +12,9 @@ from entry import record, run_dirs
 from hydra.core.global_hydra import GlobalHydra
 
 from deeper import checkpoint
-from deeper.cli import resolvers
 from deeper.evaluation.runner import Evaluator
 from deeper.evaluation.unseen import require_evaluable, same_images
-from deeper.runs import build
+from deeper.runs import build, directory
 
 TINY = "model.width=0.125"
 
@@ -37,7 +36,7 @@ def evaluate(tmp_path, monkeypatch):
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         before = set(run_dirs(logs))
         GlobalHydra.instance().clear()
-        resolvers.runs._stamp.cache_clear()
+        directory._stamp.cache_clear()
         entry.main()
         (new,) = set(run_dirs(logs)) - before
         return json.loads((new / f"{new.name}.json").read_text())

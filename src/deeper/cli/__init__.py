@@ -1,1 +1,1 @@
-"""From a shell to `main(cfg)` and back: arguments, help, error messages, exit codes."""
+"""The command line: arguments, help, error messages and exit codes."""

@@ -1,6 +1,6 @@
-"""--help: what an entry point does, and every word it understands.
+"""--help: what an entry point does, and the options of its config groups.
 
-Hydra's own takes seconds for 30 groups, since it copies the configuration for each of them.
+Hydra's own help takes seconds for 30 groups, since it copies the config for each of them.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def text(about: str, name: str, folders: Sequence[Path]) -> str:
             lines.append(f"  {group}={'|'.join(options)}")
     lines += [
         "",
-        "Values (key=value): --cfg job shows them all, --cfg job --resolve what they come to.",
+        "Values (key=value): --cfg job shows them all, --cfg job --resolve with interpolations resolved.",
         "Hydra's own options (--multirun, --config-dir, shell completion …): --hydra-help.",
     ]
     return "\n".join(lines)
@@ -33,7 +33,7 @@ def composed_of(name: str, folders: Sequence[Path]) -> set[str]:
 
 
 def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Group → its options; what begins with _ is shared by options and is none itself."""
+    """Group → its options. A file whose name begins with _ is shared by options and is none itself."""
     found: dict[str, set[str]] = {}
     for folder in folders:
         for path in folder.glob("*/**/*.yaml"):

@@ -1,32 +1,45 @@
-"""From a shell to `main(cfg)` and back: plain words for mistakes, exit codes."""
+"""Starts an entry point: help, errors of users in plain words, exit codes."""
 
 import functools
 import os
 import re
+import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import yaml
+from hydra._internal import utils as hydra_utils
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
 
 from deeper import __version__
 from deeper.cli import help, resolvers
 from deeper.cli.arguments import quoted, with_files
 from deeper.config import schema
-from deeper.config.errors import own_words, raised_in
-from deeper.runs import directory as runs
+from deeper.config.errors import closest, raised_in, user_error
+from deeper.runs import directory
 from deeper.runs.record import is_interrupt
 
 CONFIGS = str(resolvers.PROJECT / "configs")
 """Absolute, so that an entry point works from any folder and when it is imported."""
 
+UNREADABLE = ("mismatched input", "no viable alternative", "extraneous input", "token recognition")
+"""How messages of Hydra's parser begin."""
+
+QUOTE = """put the value in quotes, and all in others for the shell: 'key="the value"'"""
+
 
 def start(main: Callable[..., Any], files: bool = False) -> None:
     """Run a `hydra.main` function. Exit 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C.
 
-    With `files`, plain words are the config's `files`.
-
-    HYDRA_FULL_ERROR=1 shows the traceback of a mistake too.
+    With `files`, plain words become the config's `files`. HYDRA_FULL_ERROR=1 shows the traceback of a
+    mistake too.
     """
     if answer := _answer(sys.modules[main.__module__].__doc__ or ""):
         if hasattr(signal, "SIGPIPE"):
@@ -35,9 +48,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
         sys.exit(0)
     schema.register()
     resolvers.register()
-    # Let exceptions through instead of Hydra's own report; children decide for themselves.
-    os.environ.setdefault(_ASKED, os.environ.get("HYDRA_FULL_ERROR", "0"))
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    hydra_utils.run_and_report = lambda function: function()  # raise, in place of Hydra's report
     try:
         given = with_files(sys.argv[1:]) if files else sys.argv[1:]
         sys.argv[1:] = [quoted(word) for word in given]
@@ -50,34 +61,8 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
         refuse(error)
 
 
-def _answer(about: str) -> str | None:
-    """What --help and --version say; behind `--` they are names."""
-    options = {*sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]}
-    if {"--help", "-h"} & options:
-        return help.text(about, _config_name(), _config_folders())
-    return f"Deeper {__version__}" if "--version" in options else None
-
-
-def refuse(error: Exception) -> None:
-    """Say a user's mistake and exit 2; raise anything else, and all where tracebacks are asked for."""
-    message = mistake(error)
-    if message is None or os.environ.get(_ASKED) == "1":
-        raise error
-    print(f"\n{message}", file=sys.stderr)
-    runs.discard_refused()
-    sys.exit(getattr(error, "exit_status", 2))
-
-
-_ASKED = "DEEPER_FULL_ERROR"
-
-GRAMMAR = ("mismatched input", "no viable alternative", "extraneous input", "token recognition")
-"""How Hydra's parser begins its complaints."""
-
-QUOTE = """put the value in quotes, and all in others for the shell: 'key="the value"'"""
-
-
 def task(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Stands under `hydra.main`, which would print its own line above ours."""
+    """Decorates the function under `hydra.main`, which would print a line above our message."""
 
     @functools.wraps(function)
     def run(cfg: Any) -> Any:
@@ -89,27 +74,96 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def mistake(error: BaseException) -> str | None:
-    """The text for a user's mistake; None for what deserves a traceback."""
-    from hydra.errors import HydraException, InstantiationException
-    from omegaconf.errors import OmegaConfBaseException
+def refuse(error: Exception) -> None:
+    """Print a user's mistake, remove what Hydra wrote, exit 2. Raise any other error."""
+    message = mistake(error)
+    if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    print(f"\n{message}", file=sys.stderr)
+    directory.discard_refused()
+    _discard_sweep()
+    sys.exit(getattr(error, "exit_status", 2))
 
-    if words := own_words(error) or _from_a_worker(str(error)):
+
+def mistake(error: BaseException) -> str | None:
+    """The message for a user's mistake; None for an error that deserves a traceback."""
+    if words := user_error(error) or _from_a_worker(str(error)):
         return words
     if isinstance(error, OSError) and hasattr(error, "exit_status"):
-        return str(error)  # a full disk: nobody's mistake, and no traceback helps
+        return str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark
+        place = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+        return f"{place}not YAML: {error.problem or error.context}"
     for cause in (error, error.__cause__):
-        if (
-            type(cause).__name__ == "MisconfigurationException"
-        ):  # Lightning's, of a trainer's values
+        if type(cause).__name__ == "MisconfigurationException":  # Lightning's
             return f"trainer: {cause}"
     if isinstance(error, InstantiationException):
-        return None  # a constructor crashed: its author wants the traceback
+        return None  # a constructor crashed
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return in_plain_words(error)
+        return _in_plain_words(error)
+    if isinstance(error, OSError) and not _in_task(error):
+        return (
+            f"cannot make {error.filename}: {error.strerror}; pass paths.logs=<a folder that can be "
+            f"written>, or a shorter name="
+        )
     if isinstance(error, ValueError) and raised_in("hydra", error):
-        return _no_option() or f"{error}; --help lists what may be said"
+        return _no_option() or f"{error}; --help lists the options"
     return None
+
+
+def _in_plain_words(error: BaseException) -> str:
+    """Hydra's message without its advice to append a key with +, which hides most typos."""
+    text = str(error)
+    # OmegaConf's wrapping of what one of our resolvers refused
+    if found := re.match(
+        r"ValueError raised while resolving interpolation: (.*)\n +full_key", text
+    ):
+        return found[1]
+    word = getattr(error, "override", None)
+    if word is not None and "=" not in word:
+        return (
+            f"{word or repr(word)}: no key=value; this program takes no files, and --help lists "
+            f"what it takes"
+        )
+    if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
+        return f"Could not override {found[1]!r}: {_near(found[1])}"
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        options = help.groups(_config_folders()).get(found[1], [])
+        advice = closest(found[2], options) or f"; choose from {', '.join(options)}"
+        return f"{found[1]}={found[2]}: no such option{advice}"
+    if word is not None and text.startswith(UNREADABLE):
+        complaint = text.partition("\n")[0].partition(" expecting")[0]
+        return f"{word}: Hydra cannot read this ({complaint}); {QUOTE}"
+    reason = str(error.__cause__ or "").partition("\n")[0]
+    return text if reason in text else f"{text}\n{reason}"
+
+
+def _near(key: str) -> str:
+    """The known key closest to the first unknown part of a key, in the config without overrides."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from deeper.config.experiments import flat
+    from deeper.config.signatures import suggestion
+
+    added = [f'"file://{folder.absolute()}"' for folder in _config_folders()[1:]]
+    search = [f"hydra.searchpath=[{','.join(added)}]"] if added else []
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"(recipe|model|data)=\w+", word)]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        try:
+            known = [name.split(".") for name in flat(compose(_config_name(), [*search, *groups]))]
+        except HydraException:
+            return "no such key"
+    for place, part in enumerate(key.split(".")):
+        if not any(name[place : place + 1] == [part] for name in known):
+            names = sorted({name[place] for name in known if name[place:]})
+            if place == 0:
+                return f"no such key{closest(part, names) or '; --help lists what there is'}"
+            return "no such key" + suggestion(part, names)
+        known = [name for name in known if name[place : place + 1] == [part]]
+    return "no such key"
 
 
 def _no_option() -> str | None:
@@ -123,57 +177,37 @@ def _no_option() -> str | None:
 
 
 def _from_a_worker(text: str) -> str | None:
-    """Our own words out of the traceback that a DataLoader worker sent in place of its exception."""
+    """Our message in the traceback that a DataLoader worker sends in place of its exception."""
     if "Caught ValueError in DataLoader worker" not in text:
         return None
-    traceback, _, message = text.rpartition("\nValueError: ")
-    raised_in = re.findall(r'File "([^"]+)", line', traceback)[-1:]
-    ours = [f for f in raised_in if Path(f).is_relative_to(Path(__file__).parents[1])]
-    return message.strip() if ours else None
+    frames, _, message = text.rpartition("\nValueError: ")
+    files = re.findall(r'File "([^"]+)", line', frames)
+    is_ours = bool(files) and Path(files[-1]).is_relative_to(Path(__file__).parents[1])
+    return message.strip() if is_ours else None
 
 
-def in_plain_words(error: BaseException) -> str:
-    """Hydra's message without its advice to append a key with +, which hides most typos."""
-    text = str(error)
-    word = getattr(error, "override", None)
-    if word is not None and "=" not in word:
-        return (
-            f"{word or repr(word)}: no key=value; this program takes no files, and --help lists "
-            f"what it takes"
-        )
-    if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
-        key = found[1]
-        return f"Could not override {key!r}: {_near(key)}"
-    if word is not None and text.startswith(GRAMMAR):
-        complaint = text.partition("\n")[0].partition(" expecting")[0]
-        return f"{word}: Hydra cannot read this ({complaint}); {QUOTE}"
-    reason = str(error.__cause__ or "").partition("\n")[0]
-    return text if reason in text else f"{text}\n{reason}"
+def _in_task(error: BaseException) -> bool:
+    """Whether the entry point's own function had begun, beyond Hydra's work around it."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(
+        frame.f_code.co_name == "run" and frame.f_globals is globals() for frame, _ in frames
+    )
 
 
-def _near(key: str) -> str:
-    """What else stands where the key was looked for, in the config as it is without overrides."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
+def _discard_sweep() -> None:
+    """Remove the folder of a multirun in which no job has begun."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        sweep = Path(HydraConfig.get().sweep.dir)
+        if sweep.is_dir() and [path.name for path in sweep.iterdir()] == ["multirun.yaml"]:
+            shutil.rmtree(sweep)
 
-    from deeper.config.experiments import flat
-    from deeper.config.signatures import suggestion
 
-    added = [f'"file://{folder.absolute()}"' for folder in _config_folders()[1:]]
-    search = [f"hydra.searchpath=[{','.join(added)}]"] if added else []
-    groups = [word for word in sys.argv[1:] if re.fullmatch(r"(recipe|model|data)=\w+", word)]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
-        try:
-            known = flat(compose(_config_name(), [*search, *groups]))
-        except HydraException:
-            return "no such key"
-    holder = key.rpartition(".")[0]
-    names = {k[len(holder) :].strip(".").partition(".")[0] for k in known if k.startswith(holder)}
-    if not names:
-        return f"no such key; there is no {holder} either" if holder else "no such key"
-    return "no such key" + suggestion(key.rpartition(".")[2], sorted(names))
+def _answer(about: str) -> str | None:
+    """The text of --help and --version; after `--` these are file names."""
+    options = {*sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]}
+    if {"--help", "-h"} & options:
+        return help.text(about, _config_name(), _config_folders())
+    return f"Deeper {__version__}" if "--version" in options else None
 
 
 def _config_name() -> str:

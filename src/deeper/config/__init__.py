@@ -1,4 +1,3 @@
-"""What a run is made of: schemas, checks, and the building of objects. Nothing here imports torch
-
-at import, so that help, completion and composition answer at once.
+"""Schemas, checks and instantiation of configs. No module of it imports torch at import, so that help,
+completion and composition answer at once; `check` does.
 """

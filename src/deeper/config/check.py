@@ -1,5 +1,7 @@
-"""All that is wrong with a composed config, at once, before any data is touched."""
+"""Finds everything that is wrong with a composed config, at once, before any data is read."""
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -7,107 +9,103 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from torch import nn
+from torch.optim import Optimizer
 
-from deeper.config import experiments, signatures
-from deeper.config import overrides as choices
-from deeper.config import trusted as targets
-from deeper.config.errors import ConfigError, own_words
+from deeper.config import experiments, overrides, ranges, signatures, trusted
+from deeper.config.errors import ConfigError, user_error
 from deeper.config.instantiate import build, resolved
-from deeper.config.schema import strangers
+from deeper.config.schema import unknown_keys
 from deeper.models.geometry import feature_sizes
 from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
 
+log = logging.getLogger(__name__)
+
 
 def check(cfg: DictConfig) -> None:
-    """Raise `ConfigError` with every problem that can be seen without reading data."""
-    found = strangers(cfg) + experiments.problems(choices.task_overrides())
-    found += [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]
-    found = found or _scale_problems(cfg)
-    if not found:
-        plain = resolved(cfg)
-        found = targets.refused(plain) or [
-            *signatures.problems(plain),
-            *_not_objects(plain),
-            *hardware_problems(plain),
-            *_contradictions(plain),
-        ]
-        if not targets.refused(plain):
-            found += _range_problems(cfg, {line.partition(".")[0] for line in found})
-    if found:
-        raise ConfigError(list(dict.fromkeys(found)))
+    """Raise `ConfigError` with every problem of a training; log what is only doubtful."""
+    words = overrides.task_overrides()
+    refuse(overrides.problems(words, experiments.options))
+    refuse(unknown_keys(cfg) + experiments.problems(words) + missing_keys(cfg))
+    refuse(_unresolved(cfg))
+    plain = resolved(cfg)
+    refuse(trusted.refused(plain))
+    found = [
+        *signatures.problems(plain),
+        *_not_objects(plain),
+        *hardware_problems(plain),
+        *_contradictions(plain),
+        *ranges.problems(plain),
+    ]
+    refuse(found + _refused_by_constructors(cfg, {line.partition(".")[0] for line in found}))
+    if overrides.is_single_run():
+        for line in [*experiments.learning_rate_notes(cfg, words), *_hardware_notes(plain)]:
+            log.warning(line)
 
 
 def check_eval(cfg: DictConfig) -> None:
-    """As `check`, for the few keys that an evaluation has of its own."""
+    """Raise `ConfigError` with every problem of an evaluation."""
     plain = resolved(cfg)
-    found = targets.refused(plain) or signatures.problems(plain) + hardware_problems(plain)
-    if found:
-        raise ConfigError(found)
+    refuse(trusted.refused(plain) or signatures.problems(plain) + hardware_problems(plain))
 
 
 def check_predict(cfg: DictConfig) -> None:
-    """As `check`, for a prediction."""
-    found = [
-        f"{key}={cfg[key]}: must be at least 1" for key in ("top", "batch_size") if cfg[key] < 1
-    ]
-    precision = {"precision": OmegaConf.to_container(cfg.precision, resolve=True)}
-    found += targets.refused(precision) or signatures.problems(precision)
+    """Raise `ConfigError` with every problem of a prediction."""
+    found = [*ranges.too_small(cfg, {"top": 1, "batch_size": 1})]
     if not cfg.files:
-        found.append("say which pictures: files, folders, globs, or - for a list on standard input")
+        found.append("say which images: files, folders, globs, or - for a list on standard input")
     if cfg.zero and "-" not in cfg.files:
         found.append("zero=true: says how standard input is split; pass - too")
-    if found:
-        raise ConfigError(found)
+    refuse(found)
 
 
 def check_bench(cfg: DictConfig) -> None:
-    """As `check`, for a benchmark."""
-    found = [f"{key}: required; pass {key}=<value>" for key in _missing(cfg)]
-    found += [
-        f"{key}={cfg[key]}: must be at least {least}"
-        for key, least in {"images": 1, "rounds": 1, "workers": 0}.items()
-        if cfg[key] is not None and cfg[key] < least
-    ]
-    if found:
-        raise ConfigError(found)
+    """Raise `ConfigError` with every problem of a benchmark."""
+    least = {"images": 1, "rounds": 1, "workers": 0}
+    refuse([*missing_keys(cfg), *ranges.too_small(cfg, least)])
 
 
-def _missing(cfg: DictConfig) -> list[str]:
-    """Keys still at ???, found without following the interpolations that lead to them."""
-    return [key for key, value in experiments.flat(cfg).items() if value == "???"]
+def refuse(problems: list[str]) -> None:
+    """Raise `ConfigError` if there are any."""
+    if problems:
+        raise ConfigError(problems)
 
 
-def _scale_problems(cfg: DictConfig) -> list[str]:
-    """Values that lead nowhere: most often a recipe without a row for this size of data."""
+def missing_keys(cfg: DictConfig) -> list[str]:
+    """A line for each required key without a value. Interpolations that lead to it are not followed."""
+    missing = [key for key, value in experiments.flat(cfg).items() if value == "???"]
+    return [f"{key}: required; pass {key}=<value>" for key in missing]
+
+
+def _unresolved(cfg: DictConfig) -> list[str]:
+    """Interpolations that lead nowhere: most often a recipe without a row for this size of data."""
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except (InterpolationKeyError, InterpolationResolutionError) as error:
-        scales = OmegaConf.select(cfg, "scales")
-        scale = OmegaConf.select(cfg, "data.scale")
-        if scales is not None and scale not in scales:
-            overrides = choices.task_overrides()
-            return [
-                f"recipe={choices.recipe(overrides)} has no row for data of scale {scale!r} "
-                f"(it has {', '.join(scales)}); choose another recipe, or data.scale={next(iter(scales), '?')}"
-            ]
-        return [str(error).splitlines()[0]]
+        scales, scale = cfg.get("scales"), OmegaConf.select(cfg, "data.scale")
+        if scales is None or scale in scales:
+            return [str(error).splitlines()[0]]
+        return [
+            f"recipe={overrides.recipe(overrides.task_overrides())} has no row for data of scale "
+            f"{scale!r} (it has {', '.join(scales)}); choose another recipe, or "
+            f"data.scale={next(iter(scales), '?')}, or pass epochs=, batch_size= and lr="
+        ]
     return []
 
 
 def hardware_problems(config: dict[str, Any]) -> list[str]:
-    """What this machine, or this many processes, cannot do."""
-    trainer, lines = config["trainer"], []
-    gpu = accelerator_for(trainer.get("accelerator")) == "cuda"
-    name = config["precision"].get("name")
-    if not gpu and trainer.get("accelerator") in ("gpu", "cuda"):
+    """What this machine cannot do."""
+    trainer, precision, lines = config["trainer"], config["precision"], []
+    if accelerator_for(trainer.get("accelerator")) == "cuda":
+        return []
+    if trainer.get("accelerator") in ("gpu", "cuda"):
         lines.append("trainer: no CUDA GPU here; use trainer=cpu, trainer=ddp_cpu or trainer=auto")
-    if not gpu and name in ("fp16", "tf32"):
+    if precision in ("fp16", "tf32"):
         lines.append(
-            f"precision: {name} needs a CUDA GPU; on CPU these work: "
+            f"precision={precision} needs a CUDA GPU; on CPU these work: "
             f"precision=fp32, precision=bf16, precision=auto"
         )
-    if not gpu and trainer.get("sync_batchnorm"):
+    if trainer.get("sync_batchnorm"):
         lines.append(
             "trainer.sync_batchnorm: needs CUDA GPUs; on CPU leave it false "
             "(each process keeps statistics of its own)"
@@ -115,23 +113,32 @@ def hardware_problems(config: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _hardware_notes(config: dict[str, Any]) -> Iterator[str]:
+    """More processes than cores work, slowly."""
+    trainer, cores = config["trainer"], os.cpu_count() or 1
+    devices = trainer.get("devices")
+    on_cpu = accelerator_for(trainer.get("accelerator")) == "cpu"
+    if on_cpu and isinstance(devices, int) and devices > cores:
+        yield f"trainer.devices={devices}: the processes share {cores} CPU cores"
+
+
 def _not_objects(config: dict[str, Any]) -> Iterator[str]:
-    """Entries of the lists that hold objects alone."""
-    for group in ("callbacks", "logger"):
+    """Entries without a `_target_` in the lists of objects."""
+    for group in ("callbacks", "logger", "metrics"):
         for name, node in config[group].items():
             if not isinstance(node, Mapping) or "_target_" not in node:
                 yield f"{group}.{name}: has no _target_; remove it with ~{group}.{name}"
 
 
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:
-    """Keys that are well by themselves and wrong together."""
+    """Keys that are valid by themselves and wrong together."""
     if config["objective"].endswith("loss") and config["direction"] == "maximize":
         yield (
             f"objective={config['objective']} is better when it is lower: pass direction=minimize too"
         )
     weights, aux = config["loss"].get("aux_weight"), config["model"].get("aux")
-    if isinstance(weights, Mapping) and isinstance(aux, Mapping):
-        # A weight for a head that an experiment took away is no mistake; a misspelt tap is.
+    if isinstance(weights, Mapping) and "_target_" not in weights and isinstance(aux, Mapping):
+        # A weight for a head that an experiment removed is no mistake; a misspelt tap is.
         stages = {*aux, *feature_sizes(224, "imagenet")}
         yield from (
             f"loss.aux_weight.{tap}: no stage has this name" + signatures.suggestion(tap, aux)
@@ -145,8 +152,8 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _range_problems(cfg: DictConfig, ill: set[str]) -> list[str]:
-    """What constructors refuse, by building what is cheap to build; weights stay on the meta device."""
+def _refused_by_constructors(cfg: DictConfig, ill: set[str]) -> list[str]:
+    """What constructors refuse, found by building on the meta device; parts in `ill` are left out."""
     lines = []
     for part, attempt in _attempts(cfg).items():
         if part in ill or OmegaConf.select(cfg, part) is None:
@@ -155,20 +162,28 @@ def _range_problems(cfg: DictConfig, ill: set[str]) -> list[str]:
             with torch.device("meta"):
                 attempt()
         except Exception as error:
-            if (reason := own_words(error)) is None:
-                continue  # a user's network that dislikes the meta device is built for real later
-            lines.append(f"{part}: {reason}")
+            reason = user_error(error)
+            if reason is not None:  # else a network that the meta device does not suit
+                lines.append(f"{part}: {reason}")
     return lines
 
 
 def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
-    """Data is only described here: its images are looked for when nothing else is wrong."""
-    simple = ("preprocess", "loss", "precision", "averaging", "augment", "mix", "protocol")
+    """Config key → what builds it. The data module is built, and its images are not read."""
+    simple = ("preprocess", "loss", "averaging", "augment", "mix", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
         "model": lambda: build(cfg.model, num_classes=10),
-        "optimizer": lambda: build(cfg.optimizer)(nn.Linear(1, 1)),
+        "optimizer": lambda: _optimizer(build(cfg.optimizer)),
         "scheduler": lambda: build(cfg.scheduler)(Progress(0, 0, cfg.epochs)),
         "data": lambda: build(
             cfg.data, augment=build(cfg.augment), protocol=build(cfg.protocol), seed=cfg.data_seed
         ),
     }
+
+
+def _optimizer(factory: Any) -> Optimizer:
+    """Of a small network. An optimizer class takes parameters, our own functions take the network."""
+    net, kind = nn.Linear(1, 1), getattr(factory, "func", factory)
+    is_class = isinstance(kind, type) and issubclass(kind, Optimizer)
+    made: Optimizer = factory(net.parameters() if is_class else net)
+    return made

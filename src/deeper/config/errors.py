@@ -1,23 +1,31 @@
-"""How a mistake is said: every problem at once, in our own words. Light, for launchers and the shell."""
+"""Errors of users: all problems at once, each in one line. Imports no torch."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
+from types import TracebackType
 from typing import Any
 
 from omegaconf import OmegaConf
 
 
 class ConfigError(ValueError):
-    """Carries every problem found; its text is the list."""
+    """Holds every problem found; its text is the list."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
+        self.problems = list(dict.fromkeys(problems))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"{count} in the configuration:\n{lines}")
 
 
+def closest(word: str, known: Iterable[Any]) -> str:
+    """`; did you mean 'word'?`, or nothing where no known word is near."""
+    found = difflib.get_close_matches(word, [str(name) for name in known], 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
 def refuse_multirun_with_ddp(config: Any) -> None:
-    """Lightning's launcher repeats the command line for each rank, `-m` and all."""
+    """Raise `ConfigError`: Lightning's launcher repeats the command line, `-m` and all, on each rank."""
     strategy = str(OmegaConf.select(config, "trainer.strategy"))
     if "ddp" in strategy:
         raise ConfigError(
@@ -29,7 +37,7 @@ def refuse_multirun_with_ddp(config: Any) -> None:
         )
 
 
-def own_words(error: BaseException) -> str | None:
+def user_error(error: BaseException) -> str | None:
     """The text of a `ValueError` that our code raised for a user's mistake; None for a crash."""
     cause: BaseException | None = error
     while cause is not None:
@@ -42,10 +50,10 @@ def own_words(error: BaseException) -> str | None:
 
 
 def raised_in(package: str, error: BaseException) -> bool:
-    """Whether it is code of this package that raised it, and not what that called."""
-    frame = error.__traceback__
-    if frame is None:
-        return False
-    while frame.tb_next is not None:
+    """Whether a module of this package raised the error, and not what the package called."""
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    return str(frame.tb_frame.f_globals.get("__name__", "")).startswith(f"{package}.")
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__", "")).startswith(
+        f"{package}."
+    )

@@ -1,37 +1,36 @@
 """From a config to plain values, and to the objects that its nodes describe."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from deeper.cli.arguments import escaped
-from deeper.config import trusted as targets
+from deeper.config import trusted
 from deeper.config.errors import ConfigError
 
 
 def build(node: Any, **arguments: Any) -> Any:
-    """The object that a config node describes; its `_target_`s must be trusted."""
+    """The object that a config node describes. Raises `ConfigError` for an untrusted `_target_`."""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    if lines := targets.refused(plain):
+    if lines := trusted.refused(plain, by_place=False):
         raise ConfigError(lines)
-    twice = verbatim(verbatim(plain))  # Hydra resolves what it is given, and again what came of it
+    twice = verbatim(verbatim(plain))  # Hydra resolves what it is given, and then the result
     return instantiate(twice, _convert_="all", **arguments)
 
 
 def verbatim(node: Any) -> Any:
-    """Plain values whose strings OmegaConf takes as they are: `${` in a path is no interpolation."""
+    """Plain values whose strings OmegaConf does not interpolate."""
     if isinstance(node, Mapping):
         return {key: verbatim(value) for key, value in node.items()}
     if isinstance(node, list):
         return [verbatim(value) for value in node]
-    return escaped(node) if isinstance(node, str) else node
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Plain dict, list, str, numbers: what a checkpoint carries."""
+    """The config as dict, list, str and numbers, as a checkpoint stores it."""
     plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    if not isinstance(plain, dict):
-        raise TypeError("the root of a config is a mapping")
+    assert isinstance(plain, dict)  # noqa: S101
     return {str(key): value for key, value in plain.items()}

@@ -1,26 +1,33 @@
 """What the command line chose. `experiment=[a,b]` is absent from Hydra's own record of choices."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+NAMED = ("model", "augment", "mix", "preprocess", "loss", "optimizer", "scheduler", "averaging")
+"""Groups whose options on the command line become part of the run's name."""
 
 
 def task_overrides() -> list[str]:
     """The overrides of this run; empty where a config was composed in a notebook."""
-    if not HydraConfig.initialized():
-        return []
-    return list(HydraConfig.get().overrides.task)
+    return [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+
+
+def key_of(override: str) -> str:
+    """`+model/head@p.q=fc` → `model/head`."""
+    return override.partition("=")[0].lstrip("+~").partition("@")[0]
 
 
 def chosen(group: str, overrides: Sequence[str]) -> list[str]:
     """The option or options that `overrides` give a group, in order; the last override wins."""
     for override in reversed(overrides):
-        key, equals, value = override.partition("=")
-        if equals and key.lstrip("+") == group:
-            words = value.strip().strip("[]").split(",")
+        if "=" in override and key_of(override) == group:
+            words = override.partition("=")[2].strip().strip("[]").split(",")
             return [word.strip() for word in words if word.strip() not in ("", "null")]
     return []
 
@@ -36,33 +43,61 @@ def experiments(overrides: Sequence[str]) -> list[str]:
 
 
 def without(groups: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    return [o for o in overrides if o.partition("=")[0].lstrip("+") not in groups]
+    return [override for override in overrides if key_of(override) not in groups]
+
+
+def is_single_run() -> bool:
+    """Whether a command runs once: neither a multirun nor a job of one."""
+    if not HydraConfig.initialized():
+        return False
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.RUN and OmegaConf.is_missing(hydra.job, "num")
 
 
 def protocols(cfg: Any) -> dict[str, Any]:
-    """Name → node of the protocols asked for; empty where that is the checkpoint's own."""
+    """Name → node of the protocols asked for; empty where the checkpoint's own is meant."""
     if cfg.protocols and cfg.protocol is not None:
         raise ValueError(
             f"protocol=… and protocols=[{','.join(cfg.protocols)}]: pass one of the two"
         )
     if cfg.protocol is not None:
-        chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-        return {str(chosen.get("protocol") or protocol_name(cfg.protocol)): cfg.protocol}
+        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        return {str(choices.get("protocol") or protocol_name(cfg.protocol)): cfg.protocol}
     rest = without(["protocol", "protocols"], task_overrides())
     return {name: compose("eval", [*rest, f"protocol={name}"]).protocol for name in cfg.protocols}
 
 
 def protocol_name(node: Any) -> str:
-    """As its file in configs/protocol is called."""
+    """The name of its file in configs/protocol."""
     return str(node["_target_"]).rpartition(".")[2].lower()
 
 
 def run_name() -> str:
-    """recipe-experiment…, with what the rest of a path may hold."""
+    """Recipe, experiments and other parts that the command line chose: `paper-no_aux-head_fc`."""
     overrides = task_overrides()
     words = [recipe(overrides), *(e for e in experiments(overrides) if e != "baseline")]
-    return safe("-".join(words))
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join([*words, *_parts(overrides)]))[:100]
 
 
-def safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("_") or "run"
+def _parts(overrides: Sequence[str]) -> Iterator[str]:
+    """`model=timm` → timm, `model/head=fc` → head_fc."""
+    for override in overrides:
+        root, *below = key_of(override).split("/")
+        option = "_".join(chosen("/".join([root, *below]), [override]))
+        if root in NAMED and option:
+            yield "_".join([*below, option])
+
+
+def problems(overrides: Sequence[str], options: Callable[[str], Sequence[str]]) -> list[str]:
+    """Choices that cannot be what was meant. `options` lists the option names of a group."""
+    lines = []
+    if len(recipes := chosen("recipe", overrides)) > 1:
+        lines.append(f"recipe=[{','.join(recipes)}]: choose one recipe")
+    if (sweep := chosen("sweep", overrides)) and is_single_run():
+        lines.append(f"sweep={sweep[0]}: lists the jobs of a multirun; pass -m too")
+    for override in overrides:
+        option, group = override.partition("=")[2], key_of(override).replace(".", "/")
+        if "." in key_of(override) and option[:1] not in ("", "{") and (known := options(group)):
+            near = option if option in known else "|".join(known)
+            lines.append(f"{override}: did you mean {group}={near}?")
+    return lines

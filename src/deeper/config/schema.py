@@ -1,10 +1,9 @@
-"""Root schemas: the keys that every file may set at top level, with their types.
+"""Schemas of the entry points: their top-level keys, with types and defaults.
 
-A typo or a wrong type in one of them dies at composition, with the name of the file. What stands
-below a group belongs to the class that it builds (see `signatures`).
+Hydra refuses a misspelt key or a wrong type at composition, with the name of the file. Keys below a
+group are checked against the class that the group builds (see `signatures`).
 """
 
-import difflib
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
@@ -13,10 +12,12 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from deeper.config.errors import closest
+
 
 @dataclass
 class Scale:
-    """How long and how fast a recipe trains on a data set of one size."""
+    """Length, batch size and learning rate of a recipe on data sets of one size."""
 
     epochs: int = MISSING
     batch_size: int = MISSING
@@ -28,30 +29,49 @@ class Direction(StrEnum):
     minimize = "minimize"
 
 
+class NumberFormat(StrEnum):
+    """See `deeper.training.precision`."""
+
+    auto = "auto"
+    """bf16 where the hardware computes in it, else fp32; the run says which and why."""
+    fp32 = "fp32"
+    tf32 = "tf32"
+    """float32 storage, TF32 products (NVIDIA Ampere and later)."""
+    bf16 = "bf16"
+    """bfloat16 autocast; weights and norms stay float32."""
+    fp16 = "fp16"
+    """float16 autocast with a gradient scaler (CUDA only)."""
+
+
 @dataclass
 class Train:
     task_name: str = "train"
     name: str = "${run_name:}"
-    """Of the run, for folders and dashboards; recipe and experiments unless given."""
+    """Name of the run in folders and dashboards; recipe, experiments and chosen parts unless given."""
     seed: int = 0
-    """Dropout and device-side randomness."""
+    """Seed of dropout and of what else is random on the device."""
     init_seed: int = "${seed}"  # type: ignore[assignment]
-    """Initial weights."""
+    """Seed of the initial weights."""
     data_seed: int = "${seed}"  # type: ignore[assignment]
-    """Order and augmentation."""
+    """Seed of the order of images and of their augmentation."""
     epochs: int = MISSING
+    batch_size: int = MISSING
+    """Images of one optimizer step, over all processes and accumulated batches."""
+    lr: float = MISSING
+    """Peak learning rate."""
     scales: dict[str, Scale] = field(default_factory=dict)
-    """The recipe's row for each `data.scale`."""
+    """The recipe's epochs, batch_size and lr for each `data.scale`."""
     requires: dict[str, list[str]] = field(default_factory=dict)
     """What an experiment needs of its recipe: group → options, one of which must be chosen."""
     resume: str | None = None
-    """A run directory to go on with."""
+    """Directory of a run to resume."""
     test: bool = True
     """Read the test set once at the end; a search sets it false."""
     objective: str = "val/top1"
     direction: Direction = Direction.maximize
     compile: bool = False
     channels_last: bool = True
+    precision: NumberFormat = NumberFormat.auto
     paths: Any = MISSING
     data: Any = MISSING
     augment: Any = MISSING
@@ -63,8 +83,9 @@ class Train:
     optimizer: Any = MISSING
     scheduler: Any = MISSING
     averaging: Any = MISSING
-    precision: Any = MISSING
     trainer: Any = MISSING
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Name → torchmetrics Metric, logged as val/<name> and test/<name>."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 
@@ -86,7 +107,7 @@ class Fusion(StrEnum):
 
 @dataclass
 class DataChange:
-    """What may differ from the training's data; null keeps what the checkpoint says."""
+    """Data settings that an evaluation may change; null keeps the checkpoint's value."""
 
     root: str | None = None
     workers: Any = None
@@ -97,14 +118,14 @@ class DataChange:
 
 @dataclass
 class OneNetwork:
-    """A trained network, for what is done with one."""
+    """Which trained network a command uses."""
 
     run: str | None = None
-    """A run directory: its best checkpoint is meant."""
+    """A run directory: its best checkpoint is used."""
     ckpt: str | None = None
     """A checkpoint file."""
     weights: Weights = Weights.averaged
-    """averaged (live where nothing was averaged) or live."""
+    """averaged (live weights where the training averaged none) or live."""
 
 
 @dataclass
@@ -112,24 +133,24 @@ class Eval(OneNetwork):
     task_name: str = "eval"
     name: str = "eval"
     files: list[str] = field(default_factory=list)
-    """Checkpoint files and run directories: the mean of their probabilities is evaluated."""
+    """Checkpoint files and run directories; their mean probabilities are evaluated."""
     protocol: Any = None
-    """Crops; null is what the (first) checkpoint was validated with."""
+    """Crops; null: those of the (first) checkpoint's validation."""
     protocols: list[str] = field(default_factory=list)
-    """Several by name, in place of `protocol`: a row of the paper's table each."""
+    """Names of several protocols, in place of `protocol`: a row of the paper's Table 3 each."""
     fusion: Fusion = Fusion.mean
-    """Of the probabilities of an image's crops: mean (the paper's) or max (its inferior alternative)."""
+    """How the probabilities of an image's crops are combined: mean (the paper's) or max."""
     real: str | None = None
-    """real.json of Beyer et al. (2020): ImageNet's validation images labelled anew."""
+    """real.json of Beyer et al. (2020): new labels of ImageNet's validation images."""
     split: Split = Split.test
     epochs: int = 1
     data: DataChange = field(default_factory=DataChange)
+    precision: NumberFormat = NumberFormat.auto
     paths: Any = MISSING
-    precision: Any = MISSING
     trainer: Any = MISSING
 
 
-class Form(StrEnum):
+class PredictionFormat(StrEnum):
     table = "table"
     tsv = "tsv"
     json = "json"
@@ -140,19 +161,19 @@ class Form(StrEnum):
 class Predict(OneNetwork):
     task_name: str = "predict"
     files: list[str] = field(default_factory=list)
-    """Plain words of the command line: files, folders, globs, or - for a list on standard input."""
+    """Files, folders, globs, or - for a list on standard input."""
     zero: bool = False
-    """Names on standard input end with NUL, as `find -print0` writes them, not with a newline."""
+    """Names on standard input end with NUL, as `find -print0` writes them."""
     top: int = 5
-    format: Form | None = None
-    """As the name of `out` ends, else table."""
+    format: PredictionFormat | None = None
+    """null: by the suffix of `out`, else table."""
     out: str | None = None
-    """A file to write to, whole or not at all, in place of standard output."""
+    """A file, written atomically, in place of standard output."""
     batch_size: int = 32
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda or cuda:<n>."""
+    precision: NumberFormat = NumberFormat.auto
     paths: Any = MISSING
-    precision: Any = MISSING
 
 
 class OnBad(StrEnum):
@@ -164,13 +185,13 @@ class OnBad(StrEnum):
 class Prepare:
     task_name: str = "prepare"
     pack: bool = False
-    """Write the packed form too."""
+    """Write packed images too."""
     out: str = MISSING
-    """The folder of the packed form."""
+    """Folder of the packed images."""
     size: Any = 256
-    """Pixels of the shorter side when packed, or original: the images' own bytes."""
+    """Shorter side of packed images in pixels, or original: the bytes of the files."""
     quality: int = 90
-    """Of JPEG, where an image is made smaller."""
+    """JPEG quality of resized images."""
     workers: Any = "auto"
     on_bad: OnBad = OnBad.strict
     data: Any = MISSING
@@ -185,25 +206,25 @@ class Benchmark(StrEnum):
 @dataclass
 class BenchData:
     root: str = MISSING
-    """Photos in train/<class>/*."""
+    """A folder with images in train/<class>/*."""
 
 
 @dataclass
 class Bench:
     task_name: str = "bench"
     what: Benchmark = Benchmark.loading
-    """A module of deeper.benchmarks."""
+    """Name of a module of deeper.benchmarks."""
     images: int | None = None
-    """In each round; the benchmark's own number unless given."""
+    """Images of a round; null: the benchmark's own number."""
     rounds: int = 7
     workers: int = 2
-    """Of the loader's processes, besides none."""
+    """Worker processes of the loader; zero is measured too."""
     results: str = "${project:}/benchmarks/results"
     data: BenchData = field(default_factory=BenchData)
     paths: Any = MISSING
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     all = "all"
     safetensors = "safetensors"
     onnx = "onnx"
@@ -213,14 +234,14 @@ class Format(StrEnum):
 @dataclass
 class Export(OneNetwork):
     task_name: str = "export"
-    format: Format = Format.all
+    format: ExportFormat = ExportFormat.all
     out: str | None = None
-    """A folder; export/ in the run directory unless given."""
+    """A folder; null: export/ in the run directory."""
     overwrite: bool = False
     bound: float = 1e-5
-    """Share of the largest logit by which a file may differ from the network as trained."""
+    """Largest difference from the network as trained, as a fraction of the largest logit."""
     rounds: int = 5
-    """Of timing."""
+    """Rounds of timing."""
     paths: Any = MISSING
 
 
@@ -231,28 +252,23 @@ class Convert(Train):
     """The checkpoint to write, a .ckpt file."""
 
 
-def strangers(cfg: DictConfig) -> list[str]:
-    """Top-level keys of no schema to which no value refers, a line each: `+key=value` adds one, and
-    nothing would read it.
+def unknown_keys(cfg: DictConfig) -> list[str]:
+    """A line for every top-level key that is in no schema and that no value refers to.
+
+    `+key=value` adds such a key, and nothing would read it.
     """
     kind = OmegaConf.get_type(cfg)
     known = [f.name for f in fields(kind)] if is_dataclass(kind) else list(cfg)
     text = OmegaConf.to_yaml(cfg)
-    lines = []
-    for key in map(str, cfg):
-        if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text):
-            close = difflib.get_close_matches(key, known, 1)
-            advice = f"did you mean {close[0]!r}?" if close else "--help lists what there is"
-            lines.append(f"{key}: no such key; {advice}")
-    return lines
+    return [
+        f"{key}: no such key{closest(key, known) or '; --help lists what there is'}"
+        for key in map(str, cfg)
+        if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text)
+    ]
 
 
 def register() -> None:
-    store = ConfigStore.instance()
-    store.store(name="schema_train", node=Train, provider="deeper")
-    store.store(name="schema_eval", node=Eval, provider="deeper")
-    store.store(name="schema_predict", node=Predict, provider="deeper")
-    store.store(name="schema_prepare", node=Prepare, provider="deeper")
-    store.store(name="schema_bench", node=Bench, provider="deeper")
-    store.store(name="schema_export", node=Export, provider="deeper")
-    store.store(name="schema_convert", node=Convert, provider="deeper")
+    """Make the schemas known to Hydra, as `schema_train` and so on."""
+    for kind in (Train, Eval, Predict, Prepare, Bench, Export, Convert):
+        name = f"schema_{kind.__name__.lower()}"
+        ConfigStore.instance().store(name=name, node=kind, provider="deeper")

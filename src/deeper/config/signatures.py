@@ -1,17 +1,16 @@
-"""Every `_target_` against the signature it will meet: names, required values, types, choices.
+"""Checks of every `_target_` node against the signature it calls: names, required values, types, choices.
 
-Run before anything is built, so that all mistakes are listed at once and no data is touched.
+They run before anything is built, so that all mistakes are listed at once and no data is read.
 """
 
-import difflib
 import inspect
+import pkgutil
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.utils import get_object
-
-from deeper.config import trusted as targets
+from deeper.config.errors import closest
+from deeper.config.trusted import nodes
 
 RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
@@ -20,30 +19,43 @@ GIVEN_LATER: Mapping[str, set[str]] = {
     "model": {"num_classes"},
     "trainer": {"callbacks", "logger", "plugins", "precision"},
 }
-"""Arguments that the entry points pass by name, by the config key of the object that gets them."""
+"""Config key → arguments that the entry points pass by name to what it builds."""
 
 GIVEN_BY_PLACE: Mapping[str, int] = {"optimizer": 1, "scheduler": 1, "protocol": 2}
-"""How many arguments they pass by place to what these keys build: net; progress; size, crop."""
+"""Config key → number of positional arguments they pass: net; progress; size, crop."""
+
+INSTEAD = {
+    "trainer.precision": "pass precision=",
+    "trainer.callbacks": "pass callbacks=",
+    "trainer.logger": "pass logger=",
+    "model.num_classes": "the data set has a number of classes",
+    "data.seed": "pass data_seed=",
+}
 
 
 def problems(config: Mapping[str, Any]) -> list[str]:
-    """One line a mistake, as `key: what is wrong; what would be right`."""
-    return [line for key, node in targets.nodes(config) for line in _mistakes(key, node)]
+    """One line per mistake: `key: what is wrong; what would be right`."""
+    return [line for key, node in nodes(config) for line in _mistakes(key, node)]
 
 
 def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
     target = str(node["_target_"])
     try:
-        function = get_object(target)
-    except Exception:
-        yield f"{key}._target_: cannot import {target!r}; is the package installed and spelled so?"
+        function = pkgutil.resolve_name(target)
+    except Exception as error:
+        yield f"{key}._target_: cannot import {target!r} ({error})"
         return
     name = target.rpartition(".")[2]
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     hints = _hints(function)
+    later = GIVEN_LATER.get(key, set())
     for argument, value in node.items():
         if argument in RESERVED:
+            continue
+        if argument in later:
+            instead = INSTEAD.get(f"{key}.{argument}", "leave it out")
+            yield f"{key}.{argument}: the program passes this argument itself; {instead}"
             continue
         if argument not in parameters:
             if not open_ended:
@@ -51,8 +63,7 @@ def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
                     argument, parameters
                 )
         elif argument in hints and not fits(value, hints[argument]):
-            yield f"{key}.{argument}: {name} wants {spell(hints[argument])}, got {value!r}"
-    later = GIVEN_LATER.get(key, set())
+            yield f"{key}.{argument}: {name} wants {type_name(hints[argument])}, got {value!r}"
     if not open_ended:
         for argument in sorted(later - set(parameters)):
             yield f"{key}: {name} has to take {argument}, which it is called with"
@@ -65,14 +76,12 @@ def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def suggestion(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; it has {', '.join(map(str, known))}"
+    """The known word that is near, or all of them."""
+    return closest(word, known) or f"; it has {', '.join(map(str, known))}"
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    """Annotations that resolve; none where they don't, and then only names are checked."""
+    """Type annotations; none where they cannot be resolved, and then only names are checked."""
     try:
         return get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except Exception:
@@ -80,8 +89,8 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value from YAML may stand for a parameter annotated so; in doubt, it may."""
-    if isinstance(value, Mapping):  # a node builds an object, whose type is its own affair
+    """Whether a value from YAML suits a type annotation; True in doubt."""
+    if isinstance(value, Mapping):  # a node, whose object is not built yet
         return "_target_" in value or not _is_scalar(hint)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
@@ -117,17 +126,17 @@ def _pairs(value: list[Any], origin: Any, options: tuple[Any, ...]) -> Iterator[
     return ((item, options[0]) for item in value)
 
 
-def spell(hint: Any) -> str:
-    """An annotation in a user's words: `float | null`, `'rgb' | 'bgr'`."""
+def type_name(hint: Any) -> str:
+    """A type annotation as a user would write it: `float | null`, `'rgb' | 'bgr'`."""
     if get_origin(hint) in (Union, types.UnionType):
-        return " | ".join(dict.fromkeys(spell(option) for option in get_args(hint)))
+        return " | ".join(dict.fromkeys(type_name(option) for option in get_args(hint)))
     if get_origin(hint) is Literal:
         return " | ".join(repr(choice) for choice in get_args(hint))
     if hint is type(None):
         return "null"
     origin = get_origin(hint)
     if origin in (list, tuple) or (inspect.isclass(origin) and issubclass(origin, Sequence)):
-        return f"a list of {spell(get_args(hint)[0])}" if get_args(hint) else "a list"
+        return f"a list of {type_name(get_args(hint)[0])}" if get_args(hint) else "a list"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return f"name → {spell(get_args(hint)[1])}"
+        return f"name → {type_name(get_args(hint)[1])}"
     return getattr(hint, "__name__", str(hint))

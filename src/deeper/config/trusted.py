@@ -1,75 +1,85 @@
-"""Which names a `_target_` may carry. A list of names, not of prefixes: torch.load is none of them.
+"""Which classes and functions a `_target_` may name.
 
-Your own packages are added in a `trusted.yaml` beside your config files:
+Trusted are this project's own classes and, in each group, classes of the kind that the group wants
+from the packages of `FIELD`; besides these, what `trusted.yaml` beside your config files names:
 
-    packages: [my_networks]
-    targets: [torch.optim.NAdam]
+    packages: [my_networks]              every class and function that the package defines
+    targets: [some_package.resnet]       single names
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 
-DEEPER = """
-    augment.color.Photometric augment.crops.AreaAspectCrop augment.crops.CenterCrop augment.crops.FixedCrop
-    augment.crops.PaddedCrop augment.flip.RandomFlip augment.mix.Mix
-    callbacks.averaging.Averaging callbacks.banner.Banner callbacks.checkpoint.Checkpoint
-    callbacks.meter.Meter callbacks.progress.ProgressBar
-    data.datamodule.ImageData data.sources.download.CIFAR10 data.sources.download.Imagenette data.sources.folder.Folder
-    data.sources.imagenet.ImageNet
-    data.sources.synthetic.Synthetic
-    evaluation.protocol.Paper144 evaluation.protocol.Single evaluation.protocol.Ten
-    loggers.wandb.wandb
-    models.googlenet.GoogLeNet models.timm.timm_network
-    models.heads.AuxHead models.heads.AvgPoolHead models.heads.FCHead models.heads.NINHead
-    models.inception.Naive models.inception.NaiveProjected models.inception.NoPool
-    models.inception.Reduced
-    models.init.BVLC models.init.Gaussian models.init.He models.init.TruncatedNormal
-    models.norm.BatchNorm models.norm.LRN models.norm.NoNorm models.preprocess.Preprocess
-    training.loss.BinaryCrossEntropy training.loss.CrossEntropy
-    training.optimizers.adamw training.optimizers.rmsprop training.optimizers.sgd
-    training.precision.Precision
-    training.schedules.constant training.schedules.cosine training.schedules.onecycle
-    training.schedules.paper training.schedules.poly
-"""
-LIGHTNING = """
-    Trainer
-    pytorch.callbacks.DeviceStatsMonitor pytorch.callbacks.EarlyStopping
-    pytorch.callbacks.LearningRateMonitor pytorch.callbacks.Timer
-    pytorch.loggers.CSVLogger pytorch.loggers.TensorBoardLogger
-    pytorch.profilers.AdvancedProfiler pytorch.profilers.PyTorchProfiler
-    pytorch.profilers.SimpleProfiler
-"""
-TRANSFORMS = """
-    AugMix AutoAugment CenterCrop ColorJitter ElasticTransform GaussianBlur GaussianNoise Grayscale
-    JPEG Pad RandAugment RandomAdjustSharpness RandomAffine RandomAutocontrast
-    RandomChannelPermutation RandomCrop RandomEqualize RandomErasing RandomGrayscale
-    RandomHorizontalFlip RandomInvert RandomPerspective RandomPhotometricDistort RandomPosterize
-    RandomResizedCrop RandomRotation RandomSolarize RandomVerticalFlip Resize TrivialAugmentWide
-"""
-NAMES = frozenset(
-    f"{package}.{name}"
-    for package, names in [
-        ("deeper", DEEPER),
-        ("lightning", LIGHTNING),
-        ("torchvision.transforms.v2", TRANSFORMS),
-    ]
-    for name in names.split()
-)
+FIELD = ("torch", "torchvision", "torchmetrics", "lightning", "timm")
+
+KINDS = {
+    "augment": "torch.nn.Module",
+    "averaging": "lightning.pytorch.Callback",
+    "callbacks": "lightning.pytorch.Callback",
+    "data": "lightning.pytorch.LightningDataModule",
+    "logger": "lightning.pytorch.loggers.Logger",
+    "loss": "torch.nn.Module",
+    "metrics": "torchmetrics.Metric",
+    "mix": "torch.nn.Module",
+    "model": "torch.nn.Module",
+    "optimizer": "torch.optim.Optimizer",
+    "preprocess": "torch.nn.Module",
+    "trainer": "lightning.pytorch.Trainer",
+    "trainer.profiler": "lightning.pytorch.profilers.Profiler",
+    "trainer.strategy": "lightning.pytorch.strategies.Strategy",
+}
+"""Config key → base class of what may stand at or below it."""
+
+ROOMS = ("augment", "callbacks", "data", "evaluation", "loggers", "models", "training")
+"""Folders of this project whose classes a config may name."""
+
+FUNCTIONS = ("models.timm", "loggers.wandb", "training.optimizers", "training.schedules")
+"""Modules of this project whose functions a config may name."""
 
 
-def refused(config: Any) -> list[str]:
-    """A line for every `_target_` in a plain container that is not trusted."""
-    packages, names = _own()
+def refused(config: Any, by_place: bool = True) -> list[str]:
+    """A line for every `_target_` in a plain container that is not trusted.
+
+    Without `by_place`, for a container whose keys are not those of a root config, any kind will do.
+    """
     return [
-        f"{key or 'config'}: _target_ {node['_target_']!r} is not trusted; if you know what it does, "
-        f"add it to `targets:` (or its package to `packages:`) in configs/trusted.yaml"
+        f"{key or 'config'}: _target_ {node['_target_']!r} is not trusted{_wanted(key)}; if you know "
+        f"what it does, add it to `targets:` (or its package to `packages:`) in {_own_file()}"
         for key, node in nodes(config)
-        if node["_target_"] not in names and not _inside(str(node["_target_"]), packages)
+        if not is_trusted(str(node["_target_"]), _place(key) if by_place else [*KINDS])
     ]
+
+
+def is_trusted(target: str, places: Sequence[str]) -> bool:
+    """`places` are keys of `KINDS`."""
+    packages, targets = _vouched()
+    root = target.partition(".")[0]
+    if target in targets:
+        return True
+    if root not in {*packages, *FIELD, "deeper"}:
+        return False  # importing it would run its code
+    try:
+        found = pkgutil.resolve_name(target)
+    except Exception:
+        return True  # it cannot be imported, which `signatures` says better
+    defined_in = str(getattr(found, "__module__", ""))
+    if defined_in.partition(".")[0] != root:
+        return False  # deeper.x.os.system: reached by way of an import
+    if root in packages:
+        return True
+    if root == "deeper":
+        modules = ROOMS if inspect.isclass(found) else FUNCTIONS
+        whole_name = f"{defined_in}.{getattr(found, '__qualname__', '')}" == target
+        return whole_name and f"{defined_in}.".startswith(tuple(f"deeper.{m}." for m in modules))
+    kinds = tuple(pkgutil.resolve_name(KINDS[place]) for place in places)
+    return inspect.isclass(found) and issubclass(found, kinds)
 
 
 def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -84,40 +94,42 @@ def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]
             yield from nodes(child, f"{key}[{place}]")
 
 
-def _inside(target: str, packages: frozenset[str]) -> bool:
-    """Of a trusted package, and not by way of a module that the package merely imports."""
-    return target.partition(".")[0] in packages and not _borrowed(target)
+def _place(key: str) -> list[str]:
+    """The most specific key of `KINDS` at or above a config key, as a list of at most one."""
+    above = [place for place in KINDS if f"{key}.".startswith(f"{place}.")]
+    return [max(above, key=len)] if above else []
 
 
-def _borrowed(target: str) -> bool:
-    """Whether `deeper.x.os.system` reaches through an import into somebody else's code."""
-    from hydra.utils import get_object
+def _wanted(key: str) -> str:
+    kinds = [KINDS[place].rpartition(".")[2] for place in _place(key)]
+    return f" (here a class of kind {kinds[0]} from {', '.join(FIELD)} is)" if kinds else ""
 
-    try:
-        module_name = getattr(get_object(target), "__module__", None) or ""
-    except Exception:
-        return False  # it cannot be imported, which the signatures' check says better
-    return str(module_name).partition(".")[0] != target.partition(".")[0]
+
+def _vouched() -> tuple[frozenset[str], frozenset[str]]:
+    """Packages and names of every trusted.yaml."""
+    return _read(tuple(folder / "trusted.yaml" for folder in _config_folders()))
 
 
 @functools.cache
-def _own() -> tuple[frozenset[str], frozenset[str]]:
-    packages: set[str] = set()
-    names = set(NAMES)
-    for folder in _config_folders():
-        path = folder / "trusted.yaml"
-        if path.is_file():
-            own = yaml.safe_load(path.read_text()) or {}
-            packages |= set(own.get("packages") or [])
-            names |= set(own.get("targets") or [])
-    return frozenset(packages), frozenset(names)
+def _read(files: tuple[Path, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    found = [yaml.safe_load(file.read_text()) or {} for file in files if file.is_file()]
+    packages, targets = (
+        frozenset(name for content in found for name in content.get(key) or [])
+        for key in ("packages", "targets")
+    )
+    return packages, targets
+
+
+def _own_file() -> str:
+    """The trusted.yaml to edit: that of --config-dir where one is given."""
+    folders = _config_folders()
+    return str(folders[-1] / "trusted.yaml") if len(folders) > 1 else "configs/trusted.yaml"
 
 
 def _config_folders() -> list[Path]:
-    """Every folder on Hydra's search path: the repository's, and what --config-dir added."""
-    from hydra.core.global_hydra import GlobalHydra
-
+    """Every folder on Hydra's search path: the repository's, then what --config-dir added."""
     if not GlobalHydra.instance().is_initialized():
         return [Path(__file__).resolve().parents[3] / "configs"]
-    search_path = GlobalHydra.instance().config_loader().get_search_path().get_path()
-    return [Path(e.path.removeprefix("file://")) for e in search_path if "pkg://" not in e.path]
+    entries = GlobalHydra.instance().config_loader().get_search_path().get_path()
+    paths = [e.path for e in entries if not e.path.startswith(("pkg://", "structured://"))]
+    return [Path(path.removeprefix("file://")) for path in paths]

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from deeper.config.instantiate import build
 from deeper.data.classes import words
 from deeper.data.images.encoded import Encoded
 from deeper.files import beside, whole
@@ -26,6 +25,7 @@ from deeper.inference.model import Trained, load
 from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
 from deeper.reporting.table import printable
 from deeper.runs import select
+from deeper.training.precision import Precision
 
 THUMBNAIL = 320
 """Pixels of the longer side."""
@@ -82,7 +82,7 @@ def predict(cfg: Any) -> tuple[int, int]:
     out = _destination(cfg.out)
     output = _output(cfg.format and cfg.format.value, out)
     predictor = Predictor(
-        load(select.one(cfg), cfg.weights.value), cfg.device, build(cfg.precision)
+        load(select.one(cfg), cfg.weights.value), cfg.device, Precision(cfg.precision)
     )
     files = list(cfg.files)
     paths = find_images(files, sys.stdin.buffer, b"\0" if cfg.zero else b"\n")

@@ -18,7 +18,7 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.training import silence  # noqa: F401
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Chosen, accelerator_for
+from deeper.training.precision import Chosen, Precision, accelerator_for
 
 
 def data(cfg: Any) -> ImageData:
@@ -63,7 +63,7 @@ def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
 
 
 def precision(cfg: Any) -> Chosen:
-    resolved: Chosen = build(cfg.precision).resolve(accelerator(cfg))
+    resolved: Chosen = Precision(cfg.precision).resolve(accelerator(cfg))
     resolved.apply()
     return resolved
 
