@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> None:
     from deeper.runs.record import is_main_process, recorded
 
     check_eval(cfg)
-    states = {path: carried.load(path) for path in paths}
+    states = {path: carried.load_with_config(path) for path in paths}
     config = reevaluate.trained_config(cfg, states[paths[0]])
     protocols = protocols or {choices.protocol_name(config.protocol): config.protocol}
 

@@ -405,4 +405,4 @@ def test_ctrl_c_says_so_and_keeps_the_last_checkpoint(images, tmp_path):
     assert start.returncode == 130
     (run,) = run_dirs(tmp_path)
     assert record(run)["status"] == "interrupted"
-    assert checkpoint.load(run / "checkpoints/last.ckpt")["epoch"] >= 0
+    assert checkpoint.load_checkpoint(run / "checkpoints/last.ckpt")["epoch"] >= 0

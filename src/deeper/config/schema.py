@@ -198,7 +198,7 @@ class Bench:
     rounds: int = 7
     workers: int = 2
     """Of the loader's processes, besides none."""
-    results: str = "${project:}/benchmarks/results"
+    results: str = "${paths.logs}/bench"
     data: BenchData = field(default_factory=BenchData)
     paths: Any = MISSING
 

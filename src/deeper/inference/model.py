@@ -61,11 +61,11 @@ def load(path: str | Path, weights: str = "averaged") -> Trained:
     what is no checkpoint, and `ConfigError` where its config names code that is not trusted.
     """
     path = networks.named(path)
-    return of(carried.load(path), path, weights)
+    return of(carried.load_with_config(path), path, weights)
 
 
 def of(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
-    """The same of a checkpoint that `carried.load` read; `path` is where it came from."""
+    """The same of a checkpoint that `load_with_config` read; `path` is where it came from."""
     config = carried.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]
     net = assemble.network(config, classes)

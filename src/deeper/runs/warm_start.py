@@ -86,7 +86,7 @@ def read(cfg: Any) -> Source:
 
 def _trained(cfg: Any, path: Path) -> Source:
     """A checkpoint of this project: its averaged weights, where it has some."""
-    state = carried.load(path)
+    state = carried.load_with_config(path)
     classes = state["deeper"]["classes"]
     config = carried.as_config(state["deeper"]["config"] | {"compile": False})
     with torch.device("meta"):
@@ -168,7 +168,7 @@ def main(out: str, *words: str) -> None:
         cfg = compose("train", ["data=imagenet", "data.root=unset", f"paths.run={out}", *words])
         if lines := signatures.problems(resolved(cfg)):
             raise ConfigError(lines)
-        checkpoint.save(as_checkpoint(cfg, wnids()), Path(out))
+        checkpoint.save_checkpoint(as_checkpoint(cfg, wnids()), Path(out))
     print(f"written to {out}; evaluate it with: python src/eval.py ckpt={out} data.root=<ImageNet>")
 
 
