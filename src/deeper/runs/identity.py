@@ -10,9 +10,12 @@ import torch
 from deeper.training.precision import LIGHTNING, Precision, accelerator_for
 
 IRRELEVANT = frozenset(
-    ["paths", "logger", "name", "resume", "requires", "scales", "test", "compile", "task_name"]
+    [
+        *("paths", "logger", "name", "resume", "requires", "scales", "test", "compile"),
+        *("task_name", "epochs", "batch_size", "lr"),
+    ]
 )
-"""Groups and keys that change no weight and no validation metric."""
+"""Groups and keys that change no weight and no validation metric, or do so by way of other keys."""
 
 IRRELEVANT_BELOW = {
     "trainer": frozenset(
@@ -57,8 +60,8 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def _precision(config: Mapping[str, Any]) -> Any:
-    node = config.get("precision") or {}
-    name = node.get("name")
+    node = config.get("precision")
+    name = node.get("name") if isinstance(node, Mapping) else node
     if name != "auto" and name not in LIGHTNING:
         return node  # a precision class of one's own
     return Precision(name).resolve(accelerator_for(config["trainer"].get("accelerator"))).name
