@@ -1,10 +1,11 @@
-"""Measure ours against what people use, side by side.
+"""Measure this project side by side with what people use.
 
 python src/bench.py data.root=DIR                     loading: photos in DIR/train/<class>/* to batches
 python src/bench.py data.root=DIR workers=8 rounds=9 images=5000
-python src/bench.py what=evaluation data.root=DIR rounds=3 workers=1     144 crops, their network alone
+python src/bench.py what=evaluation data.root=DIR rounds=3 workers=1     144 crops, against the network alone
+python src/bench.py data.root=DIR results=benchmarks/results             write into the repository
 
-The table is printed and written to benchmarks/results/. Nothing else should be running.
+The table is printed and written to logs/bench/. Nothing else should run meanwhile.
 """
 
 import hydra

@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     from deeper.runs.record import is_main_process, recorded
 
     check_eval(cfg)
-    checkpoints = {path: stored.load(path) for path in paths}
+    checkpoints = {path: stored.load_with_config(path) for path in paths}
     config = evaluate.trained_config(cfg, checkpoints[paths[0]])
     protocols = protocols or {overrides.protocol_name(config.protocol): config.protocol}
 

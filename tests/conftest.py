@@ -1,11 +1,10 @@
-"""Small data on disk, composed configs, and training in this process."""
+"""Shared fixtures: a small data set, composed configs, a trained run, a training in this process."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from entry import PROJECT, run_dirs, shell, small
+from entry import PROJECT, call, run_dirs, small
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,16 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from deeper.cli import resolvers
 from deeper.config import schema
 from deeper.data.sources.synthetic import generate
-from deeper.runs import directory
 
-torch.set_num_threads(1)  # two would wait for one another wherever the machine is shared
+torch.set_num_threads(1)  # more threads would wait for one another on a shared machine
 schema.register()
 resolvers.register()
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten classes of 8 training and 5 test images: 50 of the latter divide by few batch sizes."""
+    """Ten classes of 8 training and 5 test images: 50 test images divide by few batch sizes."""
     root = tmp_path_factory.mktemp("data") / "images"
     generate(root, train_per_class=8, val_per_class=5)
     return root
@@ -30,13 +28,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run of one epoch; for tests that change nothing."""
+    """The directory of a run of one epoch, for tests that change nothing in it."""
     logs = tmp_path_factory.mktemp("trained_run")
-    words = ["model.width=0.125", "test=false"]
-    result = shell(*small(images, logs, *words))
-    assert result.returncode == 0, result.stderr
-    (run,) = run_dirs(logs)
-    return run
+    return trained(logs, *small(images, logs, "model.width=0.125", "test=false"))
 
 
 @pytest.fixture
@@ -49,24 +43,23 @@ def configs():
 
 
 @pytest.fixture
-def train(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`train("experiment=no_aux")` runs src/train.py in this process and answers its run directory."""
+def train(images: Path, tmp_path: Path):
+    """`train("experiment=no_aux")` runs src/train.py in this process and returns its run directory."""
 
     def run(*words: str) -> Path:
-        import importlib
-
-        entry = importlib.import_module("train")
-        overrides = [word for word in small(images, tmp_path) if not _given(word, words)]
-        monkeypatch.setattr(sys, "argv", ["src/train.py", *overrides, *words])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        before = set(run_dirs(tmp_path))
-        GlobalHydra.instance().clear()  # of the fixture that composes
-        directory._stamp.cache_clear()
-        entry.main()
-        (new,) = set(run_dirs(tmp_path)) - before or {next(iter(before))}
-        return new
+        defaults = [word for word in small(images, tmp_path) if not _given(word, words)]
+        return trained(tmp_path, *defaults, *words)
 
     return run
+
+
+def trained(logs: Path, *words: str) -> Path:
+    """The run directory that a training in this process leaves below `logs`."""
+    before = set(run_dirs(logs))
+    result = call(*words, HYDRA_FULL_ERROR="1")  # a refusal is the exception that it is made of
+    (new,) = set(run_dirs(logs)) - before
+    print(result.stdout, end="")
+    return new
 
 
 def _given(word: str, words: tuple[str, ...]) -> bool:

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from deeper import checkpoint
-from deeper.checkpoint import AtomicCheckpointIO, contents, digest_path, link, load, save
+from deeper.checkpoint import (
+    AtomicCheckpointIO,
+    contents,
+    digest_path,
+    link_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 def state(value=1.0, **more):
@@ -20,7 +27,7 @@ def state(value=1.0, **more):
 
 
 def value_in(path: Path) -> float:
-    return float(load(path)["state_dict"]["net.w"][0])
+    return float(load_checkpoint(path)["state_dict"]["net.w"][0])
 
 
 def strays(folder: Path) -> list[str]:
@@ -33,7 +40,7 @@ def strays(folder: Path) -> list[str]:
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "last.ckpt"
-    save(state(), path)
+    save_checkpoint(state(), path)
     return path
 
 
@@ -52,8 +59,8 @@ def fail_at(monkeypatch, call: int, module=os, name="replace"):
 
 def test_round_trip(tmp_path):
     path = tmp_path / "new" / "folder" / "last.ckpt"
-    save(state(2.5), path)
-    loaded = load(path)
+    save_checkpoint(state(2.5), path)
+    loaded = load_checkpoint(path)
     assert value_in(path) == 2.5
     assert loaded["deeper"] == state()["deeper"]
     assert loaded["epoch"] == 3
@@ -85,7 +92,7 @@ def test_a_flipped_bit_is_refused(path, where):
     path.write_bytes(content)
     message = f"^{re.escape(str(path))}: damaged, its digest differs from last.ckpt.sha256$"
     with pytest.raises(ValueError, match=message):
-        load(path)
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize("digest", [True, False])
@@ -95,12 +102,12 @@ def test_a_cut_file_is_refused(path, kept, digest):
     if not digest:
         digest_path(path).unlink()
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: (damaged|not a checkpoint)"):
-        load(path)
+        load_checkpoint(path)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ValueError, match=r"/gone\.ckpt: no such checkpoint file; `ls"):
-        load(tmp_path / "gone.ckpt")
+    with pytest.raises(ValueError, match=r"/gone\.ckpt: no such checkpoint file$"):
+        load_checkpoint(tmp_path / "gone.ckpt")
 
 
 def test_a_full_disk_leaves_the_old_file(path, monkeypatch):
@@ -110,7 +117,7 @@ def test_a_full_disk_leaves_the_old_file(path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     assert value_in(path) == 1
     assert strays(path.parent) == []
 
@@ -123,10 +130,10 @@ CALLS = pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_crash_at_any_rename_leaves_a_whole_file(path, monkeypatch, call):
     fail_at(monkeypatch, call)
     with pytest.raises(OSError, match="No space left"):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     assert value_in(path) == (2 if call == 3 else 1)
     monkeypatch.undo()
-    save(state(3.0), path)  # the next one finds its way from there
+    save_checkpoint(state(3.0), path)  # the next one finds its way from there
     assert value_in(path) == 3
 
 
@@ -135,14 +142,14 @@ def test_a_crash_in_a_first_save(tmp_path, monkeypatch, call):
     fail_at(monkeypatch, call)
     path = tmp_path / "last.ckpt"
     with pytest.raises(OSError, match="No space left"):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     if call == 3:
         assert value_in(path) == 2
     else:
-        with pytest.raises(ValueError, match=r"no such checkpoint file; `ls"):
-            load(path)
+        with pytest.raises(ValueError, match=r"no such checkpoint file$"):
+            load_checkpoint(path)
     monkeypatch.undo()
-    save(state(3.0), path)
+    save_checkpoint(state(3.0), path)
     assert value_in(path) == 3
 
 
@@ -158,7 +165,7 @@ def test_no_failure_leaves_a_temporary_file(path, monkeypatch, module, name, cal
     """A disk may be full at the digest, too."""
     fail_at(monkeypatch, call, module, name)
     with pytest.raises(OSError, match="No space left"):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     assert strays(path.parent) == []
 
 
@@ -166,7 +173,7 @@ def test_a_crash_over_a_file_that_came_without_a_digest(path, monkeypatch):
     digest_path(path).unlink()
     fail_at(monkeypatch, 2)
     with pytest.raises(OSError, match="No space left"):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     assert value_in(path) == 1
 
 
@@ -176,9 +183,9 @@ def test_a_link_keeps_its_content(path, monkeypatch, hard_links):
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(95, "no links")))
     best = path.with_name("best.ckpt")
     for value in (1.0, 2.0):
-        save(state(value), path)
-        link(path, best)
-        save(state(value + 5), path)
+        save_checkpoint(state(value), path)
+        link_checkpoint(path, best)
+        save_checkpoint(state(value + 5), path)
         assert (value_in(best), value_in(path)) == (value, value + 5)
     path.unlink()
     assert value_in(best) == 2
@@ -188,26 +195,26 @@ def test_a_link_keeps_its_content(path, monkeypatch, hard_links):
 @CALLS
 def test_a_crash_while_linking(path, monkeypatch, call):
     best = path.with_name("best.ckpt")
-    link(path, best)
-    save(state(2.0), path)
+    link_checkpoint(path, best)
+    save_checkpoint(state(2.0), path)
     fail_at(monkeypatch, call)
     with pytest.raises(OSError, match="No space left"):
-        link(path, best)
+        link_checkpoint(path, best)
     assert (value_in(best), value_in(path)) == (2 if call == 3 else 1, 2)
 
 
 def test_a_link_made_twice_leaves_no_temporary_file(path):
     for _ in range(2):
-        link(path, path.with_name("best.ckpt"))
+        link_checkpoint(path, path.with_name("best.ckpt"))
     assert strays(path.parent) == []
 
 
 def test_a_link_to_what_a_crash_left(path, monkeypatch):
     fail_at(monkeypatch, 2)
     with pytest.raises(OSError, match="No space left"):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     monkeypatch.undo()
-    link(path, path.with_name("best.ckpt"))
+    link_checkpoint(path, path.with_name("best.ckpt"))
     assert value_in(path.with_name("best.ckpt")) == 1
 
 
@@ -221,13 +228,13 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, with_digest):
     Bomb.folder = tmp_path / "owned"
     path = tmp_path / "evil.ckpt"
     if with_digest:
-        save(state(callbacks=Bomb()), path)
+        save_checkpoint(state(callbacks=Bomb()), path)
     else:
         path.write_bytes(pickle.dumps({"deeper": Bomb()}, protocol=2))
     with pytest.raises(
         ValueError, match=r"evil\.ckpt: not a checkpoint that loads safely \(Unpick"
     ):
-        load(path)
+        load_checkpoint(path)
     assert not Bomb.folder.exists()
 
 
@@ -245,9 +252,27 @@ def test_a_foreign_checkpoint_is_refused(tmp_path, kind):
     content, found = FOREIGN[kind]
     path = tmp_path / "other.ckpt"
     torch.save(content, path)
-    message = f"{path}: not a checkpoint of this project's format 1 (found {found})"
+    message = f"{path}: not a checkpoint of this project's format 2 (found {found})"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        load(path)
+        load_checkpoint(path)
+
+
+def test_a_file_of_an_earlier_version_says_what_to_do(tmp_path):
+    path = tmp_path / "old.ckpt"
+    torch.save({"state_dict": {}, "deeper": {"format": 1, "config": {}, "classes": []}}, path)
+    message = (
+        f"{path}: written by an earlier version (format 1); evaluate it with the version that wrote "
+        f"it (commit 8484ce0), or train anew"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_checkpoint(path)
+
+
+def test_mapped_tensors_survive_the_next_save(path):
+    """A loaded checkpoint keeps its content on disk when its name is given to another."""
+    mapped = load_checkpoint(path, mmap=True)
+    save_checkpoint(state(2.0), path)
+    assert float(mapped["state_dict"]["net.w"][0]) == 1
 
 
 def test_which_weights():
@@ -292,8 +317,8 @@ def test_a_full_disk_is_said_in_plain_words(path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(
-        OSError, match=r"last.ckpt: No space left on the disk; .* is whole: make room"
+        OSError, match=r"last.ckpt: No space left on the disk; .* is intact: make room"
     ):
-        save(state(2.0), path)
+        save_checkpoint(state(2.0), path)
     assert value_in(path) == 1
     assert strays(path.parent) == []

@@ -108,13 +108,13 @@ def test_fp16_goes_on_with_the_scale_that_was_saved(images, tmp_path):
     words = ["trainer=gpu", "precision=fp16", TINY, "test=false", "epochs=2"]
     run, _ = start(images, tmp_path, *words, "trainer.max_epochs=1")
     last = run / "checkpoints/last.ckpt"
-    content = checkpoint.load(last)
+    content = checkpoint.load_checkpoint(last)
     scaler = content["MixedPrecision"]
     assert {"scale", "growth_factor", "backoff_factor", "_growth_tracker"} <= set(scaler)
 
     # No new scaler has these after a few steps, and at this scale no gradient overflows.
     scaler |= {"scale": 16.0, "_growth_tracker": 40}
-    checkpoint.save(content, last)
+    checkpoint.save_checkpoint(content, last)
     again = shell(f"resume={run}", "trainer.max_epochs=2")
     assert again.returncode == 0, again.stderr
     resumed = torch.load(last, map_location="cpu", weights_only=True)

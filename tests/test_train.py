@@ -1,4 +1,4 @@
-"""The entry points as people start them."""
+"""src/train.py and what it leaves: in this process, and as a shell starts it where that is the subject."""
 
 import json
 import math
@@ -11,26 +11,42 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
-from entry import PROJECT, command, hear_ctrl_c, record, rows, run_dirs, shell, small
+from entry import PROJECT, call, command, hear_ctrl_c, record, rows, run_dirs, shell, small
 from omegaconf import OmegaConf
 
 from deeper import checkpoint
+from deeper.callbacks.checkpoint import Checkpoint
+from deeper.runs import build
+from deeper.training.module import ImageClassifier
 
 TINY = "model.width=0.125"
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+@pytest.fixture(scope="module")
+def stopped(images, tmp_path_factory):
+    """A run of two epochs that has done one; for copies."""
+    logs = tmp_path_factory.mktemp("stopped")
+    result = call(*small(images, logs, TINY, "epochs=2", "trainer.max_epochs=1", "test=false"))
+    assert result.returncode == 0, result.stderr
+    return run_dirs(logs)[0]
 
 
-def test_a_run_leaves_what_the_readme_says(train):
-    run = train("logger=[csv,tensorboard]", TINY)
+@pytest.fixture
+def run(stopped, tmp_path):
+    """A copy of the stopped run."""
+    return shutil.copytree(stopped, tmp_path / "logs/train/runs/stopped")
+
+
+def listing(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_leaves_what_the_readme_says(train, capsys):
+    run = train("logger=[csv,tensorboard]", "averaging=ema", "precision=auto", TINY)
     content = record(run)
     assert content["status"] == "finished"
     assert {"commit", "code", "versions", "hardware", "identity", "data", "overrides"} <= set(
@@ -38,12 +54,7 @@ def test_a_run_leaves_what_the_readme_says(train):
     )
     assert content["objective"] == content["results"]["val/top1"]
     assert content["results"]["test/n"] == 48
-    for name in (
-        "metrics.jsonl",
-        ".hydra/config.yaml",
-        "csv/version_0/metrics.csv",
-        "checkpoints/best.ckpt",
-    ):
+    for name in ("metrics.jsonl", ".hydra/config.yaml", "checkpoints/best.ckpt"):
         assert (run / name).exists(), name
     assert list((run / "tensorboard").glob("events*"))
     names = set().union(*rows(run))
@@ -52,23 +63,26 @@ def test_a_run_leaves_what_the_readme_says(train):
         "val/loss", "val/top1", "val/top5", "optim/lr", "grad_norm/conv1", "perf/images_per_s",
         "perf/data_wait", "test/top1",
     } <= names  # fmt: skip
-
-
-def test_every_checkpoint_loads_without_unpickling_code(train):
-    run = train("averaging=ema", TINY)
+    table = (run / "metrics.csv").read_text().splitlines()
+    assert {*table[0].split(",")} == names
+    assert len(table) == 1 + len(rows(run))
     for path in (run / "checkpoints").glob("*.ckpt"):
-        loaded = torch.load(path, weights_only=True)
+        loaded = torch.load(path, weights_only=True)  # unpickles no code
         assert loaded["deeper"]["format"] == checkpoint.FORMAT
         assert loaded["deeper"]["config"]["model"]["width"] == 0.125
         assert len(loaded["deeper"]["classes"]) == 10
         assert {"state_dict", "averaged_state_dict"} <= set(loaded)
+    said = capsys.readouterr().out.splitlines()
+    line = next(line for line in said if line.startswith("precision"))
+    assert line.split("(auto: ")[0].split()[1] in ("fp32", "bf16")
+    assert "bfloat16" in line
+    assert said[-1] == f"evaluate: python src/eval.py run={run}"
 
 
 def test_eval_needs_nothing_said_again(train, tmp_path):
     run = train("experiment=head_fc", "recipe=paper", TINY)
-    result = shell(
-        f"run={run}", "trainer=cpu", "precision=fp32", f"paths.logs={tmp_path / 'e'}", script="eval"
-    )
+    words = [f"run={run}", "trainer=cpu", "precision=fp32", f"paths.logs={tmp_path / 'e'}"]
+    result = call(*words, script="eval")
     assert result.returncode == 0, result.stderr
     (file,) = (run / "eval").iterdir()
     written = json.loads(file.read_text())
@@ -78,31 +92,30 @@ def test_eval_needs_nothing_said_again(train, tmp_path):
         if name.startswith("test/"):
             assert written["results"][name] == pytest.approx(value, abs=1e-6), name
     assert record(run)["test_looks"] == 2
-    again = shell(f"run={run}", "trainer=cpu", "split=val", "weights=live", script="eval")
+    again = call(*words, "split=val", "weights=live", script="eval")
     assert again.returncode == 0, again.stderr
     assert len(list((run / "eval").iterdir())) == 2
-    assert record(run)["test_looks"] == 2  # the held-out slice is no test
+    assert record(run)["test_looks"] == 2  # the held-out part of train is no test
 
 
-def test_resume_goes_on_in_the_same_directory(images, tmp_path):
-    first = shell(*small(images, tmp_path, TINY, "epochs=2", "trainer.max_epochs=1"))
-    assert first.returncode == 0, first.stderr
-    (run,) = run_dirs(tmp_path)
-    again = shell(f"resume={run}", "trainer.max_epochs=2", f"paths.logs={tmp_path}")
+def test_resume_continues_in_the_same_directory(run, tmp_path):
+    again = shell(f"resume={run}", "trainer.max_epochs=2", "test=true", f"paths.logs={tmp_path}")
     assert again.returncode == 0, again.stderr
     assert "resume: trainer.max_epochs 1 → 2" in again.stdout
     assert run_dirs(tmp_path) == [run]
     content = record(run)
     assert len(content["starts"]) == 2
     assert content["overrides"][0].startswith("data.root=")
+    assert content["results"]["test/n"] == 48
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
     (start,) = (run / ".hydra").glob("resume_*")
     assert (start / "overrides.yaml").exists()
     assert "max_epochs=1" in (run / ".hydra/overrides.yaml").read_text()
-    assert [path.name for path in sorted((run / "csv").iterdir())] == ["version_0", "version_1"]
-    assert [row["step"] for row in rows(run) if "val/top1" in row] == [2, 5]
+    table = (run / "metrics.csv").read_text().splitlines()  # one, of both starts
+    assert len(table) == 1 + len(rows(run))
+    assert [row["epoch"] for row in rows(run) if "val/top1" in row] == [0, 1]
 
-    third = shell(f"resume={run}", "test=false", "trainer.log_every_n_steps=2")
+    third = call(f"resume={run}", "test=false", "trainer.log_every_n_steps=2")
     assert third.returncode == 0, third.stderr
     config = OmegaConf.load(run / "config.yaml")
     assert config.name == "baseline"
@@ -113,45 +126,124 @@ def test_resume_goes_on_in_the_same_directory(images, tmp_path):
 @pytest.mark.parametrize(
     "change", ["model=timm", "seed=1", "model.width=0.5", "experiment=[no_aux]"]
 )
-def test_resume_changes_nothing_of_what_is_computed(train, change):
-    run = train(TINY, "test=false")
-    before = sorted(run.rglob("*"))
-    refused = shell(f"resume={run}", change)
+def test_resume_changes_nothing_of_what_is_computed(run, change):
+    before = listing(run)
+    refused = call(f"resume={run}", change)
     assert refused.returncode == 2, refused.stderr
     assert f"{change} can't be changed now (trainer, precision, logger" in refused.stderr
-    assert sorted(run.rglob("*")) == before
+    assert listing(run) == before
 
 
-def test_rows_after_the_last_checkpoint_are_logged_anew(train):
-    run = train(TINY, "test=false", "epochs=2", "trainer.max_epochs=1")
+def _format_1(run: Path) -> None:
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    content["deeper"]["format"] = 1
+    torch.save(content, run / "checkpoints/last.ckpt")
+    checkpoint.digest_path(run / "checkpoints/last.ckpt").unlink()
+
+
+REFUSED_RESUMES = {
+    "a checkpoint of an earlier version": (
+        _format_1,
+        r"last\.ckpt: written by an earlier version \(format 1\); evaluate it with the version",
+    ),
+    "a truncated checkpoint": (
+        lambda run: (run / "checkpoints/last.ckpt").write_bytes(b"PK"),
+        r"last\.ckpt: damaged, its digest differs",
+    ),
+    "no checkpoint": (
+        lambda run: (run / "checkpoints/last.ckpt").unlink(),
+        r"holds no checkpoints/last\.ckpt; the run ended before its first checkpoint",
+    ),
+    "a truncated record": (
+        lambda run: (run / "run.json").write_text('{"status": "fin'),
+        r"run\.json: damaged \(.*\); restore it or start a new run",
+    ),
+    "a broken config": (
+        lambda run: (run / "config.yaml").write_text("a: [1\nb: }"),
+        r"config\.yaml: damaged \(.*line 2.*\); restore it or start a new run",
+    ),
+    "fewer epochs than it has": (lambda run: None, r"epochs=0: the run has done 1 already"),
+    "other images": (
+        lambda run: (run / "run.json").write_text('{"data": "0123"}'),
+        r"not the images that .* was trained on \(fingerprint \w+, then 0123\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_RESUMES)
+def test_what_is_no_run_to_continue_is_refused_in_one_line(run, case):
+    damage, message = REFUSED_RESUMES[case]
+    damage(run)
+    before = listing(run)
+    more = ["trainer.max_epochs=0"] if "epochs" in case else []
+    refused = call(f"resume={run}", *more)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.strip().splitlines()[-1:]
+    assert re.search(message, line), refused.stderr
+    assert listing(run) == before
+
+
+@pytest.mark.parametrize("name", ["nowhere", "README.md"])
+def test_resuming_what_is_no_run_leaves_nothing(tmp_path, name):
+    refused = call(f"resume={tmp_path / name}", f"paths.logs={tmp_path / 'logs'}")
+    assert refused.returncode == 2
+    assert refused.stderr.strip().startswith(f"{tmp_path / name}: no such run directory; `ls -d")
+    assert [*(tmp_path / "logs").iterdir()] == []
+
+
+def test_rows_after_the_last_checkpoint_are_logged_anew(run):
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "train/loss": 1.0}\n{"step": 5, "tra')
-    again = shell(f"resume={run}", "trainer.max_epochs=2")
+    again = call(f"resume={run}", "trainer.max_epochs=2")
     assert again.returncode == 0, again.stderr
     assert [row["step"] for row in rows(run) if "train/loss" in row] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_new_run_never_writes_over_another(train, images, tmp_path):
-    run = train(TINY, "test=false")
-    before = (run / "run.json").read_text()
-    refused = shell(*small(images, tmp_path, TINY, f'hydra.run.dir="{run}"'))
+def test_a_new_run_never_writes_over_another(run, images, tmp_path):
+    before = listing(run)
+    refused = call(*small(images, tmp_path, TINY, f"hydra.run.dir={run}"))
     assert refused.returncode == 2
-    assert f"{run}: holds a run already; resume={run} goes on with it" in refused.stderr
-    assert (run / "run.json").read_text() == before
+    assert f"{run}: holds a run already; resume={run} continues it" in refused.stderr
+    changed = {p.name for p, content in listing(run).items() if before.get(p) != content}
+    assert changed <= {"config.yaml", "overrides.yaml", "hydra.yaml"}  # Hydra's, below .hydra
+    assert record(run)["status"] == "finished"
 
 
 def test_the_set_that_chose_is_no_test(images, tmp_path):
-    refused = shell(*small(images, tmp_path, TINY, "data.val_from=official"))
+    refused = call(*small(images, tmp_path, TINY, "data.val_from=official"))
     assert refused.returncode == 2
     assert "data.val_from=official: there is one official set" in refused.stderr
-    assert run_dirs(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+class Diverged(Exception):
+    status, exit_status = "diverged", 1
+
+
+def test_a_diverged_run_is_no_success(run, monkeypatch):
+    """It ends with its status, without results or traceback; earlier checkpoints are kept."""
+
+    def not_finite(self, batch, batch_idx):
+        for logger in self.trainer.loggers:
+            logger.log_metrics({"train/loss": math.nan}, step=self.trainer.global_step)
+        raise Diverged("the loss is not finite at step 4")
+
+    monkeypatch.setattr(ImageClassifier, "training_step", not_finite)
+    before = (run / "checkpoints/best.ckpt").read_bytes()
+    ended = call(f"resume={run}", "trainer.max_epochs=2")
+    assert (ended.returncode, ended.stderr.strip()) == (1, "the loss is not finite at step 4")
+    content = record(run)
+    assert content["status"] == "diverged"
+    assert "at step 4" in content["error"]
+    assert "results" not in content
+    assert (run / "checkpoints/best.ckpt").read_bytes() == before
+    assert "NaN" not in (run / "metrics.jsonl").read_text()
+    assert rows(run)[-1]["train/loss"] is None
 
 
 def test_resumed_at_an_epochs_start_it_is_the_uninterrupted_run(train, monkeypatch, tmp_path):
     words = ["epochs=3", "averaging=ema", "augment=paper", "data.workers=0", TINY]
     whole = train(*words)
-    from deeper.callbacks.checkpoint import Checkpoint
-
     written = Checkpoint.on_train_epoch_end
 
     def stop_after_two(self, trainer, module):
@@ -174,26 +266,20 @@ def test_resumed_at_an_epochs_start_it_is_the_uninterrupted_run(train, monkeypat
     assert record(broken)["results"] == record(whole)["results"]
 
 
-def test_compiled_and_eager_load_each_other(train, monkeypatch):
-    """In place, so the keys stay; the eager backend spares the test a compiler."""
-    compile_in_place = torch.nn.Module.compile
-    monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self: compile_in_place(self, backend="eager")
-    )
-    keys = []
-    for word in ("compile=true", "compile=false"):
-        run = train(word, TINY, "model/aux=none")
-        keys.append(
-            list(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
-        )
+def test_a_compiled_network_has_the_same_keys(configs):
+    """It is compiled in place, so that compiled and eager networks load each other."""
+    words = ("paths.run=/r", "data.root=/d", TINY)
+    keys = [
+        [*build.network(configs(*words, f"compile={compiled}"), ["a", "b"]).state_dict()]
+        for compiled in (True, False)
+    ]
     assert keys[0] == keys[1]
-    assert not any("_orig_mod" in key for key in keys[0])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("first", [True, False])
-def test_a_run_goes_on_compiled_or_eager(images, tmp_path, first):
+def test_a_run_continues_compiled_or_eager(images, tmp_path, first):
     words = ["epochs=2", "trainer.max_epochs=1", "model.width=0.25", f"compile={first}"]
     start = shell(*small(images, tmp_path, *words), HOME=str(tmp_path))
     assert start.returncode == 0, start.stderr
@@ -212,41 +298,58 @@ def test_a_run_goes_on_compiled_or_eager(images, tmp_path, first):
         pytest.param(["experiment=baseline,no_aux,head_fc", "seed=0,1"], marks=pytest.mark.slow),
     ],
 )
-def test_multirun_gives_a_process_and_a_directory_a_job(sweep, images, tmp_path):
-    words = ["-m", *sweep, "logger=[csv,wandb]", TINY]
-    result = shell(*words, *small(images, tmp_path))
+def test_multirun_gives_each_job_a_process_and_a_directory(sweep, images, tmp_path):
+    words = ["-m", *sweep, TINY, *small(images, tmp_path)]
+    result = shell(*words)
     assert result.returncode == 0, result.stderr
     runs, jobs = run_dirs(tmp_path), math.prod(len(word.split(",")) for word in sweep)
-    assert len(runs) == jobs
     assert len({run.parent for run in runs}) == 1
     assert [run.name.partition("-")[0] for run in runs] == [str(n) for n in range(jobs)]
+    assert [line.split(":")[0] for line in result.stdout.splitlines() if ": exp" in line] == [
+        f"job {n}" for n in range(jobs)
+    ]
     assert len({record(run)["identity"] for run in runs}) == jobs
+    assert all(run.name.endswith(record(run)["identity"][:8]) for run in runs)
     assert all(record(run)["results"]["test/n"] == 48 for run in runs)
     ended = [record(run)["ended"] for run in runs]
-    again = shell(*words, *small(images, tmp_path))
+    again = call(*words)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("has finished already") == jobs
     assert [record(run)["ended"] for run in runs] == ended
-    offline = list((tmp_path / "wandb").glob("offline-run-*"))
-    assert len(offline) == jobs
-    assert len({path.name.partition("-")[2] for path in offline}) == jobs
 
 
 def test_one_failed_job_leaves_the_others(images, tmp_path):
     words = ["-m", "data.batch_size=16,15", "trainer.accumulate_grad_batches=2", TINY]
-    result = shell(*words, *[w for w in small(images, tmp_path) if "batch" not in w])
+    result = call(*words, *small(images, tmp_path))
     assert result.returncode == 1
     assert "1 finished, 1 failed" in result.stdout
+    assert "job 1 FAILED with status 2" in result.stdout
     assert len(run_dirs(tmp_path)) == 1
+
+
+REFUSED_SWEEPS = {
+    "a job that check refuses": (["model.width=1,-1"], "job 1 (model.width=-1"),
+    "a job that does not compose": (["experiment=no_auxx,no_aux"], "Could not find"),
+    "a glob without a match": (["recipe=glob(zz*)"], "the sweep has no jobs"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_SWEEPS)
+def test_a_refused_sweep_leaves_nothing(case, tmp_path):
+    words, message = REFUSED_SWEEPS[case]
+    refused = call("-m", *words, f"paths.logs={tmp_path}")
+    assert refused.returncode == 2, refused.stderr
+    assert message in refused.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wandb_without_key_or_network_records_offline(images, tmp_path):
     result = shell(*small(images, tmp_path, TINY, "logger=[csv,wandb]"))
     assert result.returncode == 0, result.stderr
     assert "W&B: no key found, so this run is recorded offline" in result.stdout
-    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    (folder,) = (run_dirs(tmp_path)[0] / "wandb").glob("offline-run-*")
     (file,) = folder.glob("*.wandb")
-    wandb = str(PROJECT / ".venv/bin/wandb") if (PROJECT / ".venv").exists() else "wandb"
+    wandb = str(Path(sys.executable).parent / "wandb")
     shown = command(wandb, "leet", "inspect", "--summary", "--json", str(file), HOME=str(tmp_path))
     assert shown.returncode == 0, shown.stderr
     for key in ("train/loss", "val/top1", "test/top1", "optim/lr", "perf/images_per_s"):
@@ -256,14 +359,9 @@ def test_wandb_without_key_or_network_records_offline(images, tmp_path):
 def test_two_processes_evaluate_as_one(train, tmp_path):
     run = train(TINY, "data.limit=null")
     found = []
-    for trainer in ("cpu", "ddp_cpu"):
-        words = [
-            f"run={run}",
-            f"trainer={trainer}",
-            "precision=fp32",
-            f"paths.logs={tmp_path / trainer}",
-        ]
-        result = shell(*words, "data.eval_batch_size=7", script="eval")
+    for trainer, start in (("cpu", call), ("ddp_cpu", shell)):
+        words = [f"run={run}", f"trainer={trainer}", "precision=fp32", "data.eval_batch_size=7"]
+        result = start(*words, f"paths.logs={tmp_path / trainer}", script="eval")
         assert result.returncode == 0, result.stderr
         newest = max((run / "eval").iterdir(), key=lambda path: path.stat().st_mtime_ns)
         found.append(json.loads(newest.read_text())["results"])
@@ -271,13 +369,16 @@ def test_two_processes_evaluate_as_one(train, tmp_path):
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
+def left_one_directory(logs: Path) -> None:
+    assert len(list((logs / "train/runs").iterdir())) == 1
+    assert record(run_dirs(logs)[0])["results"]["test/n"] == 48
+
+
 def test_two_processes_train_and_leave_one_directory(images, tmp_path):
     result = shell(*small(images, tmp_path, TINY, "trainer=ddp_cpu"))
     assert result.returncode == 0, result.stderr
-    (run,) = run_dirs(tmp_path)
     assert "16 global = 8 micro × 2 processes × 1 accumulated" in result.stdout
-    assert record(run)["results"]["test/n"] == 48
-    assert len(list((tmp_path / "train/runs").iterdir())) == 1
+    left_one_directory(tmp_path)
 
 
 def test_torchrun_leaves_one_directory(images, tmp_path):
@@ -285,8 +386,14 @@ def test_torchrun_leaves_one_directory(images, tmp_path):
     words = [str(PROJECT / "src/train.py"), *small(images, tmp_path, TINY, "trainer=ddp_cpu")]
     result = command(*start, *words)
     assert result.returncode == 0, result.stderr
-    assert len(list((tmp_path / "train/runs").iterdir())) == 1
-    assert record(run_dirs(tmp_path)[0])["results"]["test/n"] == 48
+    left_one_directory(tmp_path)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def test_torchrun_over_two_nodes_leaves_one_directory(images, tmp_path):
@@ -299,8 +406,7 @@ def test_torchrun_over_two_nodes_leaves_one_directory(images, tmp_path):
         starts = [pool.submit(command, *torchrun, f"--node-rank={i}", *words) for i in range(2)]
     for start in starts:
         assert start.result().returncode == 0, start.result().stderr
-    assert len(list((tmp_path / "train/runs").iterdir())) == 1
-    assert record(run_dirs(tmp_path)[0])["results"]["test/n"] == 48
+    left_one_directory(tmp_path)
 
 
 def test_srun_leaves_one_directory(images, tmp_path):
@@ -311,79 +417,62 @@ def test_srun_leaves_one_directory(images, tmp_path):
     cluster = {"SLURM_CONF": os.environ["SLURM_CONF"]} if "SLURM_CONF" in os.environ else {}
     result = command("srun", "-N2", "--ntasks-per-node=1", sys.executable, *words, **cluster)
     assert result.returncode == 0, result.stderr
-    assert len(list((tmp_path / "train/runs").iterdir())) == 1
-    assert record(run_dirs(tmp_path)[0])["results"]["test/n"] == 48
+    left_one_directory(tmp_path)
 
 
 @pytest.mark.parametrize("norm", ["bn", "lrn", "lrn_google", "none"])
 def test_bf16_on_cpu_runs_for_every_norm(train, norm):
-    words = [
-        "precision=bf16",
-        f"model/norm={norm}",
-        "model/init=bvlc",
-        "data.limit=8",
-        TINY,
-        "test=false",
-    ]
-    train(*words, "data.batch_size=4", "data.eval_batch_size=4", "data.val_from=official")
-
-
-def test_auto_precision_says_what_and_why(train, capsys):
-    train("precision=auto", TINY)
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("precision"))
-    assert line.split("(auto: ")[0].split()[1] in ("fp32", "bf16")
-    assert "bfloat16" in line
+    words = ["precision=bf16", f"model/norm={norm}", "model/init=bvlc", TINY, "test=false"]
+    words += ["data.limit=4", "data.batch_size=4", "data.eval_batch_size=4"]
+    train(*words, "data.val_from=official")
 
 
 def test_another_network_trains_and_evaluates(train, tmp_path):
-    run = train("model=timm", "model.name=mobilenetv3_small_050")
-    result = shell(f"run={run}", "trainer=cpu", f"paths.logs={tmp_path / 'e'}", script="eval")
+    run = train("model=timm", "model.name=mobilenetv3_small_050", "data.limit=16", "test=false")
+    result = call(f"run={run}", "trainer=cpu", f"paths.logs={tmp_path / 'e'}", script="eval")
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize(
-    "words", [["--cfg", "job"], ["--help"], ["-sc", "query=bash"], ["experiment=no_auxx"]]
-)
-def test_what_needs_no_torch_does_not_import_it(words):
-    """Seconds are measured by `make startup`; what decides them is this import."""
-    code = (
-        "import sys, runpy; sys.argv = ['train.py', *sys.argv[1:]]\n"
-        "try: runpy.run_path(PATH, run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "print('torch imported:', 'torch' in sys.modules)"
-    ).replace("PATH", repr(str(PROJECT / "src/train.py")))
-    code = f"import sys; sys.path.insert(0, {str(PROJECT / 'src')!r})\n" + code
-    assert (
-        "torch imported: False"
-        in command(sys.executable, "-c", code, *words, COMP_LINE="x experiment=no").stdout
-    )
+def test_what_needs_no_torch_does_not_import_it():
+    """Seconds are measured by `make startup`; this import decides them."""
+    code = f"""
+import runpy, sys
+sys.path.insert(0, {str(PROJECT / "src")!r})
+for words in (["--help"], ["--cfg", "job"], ["-sc", "query=bash"], ["experiment=no_auxx"]):
+    sys.argv = ["train.py", *words]
+    try:
+        runpy.run_path({str(PROJECT / "src/train.py")!r}, run_name="__main__")
+    except SystemExit:
+        pass
+    print(words, "torch imported:", "torch" in sys.modules)
+"""
+    done = command(sys.executable, "-c", code, COMP_LINE="x experiment=no")
+    assert done.stdout.count("torch imported: False") == 4, done.stdout + done.stderr
 
 
 def test_help_lists_the_words_of_its_own_entry_point(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text("")
-    train = shell("--help", f"--config-dir={tmp_path}").stdout
+    train = call("--help", f"--config-dir={tmp_path}").stdout
     assert "python src/train.py experiment=no_aux" in train
     assert re.search(r"^  experiment=.*\|mine\|", train, re.M)
     assert "  model/head=avgpool|fc|fc4096|nin\n" in train
     assert "_common" not in train
-    judge = shell("--help", script="eval").stdout
-    assert "  trainer=auto|cpu" in judge
-    assert "experiment=" not in judge
+    evaluation = call("--help", script="eval").stdout
+    assert "  trainer=auto|cpu" in evaluation
+    assert "experiment=" not in evaluation
 
 
-@pytest.mark.parametrize("word", ["--help", "--cfg=job", "experiment=no_auxx", "seed=fast"])
+@pytest.mark.parametrize("word", ["--help", "--cfg job", "experiment=no_auxx", "seed=fast"])
 def test_what_needs_no_torch_is_fast(word):
-    """1.5 s on two quiet cores; the median of five here, since a loaded machine takes its time."""
+    """1.5 s on two quiet cores; here the best of three, since a loaded machine takes its time."""
     seconds = []
-    for _ in range(5):
+    while len(seconds) < 3 and not (seconds and seconds[-1] < 4):
         start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, str(PROJECT / "src/train.py"), *word.replace("--cfg=", "--cfg ").split()],
-            capture_output=True,
-        )  # fmt: skip
+        train = [sys.executable, str(PROJECT / "src/train.py")]
+        subprocess.run([*train, *word.split()], capture_output=True)
         seconds.append(time.perf_counter() - start)
-    assert sorted(seconds)[2] < 4, seconds
+    assert seconds[-1] < 4, seconds
 
 
 def test_ctrl_c_says_so_and_keeps_the_last_checkpoint(images, tmp_path):
@@ -395,14 +484,15 @@ def test_ctrl_c_says_so_and_keeps_the_last_checkpoint(images, tmp_path):
     assert start.stdout is not None
     try:
         for line in start.stdout:
-            if line.startswith("epoch    2/"):  # the first one's checkpoint is written by now
+            if line.startswith("epoch    2/"):  # the checkpoint of the first is written by now
                 break
         start.send_signal(signal.SIGINT)
-        start.communicate(timeout=60)
+        rest, _ = start.communicate(timeout=60)
     finally:
         start.kill()
         start.communicate()
     assert start.returncode == 130
     (run,) = run_dirs(tmp_path)
     assert record(run)["status"] == "interrupted"
-    assert checkpoint.load(run / "checkpoints/last.ckpt")["epoch"] >= 0
+    assert rest.splitlines()[-1] == f"continue: python src/train.py resume={run}"
+    assert checkpoint.load_checkpoint(run / "checkpoints/last.ckpt")["epoch"] >= 0

@@ -1,12 +1,15 @@
 """Files that are whole under their names or absent, whenever the process is killed or the disk is full."""
 
 import errno
+import json
+import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -79,3 +82,16 @@ def require_space(folder: Path, needed: int, key: str) -> None:
 def gigabytes(count: int) -> str:
     """12.3 GB, or 4.5 MB for what is small."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def json_text(content: Any, **options: Any) -> str:
+    """Strict JSON: numbers that are not finite become null."""
+    return json.dumps(_finite(content), allow_nan=False, default=str, **options)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

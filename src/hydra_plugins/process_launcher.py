@@ -1,4 +1,4 @@
-"""Registers `hydra/launcher=process`; the launcher is `deeper.sweep.launcher`."""
+"""Registers `hydra/launcher=process`, the launcher of `deeper.sweep.launcher`."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from deeper.sweep import launcher
 
 
 class ProcessLauncher(launcher.ProcessLauncher):
-    """Hydra accepts plugin classes of this package alone."""
+    """Hydra accepts only plugin classes that are defined in this package."""
 
 
 @dataclass

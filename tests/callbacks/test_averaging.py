@@ -89,7 +89,7 @@ def test_a_checkpoint_holds_live_and_averaged_weights(tmp_path):
     averaging = Averaging("polyak", bn_batches=2)
     nets, average, model, run = fit(averaging)
     run.save_checkpoint(tmp_path / "last.ckpt", weights_only=False)
-    saved = checkpoint.load(tmp_path / "last.ckpt")
+    saved = checkpoint.load_checkpoint(tmp_path / "last.ckpt")
     assert_close(checkpoint.network_state(saved, "live"), nets[-1], nets[-1])
     assert_close(checkpoint.network_state(saved), average, average)
     assert saved["averaged_steps"] == 6
@@ -155,7 +155,7 @@ def test_state_is_the_live_one_even_after_a_failed_validation(tmp_path, kind):
         run.fit(model, data())
     run.save_checkpoint(tmp_path / "after.ckpt", weights_only=False)
     for name in ("rescue.ckpt", "after.ckpt"):
-        saved = checkpoint.load(tmp_path / name)
+        saved = checkpoint.load_checkpoint(tmp_path / name)
         live = checkpoint.network_state(saved, "live")
         assert all(torch.equal(live[key], diary.nets[-1][key]) for key in live), name
         average = averaging.average.module.state_dict()

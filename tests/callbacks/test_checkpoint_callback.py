@@ -11,7 +11,7 @@ from deeper.callbacks.checkpoint import Checkpoint
 
 def epochs(folder):
     """Epochs (from 1) after which last and best were written."""
-    found = (checkpoint.load(folder / f"{name}.ckpt") for name in ("last", "best"))
+    found = (checkpoint.load_checkpoint(folder / f"{name}.ckpt") for name in ("last", "best"))
     return [content["epoch"] + 1 for content in found]
 
 
@@ -96,7 +96,7 @@ def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broke
     if steps is None:
         assert not list(tmp_path.iterdir())  # before the first step there is nothing to keep
         return
-    assert checkpoint.load(kept.last)["global_step"] == steps
+    assert checkpoint.load_checkpoint(kept.last)["global_step"] == steps
     again = module()
     kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
     trainer(kept, max_epochs=3).fit(again, data(), ckpt_path=kept.last, weights_only=True)

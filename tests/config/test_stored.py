@@ -1,13 +1,17 @@
-"""Configs of checkpoints that other versions wrote."""
+"""Configs that checkpoints hold."""
+
+import re
 
 import pytest
+import torch
+from entry import call
 from omegaconf import OmegaConf
 
-from deeper.config import stored as carried
+import deeper
+from deeper.checkpoint import contents, save_checkpoint
+from deeper.config import stored as stored_configs
 from deeper.config.instantiate import build, resolved
-from deeper.evaluation import evaluate as reevaluate
-
-NEWER = ("compile", "channels_last", "init_seed", "data_seed", "mix", "protocol")
+from deeper.evaluation.evaluate import trained_config
 
 
 @pytest.fixture
@@ -16,36 +20,78 @@ def stored(configs):
     return resolved(configs("data.root=/images", "paths.run=/r", "seed=3"))
 
 
-def test_keys_that_came_later_have_todays_defaults(stored):
-    for key in NEWER:
-        stored.pop(key)
-    for key in ("cache", "bad", "stage_to", "eval_crop", "val_from", "holdout", "limit"):
-        stored["data"].pop(key, None)
-    found = carried.completed(stored, "a.ckpt")
-    assert (found["init_seed"], found["data_seed"], found["channels_last"]) == (3, 3, True)
-    assert (found["data"]["val_from"], found["data"]["eval_crop"]) == ("holdout", 0.875)
-    assert found["protocol"] == carried.SINGLE
-    assert "val_from" not in stored["data"]
+@pytest.fixture
+def loaded(tmp_path):
+    """`loaded(config)`: what a checkpoint that holds this config is loaded as."""
+
+    def load(config):
+        path = tmp_path / "a.ckpt"
+        save_checkpoint({"state_dict": {}, "deeper": contents(config, ["ant", "bee"])}, path)
+        return stored_configs.load_with_config(path)
+
+    return load
 
 
-def test_what_has_no_default_is_said(stored):
-    stored.pop("preprocess")
-    stored["model"]["depth"] = 3
-    with pytest.raises(
-        ValueError, match=r"a\.ckpt: preprocess: the config in the checkpoint has no"
-    ):
-        carried.completed(stored, "a.ckpt")
-    stored["preprocess"] = {"_target_": "torch.load"}
-    with pytest.raises(
-        ValueError, match=r"a\.ckpt: preprocess: _target_ 'torch\.load' is not trust"
-    ):
-        carried.completed(stored, "a.ckpt")
-    stored["preprocess"] = {"_target_": "deeper.models.preprocess.Preprocess"}
-    with pytest.raises(ValueError, match=r"a\.ckpt: model\.depth: GoogLeNet has no such argument"):
-        carried.completed(stored, "a.ckpt")
-    for damaged in (None, [], {"model": 1}):
-        with pytest.raises(ValueError, match=r"a\.ckpt: data\.root: the config in the checkpoint"):
-            carried.completed(damaged, "a.ckpt")
+def test_a_config_of_today_is_loaded_as_it_is(stored, loaded):
+    assert loaded(stored)["deeper"]["config"] == stored
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("preprocess", None, "preprocess: missing in the config of the checkpoint; evaluate it"),
+        (
+            "preprocess",
+            {"_target_": "torch.load"},
+            "preprocess: _target_ 'torch.load' is not trust",
+        ),
+        (
+            "preprocess",
+            {"_target_": "deeper.gone.Preprocess"},
+            "preprocess: this version has no deeper.gone.Preprocess; evaluate it with the version",
+        ),
+        (
+            "model",
+            {"_target_": "deeper.models.googlenet.GoogLeNet", "depth": 3},
+            "model.depth: Goog",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_said_with_the_file(stored, loaded, part, value, message):
+    with pytest.raises(ValueError, match=rf"a\.ckpt: {message}"):
+        loaded(stored | {part: value})
+
+
+@pytest.mark.parametrize("damaged", [None, [], {"model": 1}])
+def test_a_damaged_config_is_said(loaded, damaged):
+    with pytest.raises(ValueError, match=r"a\.ckpt: data\.root: missing in the config"):
+        loaded(damaged)
+
+
+OLD = "written by an earlier version (format 1); evaluate it with the version that wrote it"
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A checkpoint as the version before wrote it, as far as it is read."""
+    path = tmp_path / "old.ckpt"
+    config = {"model": {"_target_": "deeper.models.googlenet.GoogLeNet"}}
+    torch.save({"state_dict": {}, "deeper": {"format": 1, "config": config, "classes": []}}, path)
+    return path
+
+
+@pytest.mark.parametrize("script", ["eval", "predict", "export"])
+def test_a_checkpoint_of_an_earlier_version_is_refused(script, old, tmp_path):
+    files = [str(old)] if script == "predict" else []
+    refused = call(f"ckpt={old}", *files, f"paths.logs={tmp_path / 'logs'}", script=script)
+    assert refused.returncode == 2, refused.stderr
+    (line,) = refused.stderr.strip().splitlines()
+    assert line == f"{old}: {OLD} (commit 8484ce0), or train anew"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_notebook(old):
+    with pytest.raises(ValueError, match=re.escape(OLD)):
+        deeper.load(old)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +101,7 @@ def test_a_root_is_what_it_was(stored, configs, root):
     stored["data"]["root"] = stored["data"]["source"]["root"] = root
     stored["data"].pop("cache")
     cfg = configs("trainer=cpu", "paths.cache=/c", "paths.run=/r", name="eval")
-    config = reevaluate.trained_config(cfg, {"deeper": {"config": stored}})
+    config = trained_config(cfg, {"deeper": {"config": stored}})
     assert resolved(config)["data"]["source"]["root"] == config.data.root == root
     assert config.data.cache == "/c"
     assert build(config.data.source).root == build(stored["data"]["source"]).root
@@ -64,6 +110,6 @@ def test_a_root_is_what_it_was(stored, configs, root):
 
 def test_another_root_is_that_of_the_source_too(stored, configs):
     cfg = configs("trainer=cpu", "data.root=/b/x", "paths.run=/r", "paths.cache=/c", name="eval")
-    config = reevaluate.trained_config(cfg, {"deeper": {"config": stored}})
+    config = trained_config(cfg, {"deeper": {"config": stored}})
     assert config.data.root == config.data.source.root == "/b/x"
     assert OmegaConf.to_container(config.augment) == {}

@@ -51,7 +51,7 @@ def written(configs, path, *words):
     live, averaged = states
     state = {f"net.{name}": value for name, value in live.items()}
     state |= {f"preprocess.{name}": value for name, value in preprocess.state_dict().items()}
-    checkpoint.save(
+    checkpoint.save_checkpoint(
         {
             "state_dict": state,
             "averaged_state_dict": averaged,
@@ -116,7 +116,7 @@ def test_safetensors_has_the_checkpoints_bits(exported, configs, case):
     from safetensors import safe_open
 
     net, out, _ = exported(case, configs)
-    expected = checkpoint.load(net.path)["averaged_state_dict"]
+    expected = checkpoint.load_checkpoint(net.path)["averaged_state_dict"]
     with safe_open(out / "model.safetensors", "pt") as file:
         about = file.metadata()
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -81,12 +81,12 @@ def test_paths_single_images_and_grey_images_are_accepted(images, trained_run):
 
 def test_averaged_weights_with_stale_statistics_are_refused(trained_run, tmp_path):
     file = tmp_path / "run/checkpoints/last.ckpt"
-    state = checkpoint.load(trained_run / "checkpoints/last.ckpt")
-    checkpoint.save(state | {"averaged_statistics": "stale"}, file)
+    state = checkpoint.load_checkpoint(trained_run / "checkpoints/last.ckpt")
+    checkpoint.save_checkpoint(state | {"averaged_statistics": "stale"}, file)
     with pytest.raises(ValueError, match=r"last.ckpt: was saved between validations.*weights=live"):
         deeper.load(file)
     assert deeper.load(file, "live").weights == "live"
-    checkpoint.save(state | {"averaged_statistics": "current"}, file)
+    checkpoint.save_checkpoint(state | {"averaged_statistics": "current"}, file)
     deeper.load(file)
 
 

@@ -1,9 +1,10 @@
 """Which configs are the same run."""
 
 import pytest
+import torch
 
 from deeper.config.instantiate import resolved
-from deeper.runs.identity import identity
+from deeper.runs.identity import identity, processes
 
 FIXED = ("paths.run=/logs/x", "name=x")
 
@@ -16,18 +17,16 @@ def of(configs, *overrides):
     "override",
     [
         ["data=folder", "data.root=/elsewhere", "paths.cache=/elsewhere/cache"],
-        ["trainer=ddp_cpu"],
-        ["trainer.accumulate_grad_batches=2"],
         ["data.workers=3"],
         ["logger=[csv,tensorboard]"],
         ["paths.logs=/elsewhere"],
         ["name=y"],
         ["test=false"],
         ["compile=true"],
-        ["callbacks=[checkpoint,progress]"],
+        ["~callbacks.banner"],
     ],
 )
-def test_where_and_with_what_is_no_part_of_it(configs, override):
+def test_where_it_runs_and_what_it_writes_is_no_part_of_it(configs, override):
     before = ["data=folder", "data.root=/here"] if override[0] == "data=folder" else []
     assert of(configs, *before) == of(configs, *override)
 
@@ -40,7 +39,7 @@ def test_where_and_with_what_is_no_part_of_it(configs, override):
         "optimizer.lr=0.1",
         "trainer.gradient_clip_val=1",
         "trainer.limit_train_batches=5",
-        "precision=bf16",
+        "trainer.max_epochs=2",
         "data.limit=100",
         "data.batch_size=16",
         "callbacks=[checkpoint,early_stopping]",
@@ -49,6 +48,56 @@ def test_where_and_with_what_is_no_part_of_it(configs, override):
 )
 def test_what_is_computed_is(configs, override):
     assert of(configs) != of(configs, override)
+
+
+BATCH_NORM = {
+    "a smaller micro-batch by accumulation": ["trainer.accumulate_grad_batches=2"],
+    "a smaller micro-batch by processes": ["trainer=ddp_cpu"],
+    "the same micro-batch on more processes": [
+        "trainer=ddp_cpu", "data.batch_size=128"
+    ],
+    "statistics over all processes": ["trainer=ddp_cpu", "trainer.sync_batchnorm=true"],
+}  # fmt: skip
+
+
+def test_what_batch_norm_sees_is_part_of_it(configs):
+    of_each = {name: of(configs, *words) for name, words in BATCH_NORM.items()}
+    assert len({of(configs), *of_each.values()}) == 1 + len(BATCH_NORM)
+
+
+@pytest.mark.parametrize("norm", ["lrn", "none"])
+@pytest.mark.parametrize(
+    "name", ["a smaller micro-batch by accumulation", "a smaller micro-batch by processes"]
+)
+def test_without_batch_norm_the_global_batch_is_what_counts(configs, norm, name):
+    words = [f"model/norm={norm}", "model/init=bvlc"]
+    assert of(configs, *words) == of(configs, *words, *BATCH_NORM[name])
+
+
+def test_a_network_that_may_have_batch_norm_is_taken_to_have_it(configs):
+    words = ["model=timm", "model.name=resnet18"]
+    assert of(configs, *words) != of(configs, *words, "trainer=ddp_cpu")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_is_what_it_resolves_to(configs, monkeypatch, native):
+    monkeypatch.setattr("deeper.training.precision.bf16_in_hardware", lambda _: (native, ""))
+    same, other = ("bf16", "fp32") if native else ("fp32", "bf16")
+    auto = of(configs, "trainer=cpu", "precision=auto")
+    assert auto == of(configs, "trainer=cpu", f"precision={same}")
+    assert auto != of(configs, "trainer=cpu", f"precision={other}")
+
+
+@pytest.mark.parametrize(
+    ("devices", "number"),
+    [("auto", 4), (-1, 4), ("-1", 4), (2, 2), ("2", 2), ("0,", 1), ("0,3", 2), ([1, 2, 3], 3)],
+)
+def test_processes_are_devices_times_nodes(monkeypatch, devices, number):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    trainer = {"accelerator": "gpu", "devices": devices, "num_nodes": 2}
+    assert processes(trainer) == 2 * number
+    assert processes({"accelerator": "cpu", "devices": "auto"}) == 1
 
 
 def test_a_null_is_no_root():

@@ -1,13 +1,12 @@
 """Which checkpoints a command names, and how fast it says that there is none."""
 
-import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
-from entry import PROJECT
+from entry import PROJECT, command
 
-from deeper.runs import select as networks
+from deeper.runs import select
 
 
 def asked(run=None, ckpt=None, files=()):
@@ -26,8 +25,8 @@ def run(tmp_path):
 
 def test_a_run_is_its_best_checkpoint(run):
     best = run / "checkpoints/best.ckpt"
-    assert networks.one(asked(run=str(run))) == networks.one(asked(ckpt=str(best))) == best
-    assert networks.several(asked(files=[run])) == [best]
+    assert select.one(asked(run=str(run))) == select.one(asked(ckpt=str(best))) == best
+    assert select.several(asked(files=[run])) == [best]
 
 
 def test_one_network_by_two_names_would_count_twice(run, tmp_path):
@@ -35,36 +34,39 @@ def test_one_network_by_two_names_would_count_twice(run, tmp_path):
     other.symlink_to(best)
     for files in ([run, best], [best, other]):
         with pytest.raises(ValueError, match="is named twice, and would count twice"):
-            networks.several(asked(files=files))
+            select.several(asked(files=files))
 
 
 def test_mistakes_name_the_other_key(run, tmp_path):
     best = run / "checkpoints/best.ckpt"
     for given, message in [
         (asked(run=str(best)), rf"a file; a checkpoint is named by ckpt={best}$"),
-        (asked(ckpt=str(run)), rf"a folder, no checkpoint file; .* run={run}$"),
+        (asked(ckpt=str(run)), rf"a folder, not a checkpoint file; .* run={run}$"),
         (asked(run=""), "^run=: no such run directory"),
-        (asked(run="/a", ckpt="/b"), "^say which network: run="),
-        (asked(run="/a", files=["/b"]), "^say which networks: "),
+        (asked(), "^say which network: run="),
+        (asked(run="/a", ckpt="/b"), "^run=/a and ckpt=/b: both were given; pass one of them$"),
+        (asked(run="/a", files=["/b"]), "^/b: networks are named so or by run= or ckpt="),
         (asked(files=["/gone.ckpt"]), "^/gone.ckpt: no such checkpoint file; `ls logs"),
     ]:
         with pytest.raises(ValueError, match=message):
-            networks.several(given)
+            select.several(given)
     best.unlink()
     with pytest.raises(ValueError, match=r"holds no checkpoints/best\.ckpt; the run ended before"):
-        networks.several(asked(files=[run]))
+        select.several(asked(files=[run]))
 
 
-@pytest.mark.parametrize("script", ["eval", "predict", "export"])
-def test_a_missing_run_is_said_without_torch(script, tmp_path):
-    code = (
-        f"import sys; sys.argv = ['src/{script}.py', 'run=/nowhere', 'paths.logs={tmp_path}']\n"
-        f"import {script}, deeper.cli.main\n"
-        f"try: deeper.cli.main.start({script}.main)\n"
-        f"except SystemExit as e: sys.exit('torch' in sys.modules and 9 or e.code)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT / "src", capture_output=True, text=True
-    )
-    assert done.returncode == 2, done.stderr
-    assert "/nowhere: no such run directory" in done.stderr
+def test_a_missing_run_is_said_without_torch(tmp_path):
+    code = f"""
+import sys
+import deeper.cli.main as cli, eval, export, predict
+for script in (eval, export, predict):
+    sys.argv = [f"src/{{script.__name__}}.py", "run=/nowhere", {f"paths.logs={tmp_path}"!r}]
+    try:
+        cli.start(script.main)
+    except SystemExit as ended:
+        print("status", ended.code, "torch imported:", "torch" in sys.modules)
+"""
+    done = command(sys.executable, "-c", code, PYTHONPATH=str(PROJECT / "src"))
+    assert done.stdout.count("status 2 torch imported: False") == 3, done.stdout + done.stderr
+    assert done.stderr.count("/nowhere: no such run directory") == 3
+    assert list(tmp_path.iterdir()) == []

@@ -35,12 +35,12 @@ def made(configs, tmp_path):
     """A checkpoint that answers about a to e, without a training."""
     cfg = configs(*SMALL, "data.root=/nowhere", f"paths.run={tmp_path}")
     path = tmp_path / "made.ckpt"
-    checkpoint.save(warm_start.initial_checkpoint(cfg, "abcde"), path)
+    checkpoint.save_checkpoint(warm_start.initial_checkpoint(cfg, "abcde"), path)
     return path
 
 
 def net_state(path):
-    return checkpoint.network_state(checkpoint.load(path))
+    return checkpoint.network_state(checkpoint.load_checkpoint(path))
 
 
 def started(configs, path, classes, *words):

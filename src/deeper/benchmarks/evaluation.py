@@ -31,7 +31,7 @@ from deeper.models.inception import Reduced
 from deeper.models.init import He
 from deeper.models.norm import BatchNorm
 from deeper.models.preprocess import Preprocess
-from deeper.training import silence  # noqa: F401
+from deeper.training.silence import silence_lightning
 
 CHUNK = 48
 
@@ -42,6 +42,7 @@ IMAGES = 8
 def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> None:
     """`images` of the photos in each round; the first round counts for nothing."""
     torch.set_num_threads(1)
+    silence_lightning()
     net = Network().eval()
     photos = Photos(root)
     with TemporaryDirectory() as scratch:

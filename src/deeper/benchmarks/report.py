@@ -1,4 +1,4 @@
-"""What a benchmark found: a table on the screen, a file to compare with."""
+"""Results of a benchmark: a table on the screen and a JSON file."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from deeper.runs.provenance import provenance
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Numbers and words of each row; lists are for the file."""
+    """Print the numbers and words of each row; lists are only written to the file."""
     shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     table = Table(title=title, title_justify="left")
     for name, value in shown[0].items():
@@ -26,9 +26,9 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write(name: str, content: Mapping[str, Any], folder: Path) -> None:
-    """`folder/<name>-<hardware>.json`: what was found, with versions and hardware."""
+    """Write `folder/<name>-<hardware>.json`: the results with versions and hardware."""
     about = provenance()
-    # A result file is shown to others, whom the folders of this machine do not concern.
+    # Result files are published: paths of this machine are left out.
     about["command"] = [re.sub(r"=[/~].*", "=DIR", word) for word in about["command"]]
     about["hardware"] = {"cpu": processor()} | about["hardware"]
     kept = ("commit", "uncommitted_changes", "code", "command", "versions", "hardware")
@@ -39,7 +39,7 @@ def write(name: str, content: Mapping[str, Any], folder: Path) -> None:
 
 
 def hardware() -> str:
-    """For file names: processor and cores."""
+    """Processor and number of cores, for file names."""
     words = re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
     return f"{words}-{os.cpu_count()}-cores"
 

@@ -55,7 +55,7 @@ class Checkpoint(L.Callback):
     def _relink(self, trainer: L.Trainer) -> None:
         last_is_best = self.best_metrics.get("epoch") == trainer.current_epoch > 0
         if last_is_best and self.last.exists():
-            files.link(self.last, self.best_file)
+            files.link_checkpoint(self.last, self.best_file)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validated = not trainer.sanity_checking
@@ -70,7 +70,7 @@ class Checkpoint(L.Callback):
             self.best_metrics["epoch"] = trainer.current_epoch + 1
         trainer.save_checkpoint(self.last, weights_only=False)
         if better and trainer.is_global_zero:
-            files.link(self.last, self.best_file)
+            files.link_checkpoint(self.last, self.best_file)
         trainer.strategy.barrier()
 
     def on_exception(

@@ -89,12 +89,12 @@ def mistake(error: BaseException) -> str | None:
     """The message for a user's mistake; None for an error that deserves a traceback."""
     if words := user_error(error) or _from_a_worker(str(error)):
         return words
-    if isinstance(error, OSError) and hasattr(error, "exit_status"):
-        return str(error)
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark
         place = f"{mark.name}, line {mark.line + 1}: " if mark else ""
         return f"{place}not YAML: {error.problem or error.context}"
+    if hasattr(error, "exit_status"):
+        return str(error)  # a full disk, a diverged training: a traceback does not help
     for cause in (error, error.__cause__):
         if type(cause).__name__ == "MisconfigurationException":  # Lightning's
             return f"trainer: {cause}"

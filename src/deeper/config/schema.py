@@ -219,7 +219,7 @@ class Bench:
     rounds: int = 7
     workers: int = 2
     """Worker processes of the loader; zero is measured too."""
-    results: str = "${project:}/benchmarks/results"
+    results: str = "${paths.logs}/bench"
     data: BenchData = field(default_factory=BenchData)
     paths: Any = MISSING
 

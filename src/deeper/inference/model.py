@@ -81,11 +81,11 @@ def load(path: str | Path, weights: str = "averaged") -> Trained:
     `ConfigError` where its config names code that is not trusted.
     """
     path = select.named(path)
-    return from_checkpoint(stored.load(path), path, weights)
+    return from_checkpoint(stored.load_with_config(path), path, weights)
 
 
 def from_checkpoint(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
-    """As `load`, from the content of a checkpoint that `stored.load` read from `path`."""
+    """As `load`, from the content of a checkpoint that `load_with_config` read from `path`."""
     require_current_statistics(state, path, weights)
     config = stored.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]

@@ -1,1 +1,1 @@
-"""Where rows of metrics are written."""
+"""Loggers: metrics.jsonl is the record of a run, the others mirror it."""

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, the record of a run's metrics; other loggers mirror it."""
+"""`metrics.jsonl`, the record of a run's metrics."""
 
 import json
 from collections.abc import Mapping
@@ -8,15 +8,17 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeper.files import replacement
+from deeper.files import json_text, replacement
+
+FILE = "metrics.jsonl"
 
 
 class MetricsFile(Logger):
-    """Appends one JSON object a row: step, epoch, then metrics."""
+    """Appends one JSON object a row: step (optimizer steps done) and metrics."""
 
     def __init__(self, run: Path) -> None:
         super().__init__()
-        self.path = run / "metrics.jsonl"
+        self.path = run / FILE
 
     @property
     def name(self) -> str:
@@ -27,26 +29,39 @@ class MetricsFile(Logger):
         return ""
 
     def rewind(self, step: int) -> None:
-        """Drop rows after `step`, and one that a crash cut short: training goes on from there."""
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if row["step"] <= step:
-                kept.append(line + "\n")
-        with replacement(self.path) as temporary:
-            temporary.write_text("".join(kept))
+        """Drop the rows after `step`, from which training continues."""
+        if self.path.exists():
+            kept = [json_text(row) + "\n" for row in rows(self.path) if row["step"] <= step]
+            with replacement(self.path) as temporary:
+                temporary.write_text("".join(kept))
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The config lies in .hydra/ and in every checkpoint."""
+        """Nothing: the config is in .hydra/ and in every checkpoint."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         row = {"step": step} | {name: float(value) for name, value in metrics.items()}
         with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json_text(row) + "\n")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl without a last one that a crash cut short.
+
+    Raises `ValueError` for a line that is no row.
+    """
+    found, lines = [], path.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row["step"], int):
+                raise TypeError("step is no integer")
+        except (ValueError, TypeError, KeyError):
+            if number == len(lines):
+                break
+            raise ValueError(
+                f"{path}, line {number}: not a row of metrics; remove the line, or start a new run"
+            ) from None
+        found.append(row)
+    return found

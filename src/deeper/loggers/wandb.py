@@ -19,7 +19,7 @@ def wandb(
     tags: list[str] | None = None,
     notes: str | None = None,
 ) -> WandbLogger:
-    """A W&B run that never prompts and never waits for a network it has no key for.
+    """A W&B logger that never prompts, and without a key never waits for a network.
 
     auto: online with a key, offline without. WANDB_MODE, where set, decides.
     """
@@ -40,7 +40,7 @@ def wandb(
             )
         chosen = "online" if key else "offline"
         if not key:
-            _say(
+            rank_zero_only(print)(
                 f"W&B: no key found, so this run is recorded offline; see it with `wandb leet "
                 f"{save_dir}/wandb`, upload it later with `wandb sync {save_dir}/wandb/offline-run-*`"
             )
@@ -57,8 +57,3 @@ def wandb(
         offline=chosen == "offline",
         settings=library.Settings(init_timeout=30, console="off", silent=chosen == "offline"),
     )
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -1,4 +1,4 @@
-"""From a checked config to the objects of a run, the same for training, evaluation and notebooks."""
+"""Builds the objects of a run from a checked config, for training, evaluation and notebooks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,20 +13,20 @@ from torch import nn
 
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.checkpoint import AtomicCheckpointIO, contents
-from deeper.config.instantiate import build, resolved
+from deeper.config import instantiate
 from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
-from deeper.training import silence  # noqa: F401
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Chosen, Precision, accelerator_for
+from deeper.training.silence import silence_lightning
 
 
 def data(cfg: Any) -> ImageData:
-    """Indexed: missing or mistaken images are said now, before a network is built."""
-    module: ImageData = build(
+    """The data module with its splits; missing or wrong images are refused before a network is built."""
+    module: ImageData = instantiate.build(
         cfg.data,
-        augment=build(cfg.augment),
-        protocol=build(cfg.protocol),
+        augment=instantiate.build(cfg.augment),
+        protocol=instantiate.build(cfg.protocol),
         seed=cfg.data_seed,
     )
     module.prepare_data()
@@ -35,9 +35,9 @@ def data(cfg: Any) -> ImageData:
 
 
 def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
-    """`init_seed` fixes the weights of networks that draw from torch's own generator, too."""
+    """The network alone. Networks that draw from torch's generator follow `init_seed` too."""
     torch.manual_seed(cfg.init_seed)
-    net: nn.Module = build(cfg.model, num_classes=len(classes))
+    net: nn.Module = instantiate.build(cfg.model, num_classes=len(classes))
     if cfg.channels_last:
         net = net.to(memory_format=torch.channels_last)
     if cfg.compile:
@@ -46,15 +46,16 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
 
 
 def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None) -> ImageClassifier:
+    """The LightningModule: network, preprocessing, loss, optimizer and scheduler."""
     return ImageClassifier(
         network(cfg, classes),
-        build(cfg.preprocess),
-        build(cfg.loss),
-        build(cfg.optimizer),
-        build(cfg.scheduler),
+        instantiate.build(cfg.preprocess),
+        instantiate.build(cfg.loss),
+        instantiate.build(cfg.optimizer),
+        instantiate.build(cfg.scheduler),
         seed=cfg.seed,
-        carried=contents(resolved(cfg), [*classes], test_images),
-        mix=build(cfg.get("mix")),  # older checkpoints have none
+        carried=contents(instantiate.resolved(cfg), [*classes], test_images),
+        mix=instantiate.build(cfg.mix),
     )
 
 
@@ -63,31 +64,33 @@ def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
 
 
 def precision(cfg: Any) -> Chosen:
-    resolved: Chosen = Precision(cfg.precision).resolve(accelerator(cfg))
-    resolved.apply()
-    return resolved
-
-
-def _plugins() -> list[Any]:
-    """Lightning's own requeueing under SLURM writes a checkpoint that `test` would take for the best."""
-    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])]
+    """The precision that the config's name stands for on this machine, applied to torch."""
+    chosen: Chosen = Precision(cfg.precision).resolve(accelerator(cfg))
+    chosen.apply()
+    return chosen
 
 
 def trainer(cfg: Any, run: Path) -> L.Trainer:
-    """`run` gets metrics.jsonl, checkpoints and whatever loggers write."""
-    callbacks = [*build(cfg.get("callbacks", {})).values()]
+    """The trainer, which writes metrics.jsonl, checkpoints and the loggers' files below `run`."""
+    silence_lightning()
+    callbacks = [*instantiate.build(cfg.get("callbacks", {})).values()]
     if cfg.get("averaging"):
-        callbacks.append(build(cfg.averaging))
+        callbacks.append(instantiate.build(cfg.averaging))
     callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))  # it saves the others
     chosen = precision(cfg)
     rank_zero_only(print)(f"precision {chosen.name} ({chosen.reason})")
-    built: L.Trainer = build(
+    built: L.Trainer = instantiate.build(
         cfg.trainer,
         accelerator=accelerator(cfg),
         precision=chosen.plugin,
         callbacks=callbacks,
-        logger=[MetricsFile(run), *build(cfg.get("logger", {})).values()],
+        logger=[MetricsFile(run), *instantiate.build(cfg.get("logger", {})).values()],
         plugins=_plugins(),
     )
     return built
+
+
+def _plugins() -> list[Any]:
+    """Lightning's requeueing under SLURM is off: its checkpoint would be taken for the best."""
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])]

@@ -1,4 +1,4 @@
-"""The run directory: how it is named, found again, opened and, when a run is refused, removed."""
+"""Run directories: how they are named, found and, after a refused start, removed."""
 
 import hashlib
 import os
@@ -18,16 +18,18 @@ BEST = "checkpoints/best.ckpt"
 
 
 def run_dir(logs: str, task: str, name: str, resume: str | None) -> str:
-    """`<logs>/<task>/runs/<date_time>_<name>`, or the directory of the run to go on with."""
-    if resume:
-        run = find(resume)
-        checkpoint(run, LAST)
-        return str(run.absolute())
+    """`<logs>/<task>/runs/<date_time>_<name>`, or the run that `resume` names.
+
+    Hydra writes into this directory before the start can be refused, so a `resume` that is no run
+    gets a new name as well; `open_dir` says what is wrong with it.
+    """
+    if resume and (run := Path(resume).expanduser() / record.FILE).is_file():
+        return str(run.parent.absolute())
     return str(Path(logs).absolute() / task / "runs" / f"{_stamp()}_{name}")
 
 
 def sweep_dir(logs: str, task: str, overrides: Sequence[str]) -> str:
-    """`<logs>/<task>/multiruns/<what is swept>-<hash>`: no time, so that a rerun finds it."""
+    """`<logs>/<task>/multiruns/<swept keys>-<hash>`, without a time: the same sweep finds it again."""
     words = sorted(str(override) for override in overrides)
     digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
     swept = [w.partition("=")[0].rpartition("/")[2].rpartition(".")[2] for w in words if "," in w]
@@ -36,92 +38,93 @@ def sweep_dir(logs: str, task: str, overrides: Sequence[str]) -> str:
 
 
 def hydra_subdir(resume: str | None) -> str:
-    """Where Hydra records this start: the first one stays as it was."""
+    """Where Hydra records this start; the record of the first start is kept."""
     return f".hydra/resume_{_stamp()}" if resume else ".hydra"
 
 
 def run_id(run: str) -> str:
-    """The run directory's name for dashboards; a sweep's job carries its sweep's name too."""
+    """The run's name on dashboards; the name of a sweep's job includes the sweep."""
     path = Path(run)
     job = path.parent.parent.name == "multiruns"
     return f"{path.parent.name}-{path.name}" if job else path.name
 
 
 def find(run: str) -> Path:
-    """A run directory; `ValueError` that says what is missing, for a path that is none."""
+    """A run directory; raises `ValueError` that says what is missing."""
     path = Path(run).expanduser()
     if path.is_file():
-        raise ValueError(f"{run}: a file, no run directory")
+        raise ValueError(f"{run}: a file, not a run directory")
     if not run or not path.is_dir():
         raise ValueError(
             f"{run or 'run='}: no such run directory; `ls -d logs/train/runs/*` lists yours"
         )
     if not (path / record.FILE).exists():
         below = sorted(file.parent.name for file in path.glob(f"*/{record.FILE}"))
-        advice = f"; it holds runs, say which: {', '.join(below[:9])}" if below else ""
+        advice = f"; it holds these runs, name one: {', '.join(below[:9])}" if below else ""
         raise ValueError(f"{run}: not a run directory: it holds no {record.FILE}{advice}")
     return path
 
 
 def checkpoint(run: Path, kind: str) -> Path:
+    """The run's `BEST` or `LAST` checkpoint; raises `ValueError` where there is none."""
     path = run / kind
     if not path.exists():
         raise ValueError(f"{run}: holds no {kind}; the run ended before its first checkpoint")
     return path
 
 
-def file(path: Path) -> Path:
-    """A checkpoint file; `ValueError` where there is none."""
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder, no checkpoint file; a run is named by run={path}")
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: no such checkpoint file; `ls logs/train/runs/*/checkpoints/*.ckpt` lists yours"
-        )
-    return path
-
-
 def open_dir(path: str, resume: str | None = None) -> Path:
-    """The directory that Hydra made; `ValueError` where another run has left its results there."""
+    """The directory that Hydra made; raises `ValueError` for one that holds another run."""
     run = Path(path)
     if resume is not None:
-        _made.append(run / hydra_subdir(resume))
-    elif not record.is_main_process():
-        pass  # the first process of the run has looked, and writes there
-    elif (run / LAST).exists():
-        raise ValueError(
-            f"{run}: holds a run already; resume={run} goes on with it, or let a new run have a "
-            f"directory of its own"
-        )
-    else:
-        _made.append(run)
+        remove_if_refused(run / hydra_subdir(resume), run / ".hydra", run)
+        find(resume)
+    elif record.is_main_process():  # the others follow the main process, which writes there
+        if (run / LAST).exists():
+            raise ValueError(
+                f"{run}: holds a run already; resume={run} continues it, or give the new run "
+                f"another directory"
+            )
+        remove_if_refused(run / ".hydra", run)
     return run
 
 
+def remove_if_refused(written: Path, *folders: Path) -> None:
+    """Register what Hydra writes before a start is accepted, and the folders that it makes for it."""
+    above = folders[-1].parent
+    if above.name in ("runs", "multiruns"):  # <logs>/<task>/runs is made for the first run
+        folders = (*folders, above, above.parent)
+    _written.append((written, folders))
+
+
 def discard_refused() -> None:
-    """Remove what Hydra wrote for a run before `main` refused it, and nothing else."""
-    for path in _made:
-        resumed = path.parent.name == ".hydra"
-        # Another process of the run may be at it too.
-        shutil.rmtree(path if resumed else path / ".hydra", ignore_errors=True)
-        with suppress(OSError):  # not empty: something of the user's
-            path.rmdir()
+    """Remove what Hydra wrote for a start that was refused; files of the user stay."""
+    for written, folders in _written:
+        # Another process of the same run may remove it at the same time.
+        shutil.rmtree(written, ignore_errors=True)
+        with suppress(OSError):
+            written.unlink()
+        for folder in folders:
+            for log in [log for log in folder.glob("*.log") if not log.stat().st_size]:
+                log.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 def settle() -> None:
-    """The run is accepted: nothing of it is removed any more."""
-    _made.clear()
+    """The start is accepted: nothing of it is removed any more."""
+    _written.clear()
 
 
-_made: list[Path] = []
+_written: list[tuple[Path, tuple[Path, ...]]] = []
 
 
 @cache
 def _stamp() -> str:
-    """When this run was started: the same in every process of it.
+    """Start time of the run, the same in each of its processes.
 
-    Lightning's own launcher hands the directory to its processes. torchrun's and srun's compute
-    it each: from the start of the process that started them all, or of the SLURM job.
+    Lightning's launcher passes the directory to the processes that it starts. Under torchrun and
+    srun each process computes it: from the start time of torchrun's agent or of the SLURM job.
     """
     env = os.environ
     if int(env.get("SLURM_NTASKS", 1)) > 1 and env.get("SLURM_STEP_ID"):
@@ -131,14 +134,14 @@ def _stamp() -> str:
         return _format(time.time())
     if not Path("/proc/self/stat").exists():  # macOS
         return f"{env['TORCHELASTIC_RUN_ID']}_{os.getppid()}"
-    agent = _format(_started(os.getppid()))
+    agent = _format(_start_time(os.getppid()))
     if env.get("LOCAL_WORLD_SIZE") == env.get("WORLD_SIZE"):
         return agent
-    return _agreed(agent)
+    return _stamp_of_rank_0(agent)
 
 
-def _agreed(stamp: str) -> str:
-    """The stamp of rank 0, by way of the store at which torchrun's nodes have met."""
+def _stamp_of_rank_0(stamp: str) -> str:
+    """Shared over the store through which torchrun's nodes have met."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     env = os.environ
@@ -153,12 +156,9 @@ def _format(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d_%H-%M-%S-%f")[:-3]
 
 
-def _started(pid: int) -> float:
-    """Start of a process in seconds since 1970, to the clock tick (Linux)."""
+def _start_time(pid: int) -> float:
+    """Start of a process in seconds since 1970, precise to a clock tick (Linux)."""
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    boot = next(
-        int(line.split()[1])
-        for line in Path("/proc/stat").read_text().splitlines()
-        if line.startswith("btime")
-    )
-    return boot + ticks / os.sysconf("SC_CLK_TCK")
+    boot = re.search(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
+    assert boot is not None  # noqa: S101
+    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK")

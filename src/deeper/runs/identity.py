@@ -1,16 +1,23 @@
-"""What makes two runs the same: the hash of what they compute, not of where and with what."""
+"""Identity of a run: the hash of what it computes, without where it runs and where files lie."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-ELSEWHERE = frozenset(
-    ["paths", "logger", "name", "resume", "requires", "scales", "test", "compile", "task_name"]
-)
-"""Groups and keys that change no weight and no metric of validation."""
+import torch
 
-BESIDE = {
+from deeper.training.precision import LIGHTNING, Precision, accelerator_for
+
+IRRELEVANT = frozenset(
+    [
+        *("paths", "logger", "name", "resume", "requires", "scales", "test", "compile"),
+        *("task_name", "epochs", "batch_size", "lr"),
+    ]
+)
+"""Groups and keys that change no weight and no validation metric, or do so by way of other keys."""
+
+IRRELEVANT_BELOW = {
     "trainer": frozenset(
         [
             "accelerator",
@@ -24,39 +31,64 @@ BESIDE = {
             "num_nodes",
             "profiler",
             "strategy",
+            "sync_batchnorm",
             "use_distributed_sampler",
         ]
     ),
     "data": frozenset(["cache", "eval_batch_size", "root", "stage_to", "workers"]),
     "callbacks": frozenset(["banner", "checkpoint", "meter", "progress"]),
 }
-"""The same, below groups of which other keys do count."""
+"""The same, below groups whose other keys are relevant."""
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """Twelve hex digits that a resolved config shares with every config that computes the same.
+    """Twelve hex digits, equal for resolved configs that compute the same.
 
-    Precision counts, the number of devices does not: the global batch stays what it is.
+    Devices and accumulation divide the global batch, which stays what it is, so they are relevant
+    only to batch norm, which sees one micro-batch at a time. `precision=auto` is what it resolves to.
     """
-    kept = {key: value for key, value in config.items() if key not in ELSEWHERE}
-    for group, names in BESIDE.items():
+    kept = {key: value for key, value in config.items() if key not in IRRELEVANT}
+    for group, names in IRRELEVANT_BELOW.items():
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names}
-    data, paths = config.get("data") or {}, config.get("paths") or {}
-    places = (data.get("root"), data.get("cache"), paths.get("run"))
-    text = json.dumps(_without([p for p in places if p], kept), sort_keys=True, default=str)
+    source = (kept["data"].get("source") or {}).items()
+    kept["data"]["source"] = {key: v for key, v in source if key not in ("root", "cache")}
+    kept["precision"] = _precision(config)
+    kept["batch_norm"] = _batch_norm(config)
+    text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without(places: Sequence[str], node: Any) -> Any:
-    """Sources repeat where the data and the cache lie under names of their own, callbacks the run."""
-    if isinstance(node, Mapping):
-        kept = {key: value for key, value in node.items() if not _below(places, value)}
-        return {key: _without(places, value) for key, value in kept.items()}
-    return node
+def _precision(config: Mapping[str, Any]) -> Any:
+    node = config.get("precision")
+    name = node.get("name") if isinstance(node, Mapping) else node
+    if name != "auto" and name not in LIGHTNING:
+        return node  # a precision class of one's own
+    return Precision(name).resolve(accelerator_for(config["trainer"].get("accelerator"))).name
 
 
-def _below(places: Sequence[str], value: Any) -> bool:
-    return isinstance(value, str) and any(
-        value == place or value.startswith(f"{place}/") for place in places
-    )
+def _batch_norm(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The batches that batch norm sees; None for a network that is known to have none."""
+    norm = (config.get("model") or {}).get("norm") or {}
+    if str(norm.get("_target_", "BatchNorm")).rpartition(".")[2] != "BatchNorm":
+        return None
+    trainer, data = config.get("trainer") or {}, config.get("data") or {}
+    number = processes(trainer)
+    parts = number * trainer.get("accumulate_grad_batches", 1)
+    return {
+        "micro_batch": data.get("batch_size", 0) / parts,
+        "processes": number,
+        "sync": number > 1 and bool(trainer.get("sync_batchnorm")),
+    }
+
+
+def processes(trainer: Mapping[str, Any]) -> int:
+    """Training processes of a resolved trainer config, one a device."""
+    gpus = accelerator_for(trainer.get("accelerator")) == "cuda"
+    devices = trainer.get("devices", "auto")
+    if isinstance(devices, str) and "," in devices:
+        devices = [device for device in devices.split(",") if device.strip()]
+    if str(devices) in ("auto", "-1"):
+        devices = torch.cuda.device_count() if gpus else 1
+    number = len(devices) if isinstance(devices, list) else int(devices)
+    return max(number, 1) * int(trainer.get("num_nodes", 1))

@@ -1,4 +1,4 @@
-"""Where a run comes from: commit, code, versions, hardware."""
+"""Where a run's numbers come from: commit, code, versions, hardware."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ PACKAGES = ("hydra-core", "lightning", "numpy", "torch", "torchmetrics", "torchv
 
 
 def provenance() -> dict[str, Any]:
-    import torch
+    import torch  # here, since run directories are named and found without torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     status = _git("status", "--porcelain")
@@ -29,9 +29,7 @@ def provenance() -> dict[str, Any]:
 
 
 def code_hash(*folders: str) -> str:
-    """Of every Python file of the package, so that runs of edited code are told apart; or of some of
-    its folders.
-    """
+    """Hash of all Python files below `folders` of the package; of the whole package by default."""
     digest = hashlib.sha256()
     for folder in folders or ("",):
         for path in sorted((PACKAGE / folder).rglob("*.py")):
@@ -41,13 +39,9 @@ def code_hash(*folders: str) -> str:
 
 def _git(*words: str) -> str | None:
     """None without git or outside a repository."""
+    command = ["git", "-C", str(PACKAGE), *words]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *words],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

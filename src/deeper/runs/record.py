@@ -1,4 +1,4 @@
-"""run.json: what runs in a directory, on what, how it went and what it found."""
+"""run.json: what runs in a directory, its inputs, its status and its results."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deeper.files import replacement
+from deeper.files import json_text, replacement
 from deeper.runs.provenance import provenance
 
 FILE = "run.json"
@@ -16,7 +16,10 @@ FILE = "run.json"
 
 @contextmanager
 def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
-    """Written at the start and at the end of a run, however it ends. Results go into the dict."""
+    """Write run.json at the start and at the end of a run; the caller adds results to the dict.
+
+    The status is running, then finished, interrupted, failed, or the `status` of the exception.
+    """
     earlier = read(run) if (run / FILE).exists() else {}
     for stale in ("error", "ended", "results", "objective"):
         earlier.pop(stale, None)
@@ -27,41 +30,48 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     try:
         yield content
     except BaseException as error:
-        content |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        if is_interrupt(error):
-            content["status"] = "interrupted"
+        failed = "interrupted" if is_interrupt(error) else "failed"
+        content["status"] = getattr(error, "status", failed)
+        content["error"] = f"{type(error).__name__}: {error}"
         raise
     else:
         content["status"] = "finished"
     finally:
         content["ended"] = _now()
-        if (run / FILE).exists():  # an evaluation may have counted its look meanwhile
+        if (run / FILE).exists():  # an evaluation may have counted its test meanwhile
             content["test_looks"] = read(run).get("test_looks", 0)
         _write(run, content)
 
 
 def read(run: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((run / FILE).read_text())
+    """Raises `ValueError` for a damaged file."""
+    path = run / FILE
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); restore it or start a new run") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not the record of a run; restore it or start a new run")
     return content
 
 
 def count_test_look(run: Path) -> None:
-    """One more number was read from the test set by this run's weights."""
+    """Count that the run's weights were evaluated on the test set once more."""
     if is_main_process() and (run / FILE).exists():
         content = read(run)
         _write(run, content | {"test_looks": content.get("test_looks", 0) + 1})
 
 
 def is_main_process() -> bool:
-    """By the environment, since a run is recorded before the process group exists."""
+    """From the environment, since a run is recorded before its process group exists."""
     env = os.environ
-    if "RANK" in env:  # torchrun's, whose order of nodes need not be SLURM's
+    if "RANK" in env:  # torchrun's ranks, which need not be in SLURM's order of nodes
         return env["RANK"] == "0"
     return all(int(env.get(word, 0)) == 0 for word in ("SLURM_PROCID", "LOCAL_RANK"))
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Ctrl-C, also where Lightning turned it into an exit of status 1."""
+    """Ctrl-C, also where Lightning turned it into an exit with status 1."""
     return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
@@ -73,4 +83,4 @@ def _write(run: Path, content: dict[str, Any]) -> None:
     if not is_main_process():
         return
     with replacement(run / FILE) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+        temporary.write_text(json_text(content, indent=2) + "\n")

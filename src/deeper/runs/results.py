@@ -1,57 +1,57 @@
-"""The end of a training: its best weights, the test set read once, a table."""
+"""The end of a training: the best weights, the test, a table."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeper import checkpoint
 from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
+from deeper.checkpoint import load_checkpoint, network_state
 from deeper.data.datamodule import ImageData
 from deeper.reporting.table import show
 from deeper.runs.record import count_test_look
+from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
 
 
-def results(
-    cfg: Any, run: Path, trainer: L.Trainer, module: ImageClassifier, data: ImageData
-) -> dict[str, float]:
-    """Metrics of the best checkpoint: val/… as they were when it was written, test/… read now.
+def restore_best(trainer: L.Trainer, module: ImageClassifier) -> dict[str, float]:
+    """Load the best weights into the network; the metrics that were known when they were saved.
 
-    Without a checkpoint callback they are those of the last weights.
+    Without a checkpoint callback the last weights stay, and the metrics are theirs.
     """
-    found = _restore_best(trainer, module) or _metrics(trainer)
-    if cfg.test:
-        trainer.test(module, data, verbose=False)
-        found |= {name: value for name, value in _metrics(trainer).items() if "test/" in name}
-        count_test_look(run)
-    if trainer.is_global_zero:
-        show(found, title=run.name)
-    return found
-
-
-def objective(cfg: Any, found: dict[str, float]) -> float | None:
-    """What a search maximises or minimises; None where it was never measured."""
-    if cfg.objective not in found:
-        known = ", ".join(sorted(found)) or "none"
-        rank_zero_only(print)(
-            f"objective={cfg.objective} was not measured; the results are {known}"
-        )
-    return found.get(cfg.objective)
-
-
-def _restore_best(trainer: L.Trainer, module: ImageClassifier) -> dict[str, float]:
-    """What was known of the best weights, which the network has from here on; empty if none are kept."""
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     kept = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
     if kept is None or not trainer.strategy.broadcast(kept.best_file.exists()):
-        return {}
-    module.net.load_state_dict(checkpoint.network_state(checkpoint.load(kept.best_file)))
+        return _metrics(trainer)
+    module.net.load_state_dict(network_state(load_checkpoint(kept.best_file)))
     for averaging in [c for c in callbacks if isinstance(c, Averaging)]:
-        callbacks.remove(averaging)  # it holds the last average, the network now holds the best
+        callbacks.remove(
+            averaging
+        )  # it would evaluate the last average in place of the best weights
     return dict(kept.best_metrics)
+
+
+def test(
+    run: Run, trainer: L.Trainer, module: ImageClassifier, data: ImageData
+) -> dict[str, float]:
+    """test/… of the network as it is; run.json counts the look at the test set."""
+    trainer.test(module, data, verbose=False)
+    count_test_look(run.directory)
+    return {name: value for name, value in _metrics(trainer).items() if "test/" in name}
+
+
+@rank_zero_only
+def show_results(run: Run, metrics: dict[str, float]) -> None:
+    show(metrics, title=run.directory.name)
+
+
+def objective(cfg: Any, metrics: dict[str, float]) -> float | None:
+    """The metric that a search optimizes; None where it was not measured."""
+    if cfg.objective not in metrics:
+        known = ", ".join(sorted(metrics)) or "none"
+        rank_zero_only(print)(f"objective={cfg.objective} was not measured; measured: {known}")
+    return metrics.get(cfg.objective)
 
 
 def _metrics(trainer: L.Trainer) -> dict[str, float]:

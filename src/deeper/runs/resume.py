@@ -1,37 +1,33 @@
-"""Going on with a run: its own config is the truth, whatever the config files say today."""
+"""The config of a resumed run: its own, whatever the config files say today."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+from yaml import YAMLError
 
-from deeper.checkpoint import load
-from deeper.config import overrides as choices
+from deeper.config import overrides
 from deeper.config.errors import ConfigError
-from deeper.config.instantiate import resolved
 from deeper.files import replacement
-from deeper.runs import directory as runs
-from deeper.runs import record
-from deeper.runs.identity import identity
 
 MAY_CHANGE = (
     "trainer", "precision", "logger", "callbacks", "paths", "epochs", "test", "compile",
     "data.root", "data.workers", "data.eval_batch_size", "data.stage_to",
 )  # fmt: skip
-"""Where, with what and how long a run computes; keys below these may change too."""
+"""Keys that a resumed run may change, with all keys below them: hardware, paths, duration."""
 
 CONFIG = "config.yaml"
-"""Of the last start, in the run's directory. Hydra's own copy is written before a run is accepted."""
+"""The config of the last accepted start. Hydra's copy is written before a start is accepted."""
 
 
-def continued(cfg: DictConfig, run: Path) -> DictConfig:
-    """`cfg` itself for a new run; for `resume=`, the run's config with what was asked to change."""
-    if cfg.resume is None:
-        return cfg
-    stored = _config(run)
+def resumed_config(cfg: DictConfig, run: Path) -> DictConfig:
+    """The run's stored config with the changes that the command line asks for.
+
+    Raises `ConfigError` for changes that are not allowed.
+    """
+    stored = _stored_config(run)
     with open_dict(stored):
-        for key, removed in _asked():
+        for key, removed in _changes():
             before, after = OmegaConf.select(stored, key), OmegaConf.select(cfg, key)
             if removed and after is None:
                 holder, _, name = key.rpartition(".")
@@ -41,70 +37,42 @@ def continued(cfg: DictConfig, run: Path) -> DictConfig:
             if before != after and not OmegaConf.is_config(after):
                 print(f"resume: {key} {before} → {after}")
         stored.resume = cfg.resume
-    done = load(runs.checkpoint(run, runs.LAST))["epoch"] + 1
-    if stored.trainer.max_epochs < done:
-        raise ConfigError(
-            [f"epochs={stored.trainer.max_epochs}: the run has done {done} already; pass more"]
-        )
     return stored
 
 
-def keep(cfg: DictConfig, run: Path) -> None:
-    """The run is accepted: from here on its directory stays, and `resume=` starts from this config."""
-    runs.settle()
-    if not record.is_main_process():
-        return
+def save_config(cfg: DictConfig, run: Path) -> None:
+    """Store the config from which a later `resume=` starts."""
     with replacement(run / CONFIG) as temporary:
-        # Its name comes from the command line, which a resumed run says differently.
+        # `name` is resolved now: it comes from the command line, which says less at a resume.
         OmegaConf.save(OmegaConf.merge(cfg, {"name": cfg.name}), temporary)
 
 
-def _config(run: Path) -> DictConfig:
-    if not (run / CONFIG).exists():
+def _stored_config(run: Path) -> DictConfig:
+    path = run / CONFIG
+    if not path.exists():
         raise ValueError(f"{run}: holds no {CONFIG}; the run ended before it began")
-    stored = OmegaConf.load(run / CONFIG)
+    try:
+        stored = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: damaged ({reason}); restore it or start a new run") from error
     if not isinstance(stored, DictConfig):
-        raise ValueError(f"{run / CONFIG}: not a config")
+        raise ValueError(f"{path}: not a config; restore it or start a new run")
     return stored
 
 
-def _asked() -> Iterator[tuple[str, bool]]:
+def _changes() -> Iterator[tuple[str, bool]]:
     """Config keys that the command line names besides `resume`, and whether it removes them."""
     refused = []
-    for override in choices.task_overrides():
+    for override in overrides.task_overrides():
         key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
         if key == "resume":
             continue
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):
             refused.append(
-                f"resume goes on with a run as it was, so {override} can't be changed now "
+                f"a resumed run keeps its config, so {override} can't be changed now "
                 f"({', '.join(MAY_CHANGE)} can); start a new run without resume"
             )
         yield key, override.startswith("~")
     if refused:
         raise ConfigError(refused)
-
-
-def last(cfg: Any, run: Path) -> Path | None:
-    """The checkpoint to start from; None for a new run."""
-    return runs.checkpoint(run, runs.LAST) if cfg.resume else None
-
-
-def facts(cfg: Any, fingerprint: str) -> dict[str, Any]:
-    """What run.json says of a run besides where and how it went."""
-    found = {"identity": identity(resolved(cfg)), "data": fingerprint}
-    if cfg.resume:
-        before = record.read(Path(cfg.resume).expanduser())["data"]
-        if before != fingerprint:
-            raise ValueError(
-                f"{cfg.data.root}: not the images that {cfg.resume} was trained on (fingerprint "
-                f"{fingerprint}, then {before}); pass data.root=<where they lie>, or start a new run"
-            )
-        return found
-    overrides = choices.task_overrides()
-    return found | {
-        "overrides": overrides,
-        "recipe": choices.recipe(overrides),
-        "experiments": choices.experiments(overrides),
-        "seed": cfg.seed,
-    }

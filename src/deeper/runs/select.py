@@ -1,31 +1,34 @@
-"""Which trained networks a command names. Without torch, so that a mistake is answered in a second."""
+"""The checkpoints that a command names. Imports no torch, so that a mistake is answered in a second."""
 
 from pathlib import Path
 from typing import Any
 
-from deeper.runs import directory as runs
+from deeper.runs import directory as directories
 
 
 def one(cfg: Any) -> Path:
-    """The checkpoint that `run=` or `ckpt=` names; exactly one of them must."""
-    if (cfg.run is None) == (cfg.ckpt is None):
+    """The checkpoint that `run=` or `ckpt=` names; exactly one of them is required."""
+    if cfg.run is not None and cfg.ckpt is not None:
+        raise ValueError(f"run={cfg.run} and ckpt={cfg.ckpt}: both were given; pass one of them")
+    if cfg.ckpt is not None:
+        return _file(Path(cfg.ckpt).expanduser())
+    if cfg.run is None:
         raise ValueError(
             "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
         )
-    if cfg.ckpt is not None:
-        return runs.file(Path(cfg.ckpt).expanduser())
     if Path(cfg.run).expanduser().is_file():
         raise ValueError(f"run={cfg.run}: a file; a checkpoint is named by ckpt={cfg.run}")
-    return runs.checkpoint(runs.find(cfg.run), runs.BEST)
+    return _best(cfg.run)
 
 
 def several(cfg: Any) -> list[Path]:
-    """The same, or the plain words of the command line: checkpoint files and run directories."""
+    """As `one`, or the plain words of the command line: checkpoint files and run directories."""
     if not cfg.files:
         return [one(cfg)]
     if cfg.run is not None or cfg.ckpt is not None:
         raise ValueError(
-            "say which networks: run=<run directory> or ckpt=<file>, or several without run= and ckpt="
+            f"{' '.join(map(str, cfg.files))}: networks are named so or by run= or ckpt=, and both "
+            f"were given; pass all without run= and ckpt="
         )
     paths = [named(name) for name in cfg.files]
     real = [path.resolve() for path in paths]
@@ -36,8 +39,22 @@ def several(cfg: Any) -> list[Path]:
 
 
 def named(name: str | Path) -> Path:
-    """Of a run directory its best checkpoint, or a checkpoint file."""
+    """The best checkpoint of a run directory, or a checkpoint file."""
     path = Path(name).expanduser()
     if path.is_dir() or not (path.exists() or path.suffix == ".ckpt"):
-        return runs.checkpoint(runs.find(str(path)), runs.BEST)
-    return runs.file(path)
+        return _best(str(path))
+    return _file(path)
+
+
+def _best(run: str) -> Path:
+    return directories.checkpoint(directories.find(run), directories.BEST)
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, not a checkpoint file; name a run by run={path}")
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such checkpoint file; `ls logs/train/runs/*/checkpoints/*.ckpt` lists yours"
+        )
+    return path

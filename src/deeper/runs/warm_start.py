@@ -68,7 +68,7 @@ def read(cfg: Any) -> Weights:
 
 def _read_checkpoint(path: Path, cfg: Any) -> Weights:
     """A checkpoint's averaged weights, or its live ones where nothing was averaged."""
-    state = stored.load(path)
+    state = stored.load_with_config(path)
     config = stored.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]
     with torch.device("meta"):

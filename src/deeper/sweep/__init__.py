@@ -1,1 +1,1 @@
-"""How the jobs of a multirun are started."""
+"""Sweeps: the jobs of one multirun."""

@@ -1,9 +1,8 @@
-"""hydra/launcher=process: each job of a multirun in a process of its own.
+"""hydra/launcher=process: runs each job of a multirun in a process of its own.
 
-A crash, an out-of-memory kill or a library's global state ends with its job; the others go on.
+A crash, an out-of-memory kill or a library's global state ends with its job; the other jobs run on.
 """
 
-import json
 import logging
 import os
 import subprocess
@@ -19,9 +18,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from deeper.config.errors import ConfigError
+from deeper.runs import directory as directories
+from deeper.runs import record
+
 log = logging.getLogger(__name__)
 
-OWN = (
+SWEEP_ONLY = (
     "hydra.mode",
     "hydra.run.dir",
     "hydra.sweep",
@@ -29,7 +32,7 @@ OWN = (
     "hydra/sweeper",
     "hydra.sweeper",
 )
-"""Overrides of Hydra itself that are about the sweep, not about a job."""
+"""Overrides of Hydra's own keys that jobs do not get."""
 
 
 class JobFailed(HydraException):
@@ -39,43 +42,47 @@ class JobFailed(HydraException):
 
 
 class ProcessLauncher(Launcher):
+    """Checks all jobs in the parent, then runs them one by one; jobs are numbered from 0."""
+
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self.context, self.config = hydra_context, config
+        self.sweep = Path(str(config.hydra.sweep.dir))
+        if not self.sweep.exists():  # Hydra writes it before any job is composed
+            directories.remove_if_refused(self.sweep / "multirun.yaml", self.sweep)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        sweep = Path(str(self.config.hydra.sweep.dir))
-        jobs = self._jobs(sweep, initial_job_idx, job_overrides)
+        if not job_overrides:
+            raise ConfigError(["the sweep has no jobs: a glob or a list of values is empty"])
+        jobs = self._checked_jobs(initial_job_idx, job_overrides)
+        directories.settle()
+        log.info(f"{len(jobs)} jobs in {self.sweep}")
         for number, job in enumerate(jobs, initial_job_idx):
-            assert job.overrides is not None  # noqa: S101
-            log.info(f"job {number + 1 - initial_job_idx} of {len(jobs)}: {_spoken(job.overrides)}")
+            log.info(f"job {number}: {_words(job.overrides)}")
             self._run(number, job)
         failed = sum(job.status == JobStatus.FAILED for job in jobs)
-        log.info(f"{len(jobs) - failed} finished, {failed} failed: {sweep}")
+        log.info(f"{len(jobs) - failed} finished, {failed} failed: {self.sweep}")
         return jobs
 
-    def _jobs(
-        self, sweep: Path, first: int, job_overrides: Sequence[Sequence[str]]
-    ) -> list[JobReturn]:
-        """Checked in the parent, so that a mistake in any job stops all before one has begun."""
-        from deeper.config.errors import ConfigError
-
+    def _checked_jobs(self, first: int, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+        """Raises `ConfigError` with the problems of all jobs, before one has begun."""
         jobs, problems = [], []
         for number, overrides in enumerate(job_overrides, first):
             try:
-                jobs.append(self._job(sweep, number, list(overrides)))
+                jobs.append(self._checked_job(number, list(overrides)))
             except ConfigError as error:
-                problems += [f"job {number} ({_spoken(overrides)}): {p}" for p in error.problems]
+                problems += [f"job {number} ({_words(overrides)}): {p}" for p in error.problems]
         HydraConfig.instance().set_config(self.config)
         if problems:
             raise ConfigError(problems)
         return jobs
 
-    def _job(self, sweep: Path, number: int, overrides: list[str]) -> JobReturn:
+    def _checked_job(self, number: int, overrides: list[str]) -> JobReturn:
+        # These imports load torch, which a refused composition does without.
         from deeper.config.check import check, check_eval
         from deeper.config.errors import refuse_multirun_with_ddp
         from deeper.config.instantiate import resolved
@@ -83,7 +90,7 @@ class ProcessLauncher(Launcher):
 
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
-            config.hydra.runtime.output_dir = str(sweep)
+            config.hydra.runtime.output_dir = str(self.sweep)
             config.hydra.job.num = number
         HydraConfig.instance().set_config(config)
         plain = config.copy()
@@ -91,41 +98,39 @@ class ProcessLauncher(Launcher):
             del plain["hydra"]
         refuse_multirun_with_ddp(plain)
         (check if "model" in plain else check_eval)(plain)
-        folder = sweep / f"{number}-{identity(resolved(plain))[:8]}"
+        folder = self.sweep / f"{number}-{identity(resolved(plain))[:8]}"
         return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
 
     def _run(self, number: int, job: JobReturn) -> None:
-        """A job that has finished is not run again; one that has a checkpoint goes on from it."""
+        """Skip a job that has finished; continue one that has a checkpoint."""
         from deeper.cli.arguments import quoted
-        from deeper.runs.directory import LAST
         from deeper.runs.provenance import code_hash
 
-        folder = Path(str(job.working_dir))
-        overrides = list(job.overrides or [])
+        folder, overrides = Path(str(job.working_dir)), list(job.overrides or [])
         before = _record(folder)
         if before.get("status") == "finished":
             older = "" if before.get("code") == code_hash() else ", by other code than today's"
             log.info(f"job {number} has finished already{older}: {folder}")
             job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
             return
-        if (folder / LAST).exists():
+        if (folder / directories.LAST).exists():
             overrides = [quoted(f"resume={folder}")]
-        hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(OWN)]
-        command = [sys.executable, os.path.abspath(sys.argv[0]), *_flags(sys.argv[1:])]
-        command += [*overrides, *hydra]
+        command = [sys.executable, os.path.abspath(sys.argv[0]), *_config_options(sys.argv[1:])]
+        command += overrides
+        command += [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
         command += ["hydra.mode=RUN", quoted(f"hydra.run.dir={folder}"), f"hydra.job.num={number}"]
-        code = _patiently(subprocess.Popen(command))
-        if code == 0 and _record(folder).get("status") == "finished":
-            job.status = JobStatus.COMPLETED
-            job.return_value = _record(folder).get("objective")
+        code = _wait(subprocess.Popen(command))
+        after = _record(folder)
+        if code == 0 and after.get("status") == "finished":
+            job.status, job.return_value = JobStatus.COMPLETED, after.get("objective")
         else:
             job.status = JobStatus.FAILED
             job.return_value = JobFailed(f"job {number} ended with status {code}: {folder}")
-            log.error(f"job {number} FAILED with status {code}: {_spoken(job.overrides or [])}")
+            log.error(f"job {number} FAILED with status {code}: {_words(job.overrides)}")
 
 
-def _patiently(process: subprocess.Popen[bytes]) -> int:
-    """Ctrl-C reaches the job too, which needs a while to write how it ended."""
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C reaches the job too, which needs time to record that it was interrupted."""
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -134,13 +139,11 @@ def _patiently(process: subprocess.Popen[bytes]) -> int:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return content
+    return record.read(folder) if (folder / record.FILE).exists() else {}
 
 
-def _flags(arguments: Sequence[str]) -> list[str]:
-    """Hydra's own options that choose config files, which every job needs too."""
+def _config_options(arguments: Sequence[str]) -> list[str]:
+    """Hydra's command-line options that choose config files; every job needs them too."""
     kept = []
     for place, word in enumerate(arguments):
         name = word.partition("=")[0]
@@ -149,5 +152,5 @@ def _flags(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
-def _spoken(overrides: Sequence[str]) -> str:
-    return " ".join(filter_overrides(overrides)) or "(no overrides)"
+def _words(overrides: Sequence[str] | None) -> str:
+    return " ".join(filter_overrides(overrides or [])) or "(no overrides)"

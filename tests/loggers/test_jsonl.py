@@ -1,0 +1,53 @@
+"""metrics.jsonl, the record of a run's metrics, and the table made of it."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from deeper.loggers.csv import MetricsTable
+from deeper.loggers.jsonl import MetricsFile, rows
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    metrics = MetricsFile(tmp_path)
+    for step in (1, 2, 3):
+        metrics.log_metrics({"train/loss": step / 2}, step=step)
+    return metrics
+
+
+def test_rewind_drops_later_rows_and_one_that_a_crash_cut(metrics):
+    with metrics.path.open("a") as file:
+        file.write('{"step": 4, "trai')
+    metrics.rewind(2)
+    assert rows(metrics.path) == [{"step": s, "train/loss": s / 2} for s in (1, 2)]
+
+
+@pytest.mark.parametrize("line", ["hello", "[1]", '{"epoch": 3}', '{"step": "1"}'])
+def test_a_foreign_line_is_named(metrics, line):
+    content = metrics.path.read_text().splitlines()
+    metrics.path.write_text("\n".join([content[0], line, *content[1:]]))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: not a row of metrics; remove"):
+        metrics.rewind(2)
+
+
+def test_what_is_not_finite_is_null(metrics):
+    metrics.log_metrics({"a": math.nan, "b": math.inf, "c": 1.5}, step=4)
+    last = metrics.path.read_text().splitlines()[-1]
+    assert json.loads(last, parse_constant=pytest.fail) == {
+        "step": 4,
+        "a": None,
+        "b": None,
+        "c": 1.5,
+    }
+
+
+def test_the_table_has_every_row_and_every_name(metrics, tmp_path):
+    metrics.log_metrics({"val/loss": 7.0}, step=3)
+    MetricsTable(str(tmp_path)).finalize("success")
+    with (tmp_path / "metrics.csv").open() as file:
+        table = [*csv.DictReader(file)]
+    assert table[0] == {"step": "1", "train/loss": "0.5", "val/loss": ""}
+    assert table[-1] == {"step": "3", "train/loss": "", "val/loss": "7.0"}
