@@ -1,4 +1,4 @@
-"""Trainings of a few steps of a net of a few weights."""
+"""A training of six steps: a network of a few weights on generated images, in memory."""
 
 from tempfile import gettempdir
 
@@ -23,7 +23,7 @@ from deeper.training.schedules import constant
 CLASSES = ["ant", "bee", "cat"]
 
 
-class Pictures:
+class Images:
     def __init__(self, n: int) -> None:
         self.labels = np.arange(n) % 3
 
@@ -37,15 +37,15 @@ class Pictures:
 
 class Source:
     def prepare(self) -> None:
-        """Nothing to do."""
+        """Nothing has to be prepared."""
 
     def load(self) -> Splits:
-        train, val = Pictures(18), Pictures(10)  # 10 is no multiple of a batch of 4
+        train, val = Images(18), Images(10)  # 10 is no multiple of a batch of 4
         return Splits(CLASSES, train, val, val)
 
 
 class Net(nn.Module):
-    """Dropout stands before the norm, so that it would show in the norm's statistics."""
+    """Dropout comes before the norm, so that it shows in the norm's statistics."""
 
     def __init__(
         self, dropout: float = 0.0, aux: bool = False, norm: bool = True, seed: int = 0
@@ -79,7 +79,7 @@ def data(**options) -> ImageData:
     )
 
 
-def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant):
+def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant, **options):
     return ImageClassifier(
         net or Net(),
         Preprocess([0.5] * 3, [0.25] * 3),
@@ -87,7 +87,8 @@ def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constan
         lambda net: sgd(net, lr=lr, batch_size=6),
         scheduler,
         seed=1,
-        carried=contents({}, CLASSES),
+        checkpoint_metadata=contents({}, CLASSES),
+        **options,
     )
 
 

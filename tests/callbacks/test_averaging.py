@@ -34,7 +34,7 @@ def fit(averaging, *callbacks, net=None, epochs=2, **options):
     diary, model = Diary(), module(net)
     run = trainer(averaging, diary, *callbacks, max_epochs=epochs, **options)
     run.fit(model, data())
-    return diary.nets, averaging.average.module.state_dict(), model, run
+    return diary.nets, averaging.average.state_dict(), model, run
 
 
 def polyak_mean(nets, name):
@@ -57,7 +57,7 @@ def test_polyak_is_the_mean_of_all_iterates_from_its_start(start, first, accumul
     averaging = Averaging("polyak", start=start)
     nets, average, _, _ = fit(averaging, accumulate_grad_batches=accumulate)
     assert len(nets) == 6
-    assert int(averaging.average.n_averaged) == 6 - first + 1
+    assert averaging.steps == 6 - first + 1
     kept = nets[first - 1 :]
     assert_close(average, {name: polyak_mean(kept, name) for name in WEIGHTS}, WEIGHTS)
 
@@ -82,7 +82,7 @@ def test_the_average_has_no_part_in_training(kind):
     nets, _, model, _ = fit(Averaging(kind, bn_batches=2 if kind == "polyak" else 0))
     for ours, theirs in zip(nets, plain.nets, strict=True):
         assert_close(ours, theirs, theirs)
-    assert model._stand_in == []
+    assert model._evaluation_network == []
 
 
 def test_a_checkpoint_holds_live_and_averaged_weights(tmp_path):
@@ -105,7 +105,7 @@ def test_before_its_start_the_live_weights_are_judged():
         def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
             if batch_idx == 0:
                 saved = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-                seen.append((len(pl_module._stand_in), "averaged_state_dict" in saved))
+                seen.append((len(pl_module._evaluation_network), "averaged_state_dict" in saved))
 
     fit(Averaging("polyak", start=0.6), Look())
     assert seen == [(0, False), (1, True)]
@@ -128,7 +128,7 @@ def test_a_resumed_average_is_the_uninterrupted_one(tmp_path, kind):
     trainer(second, max_epochs=4).fit(
         module(), data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True
     )
-    resumed = second.average.module.state_dict()
+    resumed = second.average.state_dict()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
@@ -158,7 +158,7 @@ def test_state_is_the_live_one_even_after_a_failed_validation(tmp_path, kind):
         saved = checkpoint.load(tmp_path / name)
         live = checkpoint.network_state(saved, "live")
         assert all(torch.equal(live[key], diary.nets[-1][key]) for key in live), name
-        average = averaging.average.module.state_dict()
+        average = averaging.average.state_dict()
         assert all(torch.equal(saved["averaged_state_dict"][k], average[k]) for k in average), name
 
 
@@ -182,7 +182,7 @@ class Judged(L.Callback):
 
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
         if batch_idx == 0:
-            (net,) = pl_module._stand_in
+            (net,) = pl_module._evaluation_network
             self.nets.append(deepcopy(net))
 
 
@@ -244,8 +244,8 @@ def test_validation_judges_the_average():
 
     class Fixed(L.Callback):
         def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
-            nn.init.zeros_(pl_module._stand_in[0].head.weight)
-            pl_module._stand_in[0].head.bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
+            nn.init.zeros_(pl_module._evaluation_network[0].head.weight)
+            pl_module._evaluation_network[0].head.bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
 
     _, _, model, run = fit(Averaging("ema"), Fixed())
     assert float(run.callback_metrics["val/top1"]) == pytest.approx(0.3)  # labels 2, 5, 8 of 0..9

@@ -3,7 +3,7 @@
 import lightning as L
 import pytest
 import torch
-from tiny_fit import Pictures, data, module, trainer
+from tiny_fit import Images, data, module, trainer
 
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
@@ -79,7 +79,7 @@ def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broke
     whole = module()
     trainer(max_epochs=3).fit(whole, data())
 
-    read, fetched = Pictures.__getitem__, []
+    read, fetched = Images.__getitem__, []
 
     def broken(self, index):
         if len(self) == 18:
@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broke
 
     kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
     with monkeypatch.context() as patch:
-        patch.setattr(Pictures, "__getitem__", broken)
+        patch.setattr(Images, "__getitem__", broken)
         with pytest.raises(ValueError, match="cannot read the image x"):
             trainer(kept, max_epochs=3).fit(module(), data())
     if steps is None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_fit import CLASSES, Net, Pictures, data, module, trainer
+from tiny_fit import CLASSES, Net, Images, data, module, trainer
 from torch import nn
 
 from deeper.augment.mix import Mix
@@ -13,11 +13,11 @@ from deeper.training.schedules import Progress
 
 
 def by_hand(net, preprocess):
-    """Loss and top1 over the ten validation pictures, one by one."""
-    pictures = Pictures(10)
+    """Loss and top1 over the ten validation images, one by one."""
+    images = Images(10)
     losses, right = [], 0
     for i in range(10):
-        image, label = pictures[i]
+        image, label = images[i]
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         with torch.no_grad():
             logits = net.eval()(preprocess(pixels)).logits[0]
@@ -97,13 +97,13 @@ def test_a_stand_in_is_judged_but_not_trained_or_saved():
     model, other = module(), Net(seed=9)
     images = torch.randint(256, (2, 3, 6, 6), dtype=torch.uint8)
     keys = set(model.state_dict())
-    model.evaluate_with(other.eval())
+    model.set_evaluation_network(other.eval())
     expected = other(model.preprocess(images)).logits
     assert torch.equal(model.eval()(images).logits, expected)
     assert not torch.equal(model.train()(images).logits, expected)
     assert set(model.state_dict()) == keys
     assert len(list(model.parameters())) == len(list(model.net.parameters()))
-    model.evaluate_with(None)
+    model.set_evaluation_network(None)
     assert torch.equal(model.eval()(images).logits, model.net(model.preprocess(images)).logits)
 
 
@@ -118,7 +118,7 @@ def test_dropout_follows_from_seed_epoch_and_step():
 
 
 def test_mixing_is_of_training_alone_and_follows_from_seed_epoch_and_step():
-    """Two epochs of three steps, and again; evaluation gets the pictures as they are."""
+    """Two epochs of three steps, and again; evaluation gets the images as they are."""
 
     def seen():
         batches, model = [], module()
@@ -182,7 +182,7 @@ def test_a_checkpoint_says_what_it_is_and_is_refused_for_other_classes(tmp_path)
     run.save_checkpoint(tmp_path / "last.ckpt", weights_only=False)
     other = module()
     trainer(max_epochs=2).fit(other, data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    other.carried = contents({}, [*CLASSES[:2], "dog"])
+    other.checkpoint_metadata = contents({}, [*CLASSES[:2], "dog"])
     with pytest.raises(ValueError, match="first at 2: 'cat' against 'dog'"):
         trainer(max_epochs=3).fit(
             other, data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True

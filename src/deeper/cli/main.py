@@ -96,8 +96,8 @@ def mistake(error: BaseException) -> str | None:
 
     if words := own_words(error) or _from_a_worker(str(error)):
         return words
-    if isinstance(error, OSError) and hasattr(error, "exit_status"):
-        return str(error)  # a full disk: nobody's mistake, and no traceback helps
+    if hasattr(error, "exit_status"):
+        return str(error)  # a full disk, a diverged training: no traceback helps
     for cause in (error, error.__cause__):
         if (
             type(cause).__name__ == "MisconfigurationException"

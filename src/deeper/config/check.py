@@ -15,6 +15,8 @@ from deeper.config.errors import ConfigError, own_words
 from deeper.config.instantiate import build, resolved
 from deeper.config.schema import strangers
 from deeper.models.geometry import feature_sizes
+from deeper.training.loss import training_loss
+from deeper.training.optimizers import make_optimizer
 from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
 
@@ -117,7 +119,7 @@ def hardware_problems(config: dict[str, Any]) -> list[str]:
 
 def _not_objects(config: dict[str, Any]) -> Iterator[str]:
     """Entries of the lists that hold objects alone."""
-    for group in ("callbacks", "logger"):
+    for group in ("callbacks", "logger", "metrics"):
         for name, node in config[group].items():
             if not isinstance(node, Mapping) or "_target_" not in node:
                 yield f"{group}.{name}: has no _target_; remove it with ~{group}.{name}"
@@ -130,7 +132,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"objective={config['objective']} is better when it is lower: pass direction=minimize too"
         )
     weights, aux = config["loss"].get("aux_weight"), config["model"].get("aux")
-    if isinstance(weights, Mapping) and isinstance(aux, Mapping):
+    if isinstance(weights, Mapping) and "_target_" not in weights and isinstance(aux, Mapping):
         # A weight for a head that an experiment took away is no mistake; a misspelt tap is.
         stages = {*aux, *feature_sizes(224, "imagenet")}
         yield from (
@@ -163,10 +165,11 @@ def _range_problems(cfg: DictConfig, ill: set[str]) -> list[str]:
 
 def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
     """Data is only described here: its images are looked for when nothing else is wrong."""
-    simple = ("preprocess", "loss", "precision", "averaging", "augment", "mix", "protocol")
+    simple = ("preprocess", "precision", "averaging", "augment", "mix", "metrics", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
         "model": lambda: build(cfg.model, num_classes=10),
-        "optimizer": lambda: build(cfg.optimizer)(nn.Linear(1, 1)),
+        "loss": lambda: training_loss(build(cfg.loss), build(cfg.mix)),
+        "optimizer": lambda: make_optimizer(build(cfg.optimizer), nn.Linear(1, 1)),
         "scheduler": lambda: build(cfg.scheduler)(Progress(0, 0, cfg.epochs)),
         "data": lambda: build(
             cfg.data, augment=build(cfg.augment), protocol=build(cfg.protocol), seed=cfg.data_seed

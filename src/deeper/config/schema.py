@@ -65,6 +65,8 @@ class Train:
     averaging: Any = MISSING
     precision: Any = MISSING
     trainer: Any = MISSING
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Metrics of validation and test besides accuracy, by name."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

@@ -29,11 +29,12 @@ DEEPER = """
     models.inception.Reduced
     models.init.BVLC models.init.Gaussian models.init.He models.init.TruncatedNormal
     models.norm.BatchNorm models.norm.LRN models.norm.NoNorm models.preprocess.Preprocess
-    training.loss.BinaryCrossEntropy training.loss.CrossEntropy
+    training.loss.BinaryCrossEntropy training.loss.Criterion training.loss.CrossEntropy
     training.optimizers.adamw training.optimizers.rmsprop training.optimizers.sgd
     training.precision.Precision
     training.schedules.constant training.schedules.cosine training.schedules.onecycle
-    training.schedules.paper training.schedules.poly
+    training.schedules.linear training.schedules.paper training.schedules.poly
+    training.schedules.scaled
 """
 LIGHTNING = """
     Trainer
@@ -43,6 +44,7 @@ LIGHTNING = """
     pytorch.profilers.AdvancedProfiler pytorch.profilers.PyTorchProfiler
     pytorch.profilers.SimpleProfiler
 """
+METRICS = "MulticlassCalibrationError MulticlassF1Score"
 TRANSFORMS = """
     AugMix AutoAugment CenterCrop ColorJitter ElasticTransform GaussianBlur GaussianNoise Grayscale
     JPEG Pad RandAugment RandomAdjustSharpness RandomAffine RandomAutocontrast
@@ -55,6 +57,7 @@ NAMES = frozenset(
     for package, names in [
         ("deeper", DEEPER),
         ("lightning", LIGHTNING),
+        ("torchmetrics.classification", METRICS),
         ("torchvision.transforms.v2", TRANSFORMS),
     ]
     for name in names.split()

@@ -18,7 +18,7 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.training import silence  # noqa: F401
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Chosen, accelerator_for
+from deeper.training.precision import ResolvedPrecision, accelerator_for
 
 
 def data(cfg: Any) -> ImageData:
@@ -53,8 +53,9 @@ def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
         build(cfg.optimizer),
         build(cfg.scheduler),
         seed=cfg.seed,
-        carried=contents(resolved(cfg), [*classes]),
+        checkpoint_metadata=contents(resolved(cfg), [*classes]),
         mix=build(cfg.get("mix")),  # older checkpoints have none
+        metrics=build(cfg.get("metrics") or {}),
     )
 
 
@@ -62,8 +63,8 @@ def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
     return accelerator_for(cfg.trainer.get("accelerator"))
 
 
-def precision(cfg: Any) -> Chosen:
-    resolved: Chosen = build(cfg.precision).resolve(accelerator(cfg))
+def precision(cfg: Any) -> ResolvedPrecision:
+    resolved: ResolvedPrecision = build(cfg.precision).resolve(accelerator(cfg))
     resolved.apply()
     return resolved
 

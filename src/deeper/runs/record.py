@@ -27,7 +27,8 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     try:
         yield content
     except BaseException as error:
-        content |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        content |= {"status": getattr(error, "status", "failed")}
+        content |= {"error": f"{type(error).__name__}: {error}"}
         if is_interrupt(error):
             content["status"] = "interrupted"
         raise

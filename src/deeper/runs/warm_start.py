@@ -61,7 +61,7 @@ def start(cfg: Any, module: ImageClassifier) -> None:
     if not cfg.model.get("pretrained") or cfg.resume:
         return
     source = read(cfg)
-    weights, classes = source.weights, module.carried["classes"]
+    weights, classes = source.weights, module.checkpoint_metadata["classes"]
     notes = list(_preprocessing(weights, module.preprocess))
     known = source.has_classes(classes)
     notes += load(module.net, weights, num_classes=None if known else len(classes))
@@ -157,7 +157,7 @@ def as_checkpoint(cfg: Any, classes: Sequence[str]) -> dict[str, Any]:
     """What a training would have left that began with the weights and took no step."""
     module = assemble.classifier(cfg, classes)
     start(cfg, module)
-    return {"state_dict": module.state_dict(), "deeper": module.carried}
+    return {"state_dict": module.state_dict(), "deeper": module.checkpoint_metadata}
 
 
 def main(out: str, *words: str) -> None:
