@@ -5,6 +5,7 @@ from tempfile import gettempdir
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.loggers import Logger
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
@@ -94,17 +95,31 @@ def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constan
 
 def trainer(*callbacks: L.Callback, max_epochs: int = 2, **options) -> L.Trainer:
     """3 steps an epoch."""
-    return L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=max_epochs,
-        callbacks=[*callbacks],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        plugins=[AtomicCheckpointIO()],
-        **options,
-    )
+    defaults = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "plugins": [AtomicCheckpointIO()],
+    }
+    return L.Trainer(max_epochs=max_epochs, callbacks=[*callbacks], **defaults | options)
+
+
+class Rows(Logger):
+    """Keeps what is logged."""
+
+    name, version = "rows", ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+
+    def log_hyperparams(self, *_, **__):
+        """Not kept."""
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append({"step": step, **metrics})

@@ -63,7 +63,9 @@ class Meter(L.Callback):
             self._losses.setdefault(f"train/{name}", []).append(value.detach() * whole)
         self._images += len(batch.images) * trainer.world_size
         self._left = perf_counter()
-        row_ends = trainer.global_step != self._step and self._row_ends(trainer, trainer.global_step)
+        row_ends = trainer.global_step != self._step and self._row_ends(
+            trainer, trainer.global_step
+        )
         self._step = trainer.global_step
         if row_ends or trainer.is_last_batch:
             values = self._values(trainer)

@@ -43,7 +43,9 @@ class TopK(Metric):
         return {"loss": self.loss / n, "top1": self.top1 / n, "top5": self.top5 / n, "n": self.n}
 
 
-def collection(metrics: Mapping[str, Metric | Callable[..., Metric]], classes: int) -> MetricCollection:
+def collection(
+    metrics: Mapping[str, Metric | Callable[..., Metric]], classes: int
+) -> MetricCollection:
     """The config group `metrics`. A partial (`_partial_: true`) gets `num_classes` of the data.
 
     Each metric is updated with probabilities [B, K] and labels [B], and computes one number.

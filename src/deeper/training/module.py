@@ -54,7 +54,11 @@ class ImageClassifier(L.LightningModule):
 
     def forward(self, images: Tensor) -> Output:
         """uint8 [B, 3, S, S] → `Output`, in evaluation by the averaged network if there is one."""
-        net = self.net if self.training or not self._evaluation_network else self._evaluation_network[0]
+        net = (
+            self.net
+            if self.training or not self._evaluation_network
+            else self._evaluation_network[0]
+        )
         output = net(self.preprocess(images))
         return output if isinstance(output, Output) else Output(output, {})
 
