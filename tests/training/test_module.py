@@ -268,6 +268,7 @@ def test_metrics_of_the_users_own_see_every_image_once(configs):
     ("metrics", "message"),
     [
         ({"top1": MulticlassF1Score(3)}, "metrics.top1: this name is taken; choose another"),
+        ({"f1": partial(MulticlassF1Score, average="mean")}, "metrics.f1: .*average.*"),
         (
             {"f1": partial(MulticlassF1Score, average="none")},
             "metrics.f1: gives 3 numbers, and one is logged",

@@ -102,9 +102,9 @@ class Averaging(L.Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         self.on_validation_end(trainer, pl_module)
 
-    def on_save_checkpoint(
+    def on_save_checkpoint(  # type: ignore[override]
         self, trainer: L.Trainer, pl_module: ImageClassifier, checkpoint: dict[str, Any]
-    ) -> None:  # type: ignore[override]
+    ) -> None:
         checkpoint["averaged_steps"] = self.steps
         if self.steps == 0:
             return

@@ -8,7 +8,6 @@ import torch
 from rich.console import Console
 
 from deeper.callbacks.duration import duration, speed
-from deeper.training.divergence import learning_rate
 from deeper.training.module import steps_per_epoch
 
 MEASURED_BATCHES = 20
@@ -66,7 +65,7 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
         f"batch     {data.batch_size} global = {data.batch_size // (world * accumulated)} micro × "
         f"{world} processes × {accumulated} accumulated",
         f"hardware  {_device(trainer)}",
-        f"rate      peak {trainer.optimizers[0].defaults['lr']:g}, now {learning_rate(trainer):g}",
+        f"rate      peak {trainer.optimizers[0].defaults['lr']:g}",
     ]
 
 

@@ -16,6 +16,7 @@ from deeper.config.instantiate import build, resolved
 from deeper.config.schema import strangers
 from deeper.models.geometry import feature_sizes
 from deeper.training.loss import training_loss
+from deeper.training.metrics import collection
 from deeper.training.optimizers import make_optimizer
 from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
@@ -165,9 +166,10 @@ def _range_problems(cfg: DictConfig, ill: set[str]) -> list[str]:
 
 def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
     """Data is only described here: its images are looked for when nothing else is wrong."""
-    simple = ("preprocess", "precision", "averaging", "augment", "mix", "metrics", "protocol")
+    simple = ("preprocess", "precision", "averaging", "augment", "mix", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
         "model": lambda: build(cfg.model, num_classes=10),
+        "metrics": lambda: collection(build(cfg.metrics), 10),
         "loss": lambda: training_loss(build(cfg.loss), build(cfg.mix)),
         "optimizer": lambda: make_optimizer(build(cfg.optimizer), nn.Linear(1, 1)),
         "scheduler": lambda: build(cfg.scheduler)(Progress(0, 0, cfg.epochs)),

@@ -28,7 +28,7 @@ class Diverged(Exception):
         shown = ", ".join(map(str, self.samples[:SHOWN]))
         images = f", training images {shown}{more}" if self.samples else ""
         return (
-            f"diverged: {self.what} not finite at step {self.step} (learning rate {self.lr:g}"
+            f"{self.what} not finite at step {self.step} (learning rate {self.lr:g}"
             f"{images}); earlier checkpoints are kept. Try a lower optimizer.lr, or "
             f"trainer.gradient_clip_val=1"
         )

@@ -50,9 +50,14 @@ def collection(
 
     Each metric is updated with probabilities [B, K] and labels [B], and computes one number.
     """
-    made = {n: m if isinstance(m, Metric) else m(num_classes=classes) for n, m in metrics.items()}
-    if reserved := made.keys() & {"loss", "top1", "top5", "n"}:
-        raise ValueError(f"metrics.{min(reserved)}: this name is taken; choose another")
+    made: dict[str, Metric | MetricCollection] = {}
+    for name, metric in metrics.items():
+        if name in ("loss", "top1", "top5", "n"):
+            raise ValueError(f"metrics.{name}: this name is taken; choose another")
+        try:
+            made[name] = metric if isinstance(metric, Metric) else metric(num_classes=classes)
+        except (TypeError, ValueError) as error:  # torchmetrics' word for a wrong argument
+            raise ValueError(f"metrics.{name}: {error}") from error
     return MetricCollection(made)
 
 
