@@ -28,7 +28,9 @@ def main(cfg: DictConfig) -> None:
     check(cfg)
     if not cfg.model.get("pretrained") or not cfg.out.endswith(".ckpt"):
         raise ConfigError(["pass out=<file>.ckpt and model.pretrained=<name or file of weights>"])
-    checkpoint.save_checkpoint(warm_start.initial_checkpoint(cfg, wnids()), Path(cfg.out).expanduser())
+    checkpoint.save_checkpoint(
+        warm_start.initial_checkpoint(cfg, wnids()), Path(cfg.out).expanduser()
+    )
     print(
         f"written to {cfg.out}; python src/eval.py ckpt={cfg.out} data.root=<ImageNet> evaluates it"
     )

@@ -1,10 +1,11 @@
-"""Trainings of a few steps of a net of a few weights."""
+"""A training of six steps: a network of a few weights on generated images, in memory."""
 
 from tempfile import gettempdir
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.loggers import Logger
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
@@ -23,7 +24,7 @@ from deeper.training.schedules import constant
 CLASSES = ["ant", "bee", "cat"]
 
 
-class Pictures:
+class Images:
     def __init__(self, n: int) -> None:
         self.labels = np.arange(n) % 3
 
@@ -37,15 +38,15 @@ class Pictures:
 
 class Source:
     def prepare(self) -> None:
-        """Nothing to do."""
+        """Nothing has to be prepared."""
 
     def load(self) -> Splits:
-        train, val = Pictures(18), Pictures(10)  # 10 is no multiple of a batch of 4
+        train, val = Images(18), Images(10)  # 10 is no multiple of a batch of 4
         return Splits(CLASSES, train, val, val)
 
 
 class Net(nn.Module):
-    """Dropout stands before the norm, so that it would show in the norm's statistics."""
+    """Dropout comes before the norm, so that it shows in the norm's statistics."""
 
     def __init__(
         self, dropout: float = 0.0, aux: bool = False, norm: bool = True, seed: int = 0
@@ -79,7 +80,7 @@ def data(**options) -> ImageData:
     )
 
 
-def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant):
+def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant, **options):
     return ImageClassifier(
         net or Net(),
         Preprocess([0.5] * 3, [0.25] * 3),
@@ -87,23 +88,38 @@ def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constan
         lambda net: sgd(net, lr=lr, batch_size=6),
         scheduler,
         seed=1,
-        carried=contents({}, CLASSES),
+        checkpoint_metadata=contents({}, CLASSES),
+        **options,
     )
 
 
 def trainer(*callbacks: L.Callback, max_epochs: int = 2, **options) -> L.Trainer:
     """3 steps an epoch."""
-    return L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=max_epochs,
-        callbacks=[*callbacks],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        plugins=[AtomicCheckpointIO()],
-        **options,
-    )
+    defaults = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "plugins": [AtomicCheckpointIO()],
+    }
+    return L.Trainer(max_epochs=max_epochs, callbacks=[*callbacks], **defaults | options)
+
+
+class Rows(Logger):
+    """Keeps what is logged."""
+
+    name, version = "rows", ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+
+    def log_hyperparams(self, *_, **__):
+        """Not kept."""
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append({"step": step, **metrics})

@@ -1,4 +1,4 @@
-"""Averages against averages kept by hand, and which weights are saved under which name."""
+"""Averages against averages computed by hand, and which weights are saved under which name."""
 
 import re
 from copy import deepcopy
@@ -34,7 +34,7 @@ def fit(averaging, *callbacks, net=None, epochs=2, **options):
     diary, model = Diary(), module(net)
     run = trainer(averaging, diary, *callbacks, max_epochs=epochs, **options)
     run.fit(model, data())
-    return diary.nets, averaging.average.module.state_dict(), model, run
+    return diary.nets, averaging.average.state_dict(), model, run
 
 
 def polyak_mean(nets, name):
@@ -57,9 +57,28 @@ def test_polyak_is_the_mean_of_all_iterates_from_its_start(start, first, accumul
     averaging = Averaging("polyak", start=start)
     nets, average, _, _ = fit(averaging, accumulate_grad_batches=accumulate)
     assert len(nets) == 6
-    assert int(averaging.average.n_averaged) == 6 - first + 1
+    assert averaging.steps == 6 - first + 1
     kept = nets[first - 1 :]
     assert_close(average, {name: polyak_mean(kept, name) for name in WEIGHTS}, WEIGHTS)
+
+
+def test_polyak_follows_a_drift_after_millions_of_steps():
+    """Weights of 0.03 drift by 6e-4 after 2 million steps. A float32 mean followed none of it."""
+    net, averaging, steps, n = nn.Linear(64, 1), Averaging("polyak"), 2_000_000, 20_000
+    with torch.no_grad():
+        net.weight.fill_(0.03)
+        averaging.setup(None, module(net), "fit")
+        averaging.steps = steps
+        averaging._sums = [p.double() * steps for p in net.parameters()]
+        in_float32 = net.weight.clone()
+        net.weight += 6e-4
+        for step in range(steps, steps + n):
+            averaging.update(net)
+            in_float32 += (net.weight - in_float32) / (step + 1)
+        mean = averaging._sums[0] / averaging.steps
+    share = n / (steps + n)
+    assert float(((mean - 0.03) / 6e-4).mean()) == pytest.approx(share, rel=1e-3)
+    assert float(((in_float32 - 0.03) / 6e-4).mean()) < 0.01 * share
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.15, 0.99])
@@ -82,7 +101,7 @@ def test_the_average_has_no_part_in_training(kind):
     nets, _, model, _ = fit(Averaging(kind, bn_batches=2 if kind == "polyak" else 0))
     for ours, theirs in zip(nets, plain.nets, strict=True):
         assert_close(ours, theirs, theirs)
-    assert model._stand_in == []
+    assert model._evaluation_network == []
 
 
 def test_a_checkpoint_holds_live_and_averaged_weights(tmp_path):
@@ -97,7 +116,7 @@ def test_a_checkpoint_holds_live_and_averaged_weights(tmp_path):
     assert set(saved["state_dict"]) == set(model.state_dict())
 
 
-def test_before_its_start_the_live_weights_are_judged():
+def test_before_its_start_the_live_weights_are_evaluated():
     """The first of two validations comes after half of the training."""
     seen = []
 
@@ -105,7 +124,7 @@ def test_before_its_start_the_live_weights_are_judged():
         def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
             if batch_idx == 0:
                 saved = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-                seen.append((len(pl_module._stand_in), "averaged_state_dict" in saved))
+                seen.append((len(pl_module._evaluation_network), "averaged_state_dict" in saved))
 
     fit(Averaging("polyak", start=0.6), Look())
     assert seen == [(0, False), (1, True)]
@@ -128,8 +147,30 @@ def test_a_resumed_average_is_the_uninterrupted_one(tmp_path, kind):
     trainer(second, max_epochs=4).fit(
         module(), data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True
     )
-    resumed = second.average.module.state_dict()
+    resumed = second.average.state_dict()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("averaging", "net", "expected"),
+    [
+        (Averaging("polyak", bn_batches=2), None, ["stale", "current", "stale"]),
+        (Averaging("polyak"), None, ["stale", "stale", "stale"]),
+        (Averaging("polyak"), Net(norm=False), ["current", "current", "current"]),
+        (Averaging("ema"), None, ["current", "current", "current"]),
+    ],
+)
+def test_a_checkpoint_says_whether_its_statistics_are_of_its_weights(averaging, net, expected):
+    """Validation comes every second epoch: those of the others are not estimated for the weights."""
+    found = []
+
+    class Save(L.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            found.append(state["averaged_statistics"])
+
+    fit(averaging, Save(), net=net, epochs=3, check_val_every_n_epoch=2)
+    assert found == expected
 
 
 class Failing(L.Callback):
@@ -158,7 +199,7 @@ def test_state_is_the_live_one_even_after_a_failed_validation(tmp_path, kind):
         saved = checkpoint.load_checkpoint(tmp_path / name)
         live = checkpoint.network_state(saved, "live")
         assert all(torch.equal(live[key], diary.nets[-1][key]) for key in live), name
-        average = averaging.average.module.state_dict()
+        average = averaging.average.state_dict()
         assert all(torch.equal(saved["averaged_state_dict"][k], average[k]) for k in average), name
 
 
@@ -174,7 +215,7 @@ def statistics_by_hand(net, model, batches):
     return [torch.stack(values).mean(0) for values in zip(*found, strict=True)]
 
 
-class Judged(L.Callback):
+class Evaluated(L.Callback):
     """The averaged network as validation sees it, copied at each validation's first batch."""
 
     def __init__(self):
@@ -182,17 +223,17 @@ class Judged(L.Callback):
 
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
         if batch_idx == 0:
-            (net,) = pl_module._stand_in
+            (net,) = pl_module._evaluation_network
             self.nets.append(deepcopy(net))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("bn_batches", [1, 3])
 def test_polyak_statistics_are_cumulative_over_calibration_batches(bn_batches, dropout):
-    judged, averaging = Judged(), Averaging("polyak", bn_batches=bn_batches)
-    _, _, model, run = fit(averaging, judged, net=Net(dropout))
-    assert len(judged.nets) == 2
-    for net in judged.nets:
+    seen, averaging = Evaluated(), Averaging("polyak", bn_batches=bn_batches)
+    _, _, model, run = fit(averaging, seen, net=Net(dropout))
+    assert len(seen.nets) == 2
+    for net in seen.nets:
         batches = list(run.datamodule.calibration_batches(bn_batches))
         assert len(batches) == bn_batches
         mean, var = statistics_by_hand(net, model, batches)
@@ -239,24 +280,24 @@ def test_a_network_without_batch_norm():
     assert int(run.callback_metrics["val/n"]) == 10
 
 
-def test_validation_judges_the_average():
+def test_validation_evaluates_the_average():
     """An average of weights that are set by hand to always answer class 2."""
 
     class Fixed(L.Callback):
         def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
-            nn.init.zeros_(pl_module._stand_in[0].head.weight)
-            pl_module._stand_in[0].head.bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
+            nn.init.zeros_(pl_module._evaluation_network[0].head.weight)
+            pl_module._evaluation_network[0].head.bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
 
     _, _, model, run = fit(Averaging("ema"), Fixed())
     assert float(run.callback_metrics["val/top1"]) == pytest.approx(0.3)  # labels 2, 5, 8 of 0..9
     assert model.net.head.bias[2] != 9
 
 
-def test_the_test_judges_the_average_too():
+def test_the_test_evaluates_the_average_too():
     """Without a Checkpoint callback, whose best file is loaded first, train.py tests what is there."""
     _, _, model, run = fit(Averaging("ema", decay=0.99))
     val = {k.removeprefix("val/"): float(v) for k, v in run.callback_metrics.items()}
-    run.test(model, run.datamodule, verbose=False)  # the same pictures as val's
+    run.test(model, run.datamodule, verbose=False)  # the same images as val's
     assert float(run.callback_metrics["test/loss"]) == pytest.approx(val["loss"], rel=1e-6)
 
 
@@ -264,8 +305,8 @@ def test_the_test_judges_the_average_too():
     ("options", "message"),
     [
         ({"decay": 1.0}, "decay=1.0: must lie in 0..1 (1 excluded)"),
-        ({"start": 1.0}, "start=1.0: a share of the training, in 0..1 (1 excluded)"),
-        ({"start": -0.1}, "start=-0.1: a share of the training, in 0..1 (1 excluded)"),
+        ({"start": 1.0}, "start=1.0: a fraction of the training, in 0..1 (1 excluded)"),
+        ({"start": -0.1}, "start=-0.1: a fraction of the training, in 0..1 (1 excluded)"),
         ({"bn_batches": -1}, "bn_batches=-1: must be at least 0"),
     ],
 )

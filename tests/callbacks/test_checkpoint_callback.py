@@ -3,10 +3,11 @@
 import lightning as L
 import pytest
 import torch
-from tiny_fit import Pictures, data, module, trainer
+from tiny_fit import Images, Net, data, module, trainer
 
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
+from deeper.training.divergence import Diverged
 
 
 def epochs(folder):
@@ -16,13 +17,15 @@ def epochs(folder):
 
 
 class Scores(L.Callback):
-    """A metric that goes as we say, epoch by epoch."""
+    """Given values of a metric, and of val/loss, epoch by epoch."""
 
-    def __init__(self, *values):
-        self.values = values
+    def __init__(self, *values, losses=None):
+        self.values, self.losses = values, losses or [1.0] * len(values)
 
-    def on_validation_epoch_end(self, trainer, pl_module):
-        pl_module.log("val/score", self.values[trainer.current_epoch])
+    def on_validation_end(self, trainer, pl_module):
+        epoch = trainer.current_epoch
+        given = {"val/score": self.values[epoch], "val/loss": self.losses[epoch]}
+        trainer.callback_metrics.update({name: torch.tensor(v) for name, v in given.items()})
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,14 @@ def test_best_is_the_first_of_the_best(tmp_path, mode, scores, best):
     trainer(Scores(*scores), kept, max_epochs=3).fit(module(), data())
     assert epochs(tmp_path) == [3, best]
     assert kept.best_metrics["epoch"] == best
+
+
+@pytest.mark.parametrize("mode", ["maximize", "minimize"])
+def test_of_equal_scores_the_lower_loss_is_better(tmp_path, mode):
+    scores = Scores(0.3, 0.3, 0.3, losses=[0.5, 0.4, 0.45])
+    kept = Checkpoint(str(tmp_path), "val/score", mode)
+    trainer(scores, kept, max_epochs=3).fit(module(), data())
+    assert epochs(tmp_path) == [3, 2]
 
 
 def test_an_epoch_without_validation_only_moves_last(tmp_path):
@@ -73,13 +84,55 @@ def test_a_crash_between_the_two_files_is_made_good(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+def test_weights_that_were_never_validated_do_not_become_the_best(tmp_path, monkeypatch):
+    """A bad image stops the run in the middle of the epoch after the best one."""
+    read, fetched = Images.__getitem__, []
+
+    def broken(self, index):
+        if len(self) == 18:
+            fetched.append(index)
+            if len(fetched) > 4 * 6:
+                raise ValueError("cannot read the image x.jpg: it is broken")
+        return read(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Images, "__getitem__", broken)
+        kept = Checkpoint(str(tmp_path), "val/score")
+        with pytest.raises(ValueError, match="cannot read the image x"):
+            trainer(Scores(0.9), kept).fit(module(), data())
+    steps = [checkpoint.load(tmp_path / f"{n}.ckpt")["global_step"] for n in ("last", "best")]
+    assert steps == [4, 3]
+    again = Checkpoint(str(tmp_path), "val/score")
+    run = trainer(Scores(0.9, 0.1), again)
+    run.fit(module(), data(), ckpt_path=again.last, weights_only=True)
+    assert checkpoint.load(again.best_file)["global_step"] == 3
+    assert again.best_metrics["val/score"] == pytest.approx(0.9)
+
+
+class Poisoned(L.Callback):
+    """Makes a weight that evaluation does not use NaN after the first epoch."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 6:
+            torch.nn.init.constant_(pl_module.net.aux.weight, torch.nan)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
+    with pytest.raises(Diverged, match="the weights are not finite at step 6 "):
+        trainer(kept, Poisoned()).fit(module(Net(aux=True)), data())
+    assert checkpoint.load(kept.last)["global_step"] == 3
+    assert checkpoint.load(kept.best_file)["global_step"] == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize(("broken_at", "steps"), [(0, None), (3, 3), (4, 4), (5, 5), (8, 8)])
 def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broken_at, steps):
     """Mended, the run goes on as if nothing had been."""
     whole = module()
     trainer(max_epochs=3).fit(whole, data())
 
-    read, fetched = Pictures.__getitem__, []
+    read, fetched = Images.__getitem__, []
 
     def broken(self, index):
         if len(self) == 18:
@@ -90,7 +143,7 @@ def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broke
 
     kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
     with monkeypatch.context() as patch:
-        patch.setattr(Pictures, "__getitem__", broken)
+        patch.setattr(Images, "__getitem__", broken)
         with pytest.raises(ValueError, match="cannot read the image x"):
             trainer(kept, max_epochs=3).fit(module(), data())
     if steps is None:

@@ -160,7 +160,9 @@ def test_the_test_set_that_chose_is_refused_however_it_is_named(configs, images,
 
 
 def test_a_checkpoint_knows_its_test_set(configs, images, trained_run, tmp_path):
-    carried = checkpoint.load_checkpoint(trained_run / "checkpoints/best.ckpt")["deeper"]["test_images"]
+    carried = checkpoint.load_checkpoint(trained_run / "checkpoints/best.ckpt")["deeper"][
+        "test_images"
+    ]
     words = (f"data.root={images}", "debug=fast", f"paths.cache={tmp_path}")
     assert carried == build.data(configs(*words)).fingerprint("test")
 

@@ -1,14 +1,18 @@
-"""Losses against arithmetic by hand."""
+"""Losses against arithmetic by hand and against timm."""
 
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from deeper.augment.mix import Mix
+from deeper.config.instantiate import build
 from deeper.models.output import Output
-from deeper.training.loss import BinaryCrossEntropy, CrossEntropy
+from deeper.training.loss import AuxWeighted, BinaryCrossEntropy, CrossEntropy, training_loss
+from deeper.training.schedules import Progress, linear, scaled
 
 LABELS = torch.tensor([0, 2, 1])
 MAIN = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [-3.0, 1.0, 4.0]])
@@ -27,7 +31,8 @@ def cross_entropy(logits, smoothing=0.0):
 def binary(logits):
     sign = [[1 if c == label else -1 for c in range(3)] for label in LABELS.tolist()]
     terms = zip(logits.double().flatten().tolist(), [s for row in sign for s in row], strict=True)
-    return sum(math.log1p(math.exp(-s * x)) for x, s in terms) / 3
+    mean = sum(math.log1p(math.exp(-s * x)) for x, s in terms) / 9
+    return mean * 2 * math.sqrt(2)  # 2·√(K − 1)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +62,67 @@ def test_of_mixed_labels_the_loss_is_mixed(loss):
     """All are linear in the target, so probabilities weigh the losses of whole labels."""
     others = torch.tensor([1, 2, 0])
     one, other = (F.one_hot(labels, 3).float() for labels in (LABELS, others))
-    torch.testing.assert_close(loss.per_image(MAIN, one), loss.per_image(MAIN, LABELS))
-    mixed = loss.per_image(MAIN, 0.7 * one + 0.3 * other)
-    expected = 0.7 * loss.per_image(MAIN, LABELS) + 0.3 * loss.per_image(MAIN, others)
+    torch.testing.assert_close(loss.criterion(MAIN, one), loss.criterion(MAIN, LABELS))
+    mixed = loss.criterion(MAIN, 0.7 * one + 0.3 * other)
+    expected = 0.7 * loss.criterion(MAIN, LABELS) + 0.3 * loss.criterion(MAIN, others)
     torch.testing.assert_close(mixed, expected)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_binary_cross_entropy_starts_with_the_gradients_of_cross_entropy(classes):
+    """It was 15.8 times as large at 1000 classes, so that a recipe's rate meant something else."""
+    norms = []
+    for loss in (CrossEntropy(), BinaryCrossEntropy()):
+        logits = torch.zeros(4, classes, requires_grad=True)
+        loss.criterion(logits, torch.arange(4) % classes).backward()
+        norms.append(float(logits.grad.norm()))
+    assert norms[1] == pytest.approx(norms[0], rel=1e-5)
+
+
+def test_binary_cross_entropy_of_scale_1_is_timms():
+    timm = pytest.importorskip("timm.loss").BinaryCrossEntropy(smoothing=0.0)
+    ours = BinaryCrossEntropy(scale=1.0).criterion(MAIN, LABELS)
+    torch.testing.assert_close(ours, timm(MAIN, LABELS))
+
+
+def test_an_aux_weight_that_falls_to_0_at_half_of_the_training(configs):
+    loss = build(configs("loss=aux_decay").loss)
+    for fraction, weight in [(0, 0.3), (0.25, 0.15), (0.5, 0), (0.9, 0)]:
+        assert loss.weight("inception4a", Progress(fraction, 0, 1)) == pytest.approx(weight)
+    late = loss(Output(MAIN, AUX), LABELS, Progress(0.5, 5, 10))
+    assert float(late["loss"]) == float(late["loss_main"])
+    assert float(late["loss_aux/inception4a"]) > 0
+
+
+def test_a_schedule_for_one_tap():
+    falling = partial(scaled, schedule=linear, factor=0.5)
+    loss = CrossEntropy({"inception4a": falling, "inception4d": 0.2})
+    halfway = Progress(0.5, 1, 2)
+    weights = [loss.weight(tap, halfway) for tap in ("inception4a", "inception4d")]
+    assert weights == [0.25, 0.2]
+
+
+class Focal(AuxWeighted):
+    """A loss of the user's own, which indexes with the labels."""
+
+    def criterion(self, logits, targets):
+        p = logits.softmax(1).gather(1, targets[:, None])
+        return (-((1 - p) ** 2) * p.log()).mean()
+
+
+def test_mixed_labels_are_refused_for_a_loss_that_wants_indices():
+    assert training_loss(Focal(), Mix()).weight("inception4a") == 0.3
+    with pytest.raises(ValueError, match=r"^Focal takes class indices.*: pass mix=none"):
+        training_loss(Focal(), Mix(mixup_alpha=0.2))
+    training_loss(Focal(), Mix(mixup_alpha=0.2, prob=0.0))
+    training_loss(CrossEntropy(), Mix(mixup_alpha=0.2))
+
+
+def test_a_loss_of_torch_as_it_is():
+    loss = training_loss(torch.nn.CrossEntropyLoss(label_smoothing=0.1), Mix())
+    ours = CrossEntropy(0.3, label_smoothing=0.1)
+    expected, found = (x(Output(MAIN, AUX), LABELS) for x in (ours, loss))
+    assert {k: float(v) for k, v in found.items()} == {k: float(v) for k, v in expected.items()}
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), BinaryCrossEntropy()])
@@ -109,6 +171,7 @@ def test_half_precision_is_summed_in_float32(loss):
     [
         (lambda: CrossEntropy(-0.1), "aux_weight=-0.1: weights must be at least 0"),
         (lambda: BinaryCrossEntropy({"a": -1}), "aux_weight={'a': -1}: weights must be at least 0"),
+        (lambda: BinaryCrossEntropy(scale=0), "scale=0: must be above 0, or null"),
         (
             lambda: CrossEntropy(label_smoothing=1.0),
             "label_smoothing=1.0: must lie in 0..1 (1 excluded)",

@@ -1,4 +1,4 @@
-"""Counts against counting by hand, and against the arithmetic of floats."""
+"""Exact accuracy against counting by hand, where float32 would not be exact too."""
 
 import pytest
 import torch
@@ -46,6 +46,14 @@ def test_padding_counts_for_nothing_whatever_it_holds():
     assert {k: float(v) for k, v in metric.compute().items()} == {
         "loss": 1, "top1": 1, "top5": 1, "n": 1
     }  # fmt: skip
+
+
+def test_an_image_with_a_nan_is_wrong():
+    """`topk` ranks NaN first, so that class 0 would be right."""
+    metric, nan = TopK(), float("nan")
+    logits = torch.tensor([[nan, nan, nan], [nan, 1.0, 0.0], [2.0, 1.0, 0.0]])
+    metric.update(logits, torch.zeros(3, dtype=torch.int64), torch.ones(3), torch.ones(3).bool())
+    assert [int(metric.n), int(metric.top1), int(metric.top5)] == [3, 1, 1]
 
 
 def test_counts_are_exact_where_float32_is_not():

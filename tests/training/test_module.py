@@ -1,23 +1,29 @@
-"""What a step optimises, what an evaluation counts, and which weights it judges."""
+"""What a step optimises, what an evaluation computes and logs, and with which weights."""
+
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from tiny_fit import CLASSES, Net, Pictures, data, module, trainer
+from tiny_fit import CLASSES, Images, Net, Rows, data, module, trainer
 from torch import nn
+from torchmetrics.classification import MulticlassF1Score
 
 from deeper.augment.mix import Mix
 from deeper.checkpoint import contents
-from deeper.training.loss import CrossEntropy
+from deeper.config.instantiate import build
+from deeper.models.output import Output
+from deeper.training.divergence import Diverged
+from deeper.training.loss import BinaryCrossEntropy, CrossEntropy
 from deeper.training.schedules import Progress
 
 
 def by_hand(net, preprocess):
-    """Loss and top1 over the ten validation pictures, one by one."""
-    pictures = Pictures(10)
+    """Loss and top1 over the ten validation images, one by one."""
+    images = Images(10)
     losses, right = [], 0
     for i in range(10):
-        image, label = pictures[i]
+        image, label = images[i]
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         with torch.no_grad():
             logits = net.eval()(preprocess(pixels)).logits[0]
@@ -62,7 +68,7 @@ def test_a_lost_image_is_noticed():
 
 
 def test_validation_reports_the_main_loss_alone():
-    """Of a network that would answer with auxiliary heads in evaluation, too."""
+    """Of a network that gives auxiliary outputs in evaluation too."""
 
     class Chatty(Net):
         def forward(self, x):
@@ -76,11 +82,29 @@ def test_validation_reports_the_main_loss_alone():
     assert float(run.callback_metrics["val/loss"]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", [CrossEntropy(0.3, label_smoothing=0.5), BinaryCrossEntropy()])
+def test_val_loss_is_the_negative_log_likelihood_whatever_is_trained(loss):
+    model, run = module(loss=loss), trainer()
+    expected, _ = by_hand(model.net, model.preprocess)
+    for evaluate, name in ((run.validate, "val/loss"), (run.test, "test/loss")):
+        evaluate(model, data(), verbose=False)
+        assert float(run.callback_metrics[name]) == pytest.approx(expected, rel=1e-5), name
+
+
+def test_a_validation_row_has_the_number_of_steps_done():
+    log = Rows()
+    trainer(logger=log, max_epochs=2).fit(module(), data())
+    rows = [row for row in log.rows if "val/loss" in row]
+    assert [(row["step"], row["epoch"]) for row in rows] == [(3, 0), (6, 1)]
+    assert rows[0].keys() == {"step", "epoch", "val/loss", "val/top1", "val/top5", "val/n"}
+
+
 def test_a_training_step_adds_the_weighted_aux_losses():
     model = module(Net(aux=True), loss=CrossEntropy(0.3)).train()
     module_data = data()
     module_data.setup()
     batch = next(iter(module_data.train_dataloader()))
+    model.trainer = trainer()
     parts = model.training_step(batch, 0)
     torch.testing.assert_close(parts["loss"], parts["loss_main"] + 0.3 * parts["loss_aux/norm"])
     parts["loss"].backward()
@@ -93,17 +117,17 @@ def test_a_network_that_answers_a_tensor():
     assert (logits.shape, aux) == ((2, 3), {})
 
 
-def test_a_stand_in_is_judged_but_not_trained_or_saved():
+def test_another_network_is_evaluated_but_not_trained_or_saved():
     model, other = module(), Net(seed=9)
     images = torch.randint(256, (2, 3, 6, 6), dtype=torch.uint8)
     keys = set(model.state_dict())
-    model.evaluate_with(other.eval())
+    model.set_evaluation_network(other.eval())
     expected = other(model.preprocess(images)).logits
     assert torch.equal(model.eval()(images).logits, expected)
     assert not torch.equal(model.train()(images).logits, expected)
     assert set(model.state_dict()) == keys
     assert len(list(model.parameters())) == len(list(model.net.parameters()))
-    model.evaluate_with(None)
+    model.set_evaluation_network(None)
     assert torch.equal(model.eval()(images).logits, model.net(model.preprocess(images)).logits)
 
 
@@ -118,7 +142,7 @@ def test_dropout_follows_from_seed_epoch_and_step():
 
 
 def test_mixing_is_of_training_alone_and_follows_from_seed_epoch_and_step():
-    """Two epochs of three steps, and again; evaluation gets the pictures as they are."""
+    """Two epochs of three steps, and again; evaluation gets the images as they are."""
 
     def seen():
         batches, model = [], module()
@@ -155,6 +179,8 @@ def test_every_step_has_a_seed_of_its_own():
         ({"limit_train_batches": 0.7}, 6, 2),
         ({"limit_train_batches": 99}, 6, 3),
         ({"limit_train_batches": 4, "accumulate_grad_batches": 2}, 6, 2),
+        ({"limit_train_batches": 3, "accumulate_grad_batches": 2}, 6, 2),
+        ({"limit_train_batches": 5, "accumulate_grad_batches": 2}, 6, 3),
         ({}, 7, 2),
     ],
 )
@@ -182,8 +208,73 @@ def test_a_checkpoint_says_what_it_is_and_is_refused_for_other_classes(tmp_path)
     run.save_checkpoint(tmp_path / "last.ckpt", weights_only=False)
     other = module()
     trainer(max_epochs=2).fit(other, data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    other.carried = contents({}, [*CLASSES[:2], "dog"])
+    other.checkpoint_metadata = contents({}, [*CLASSES[:2], "dog"])
     with pytest.raises(ValueError, match="first at 2: 'cat' against 'dog'"):
         trainer(max_epochs=3).fit(
             other, data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True
         )
+
+
+class WithNaN(Net):
+    """NaN logits for images darker than their batch, which `topk` would rank first."""
+
+    def forward(self, x):
+        logits = super().forward(x).logits
+        dark = x.mean((1, 2, 3)) < x.mean()
+        return Output(torch.where(dark[:, None], torch.nan, logits), {})
+
+
+def test_nan_logits_count_as_wrong_and_in_the_loss():
+    run = trainer()
+    run.validate(module(WithNaN()), data(), verbose=False)
+    found = {name: float(value) for name, value in run.callback_metrics.items()}
+    assert found["val/n"] == 10
+    assert found["val/top5"] < 1  # of 3 classes, else all are right
+    assert np.isnan(found["val/loss"])
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_training():
+    class InEvaluation(WithNaN):
+        def forward(self, x):
+            return Net.forward(self, x) if self.training else super().forward(x)
+
+    run = trainer()
+    with pytest.raises(Diverged, match="the validation loss is not finite at step 3 ") as caught:
+        run.fit(module(InEvaluation()), data())
+    assert (caught.value.step, caught.value.samples) == (3, [])
+
+
+def test_metrics_of_the_users_own_see_every_image_once(configs):
+    """From YAML alone. The micro mean of F1 is the accuracy; padding is left out."""
+    cfg = configs("metrics=[f1,calibration]")
+    assert cfg.metrics.keys() == {"f1", "calibration_error"}
+    micro = {
+        "_target_": "torchmetrics.classification.MulticlassF1Score",
+        "_partial_": True,
+        "average": "micro",
+    }
+    model, log = module(metrics=build({**cfg.metrics, "micro": micro})), Rows()
+    run = trainer(logger=log)
+    run.validate(model, data(), verbose=False)
+    run.test(model, data(), verbose=False)
+    for split, row in zip(("val", "test"), log.rows, strict=True):
+        assert 0 < row[f"{split}/f1"] < 1
+        assert row[f"{split}/micro"] == pytest.approx(row[f"{split}/top1"])
+        assert 0 < row[f"{split}/calibration_error"] < 1
+    assert "metrics.f1" not in " ".join(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"top1": MulticlassF1Score(3)}, "metrics.top1: this name is taken; choose another"),
+        ({"f1": partial(MulticlassF1Score, average="mean")}, "metrics.f1: .*average.*"),
+        (
+            {"f1": partial(MulticlassF1Score, average="none")},
+            "metrics.f1: gives 3 numbers, and one is logged",
+        ),
+    ],
+)
+def test_metrics_that_cannot_be_logged(metrics, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        trainer().validate(module(metrics=metrics), data(), verbose=False)

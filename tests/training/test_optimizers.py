@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeper.training.optimizers import adamw, parameter_groups, peak_lr, rmsprop, sgd
+from deeper.training.optimizers import adamw, make_optimizer, parameter_groups, rmsprop, sgd
 
 OPTIMIZERS = [sgd, adamw, rmsprop]
 
@@ -108,6 +108,26 @@ def test_settings_reach_torch():
     assert {(g["alpha"], g["momentum"], g["eps"]) for g in groups} == {(0.8, 0.7, 0.1)}
 
 
+@pytest.mark.parametrize("name", ["NAdam", "SGD", "RMSprop", "Adagrad"])
+def test_an_optimizer_of_torch_as_it_is(name):
+    """It gets our groups: norm layers and biases do not decay."""
+    module = net()
+    module[8].weight.requires_grad_(False)
+    plain = partial(getattr(torch.optim, name), lr=0.02, weight_decay=0.01)
+    optimizer = make_optimizer(plain, module)
+    assert type(optimizer).__name__ == name
+    assert settings(module, optimizer) == (
+        dict.fromkeys(WEIGHTS - {"8.weight"}, (0.02, 0.01))
+        | dict.fromkeys(NORMS | BIASES, (0.02, 0.0))
+    )
+
+
+def test_a_function_of_the_network_makes_its_optimizer_itself():
+    module = net()
+    made = make_optimizer(lambda network: torch.optim.SGD(network[0].parameters(), lr=0.1), module)
+    assert settings(module, made).keys() == {"0.weight", "0.bias"}
+
+
 def test_decay_moves_weights_alone():
     module = net()
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
@@ -121,12 +141,19 @@ def test_decay_moves_weights_alone():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        *((partial(m, net(), lr=0, batch_size=1), "lr=0: must be above 0") for m in OPTIMIZERS),
-        (partial(peak_lr, -0.1, 1, None), "lr=-0.1: must be above 0"),
+        *(
+            (partial(m, net(), lr=0, batch_size=1), "lr=0: must be above 0 and finite")
+            for m in OPTIMIZERS
+        ),
+        (partial(sgd, net(), lr=float("nan"), batch_size=1), "lr=nan: must be above 0 and finite"),
+        (
+            partial(make_optimizer, partial(torch.optim.NAdam, lr=-1.0), net()),
+            "NAdam: Invalid learning rate: -1.0",
+        ),
         *(
             (
                 partial(m, net(), lr=0.1, batch_size=1, weight_decay=-1),
-                "weight_decay=-1: must be at least 0",
+                "weight_decay=-1: must be at least 0 and finite",
             )
             for m in OPTIMIZERS
         ),

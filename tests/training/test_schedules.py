@@ -4,7 +4,15 @@ from math import cos, pi
 
 import pytest
 
-from deeper.training.schedules import Progress, constant, cosine, onecycle, paper, poly
+from deeper.training.schedules import (
+    Progress,
+    constant,
+    cosine,
+    linear,
+    onecycle,
+    paper,
+    poly,
+)
 
 
 def at(epoch, epochs):
@@ -49,6 +57,14 @@ def test_poly_is_a_square_root(fraction, factor):
 def test_poly_stays_real_past_the_end():
     assert poly(Progress(1.0001, 0, 1)) == 0
     assert poly(Progress(0.5, 0, 1), power=1) == 0.5
+
+
+def test_linear_falls_to_final_at_until():
+    points = [0, 0.2, 0.4, 0.7, 1.0]
+    found = [linear(Progress(p, 0, 1), final=0.5, until=0.4) for p in points]
+    assert found == pytest.approx([1, 0.75, 0.5, 0.5, 0.5])
+    with pytest.raises(ValueError, match="until=0: a fraction of the training"):
+        linear(Progress(0, 0, 1), until=0)
 
 
 def test_cosine_at_known_points():

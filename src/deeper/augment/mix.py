@@ -29,6 +29,11 @@ class Mix:
         kinds = [(self.mixup, mixup_alpha), (self.cutmix, cutmix_alpha)]
         self._kinds = [(kind, alpha) for kind, alpha in kinds if alpha > 0]
 
+    @property
+    def changes_labels(self) -> bool:
+        """Whether labels become probabilities in some batch."""
+        return bool(self._kinds) and self.prob > 0
+
     def __call__(
         self, images: Tensor, labels: Tensor, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:

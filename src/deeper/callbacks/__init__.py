@@ -1,1 +1,1 @@
-"""What happens beside the training step: checkpoints, averages, meters, what a person sees."""
+"""Callbacks of a training: checkpoints, averaged weights, measurements and what the terminal shows."""

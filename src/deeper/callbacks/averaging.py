@@ -1,7 +1,7 @@
-"""Averages of the weights along training, judged in place of the live ones.
+"""Averages of the weights along training, evaluated in place of the live weights.
 
-The average is a network of its own: evaluation runs it, nothing is swapped, so no checkpoint can
-hold the two exchanged.
+The averaged network is a copy of the live one: evaluation runs it and nothing is swapped, so no
+checkpoint can hold the two exchanged.
 """
 
 from copy import deepcopy
@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
 
 from deeper.training.module import ImageClassifier
 
 
 class Averaging(L.Callback):
-    """`polyak`: the mean of all iterates from the share `start` of the training on (§6).
-    `ema`: an exponential mean with `decay`, faster while few steps were seen.
+    """`polyak`: the mean of the weights after each step from the fraction `start` of training (§6).
+    `ema`: an exponential mean with `decay`, faster while few steps were averaged.
 
-    Batch-norm statistics: an exponential mean is taken of them too. Those of a Polyak mean belong
-    to weights that never trained, so they are estimated anew on `bn_batches` training batches
-    before each evaluation; with `ema`, 0 batches means: keep the mean.
+    Batch-norm statistics: `ema` averages them like the weights (and over ranks). A Polyak mean is
+    a network that never trained, so its statistics are estimated on `bn_batches` training batches
+    before each evaluation. A checkpoint says in "averaged_statistics" whether those it holds are
+    "current" or "stale" (saved after steps without an evaluation, or never estimated).
     """
 
     def __init__(
@@ -34,26 +34,36 @@ class Averaging(L.Callback):
         if not 0 <= decay < 1:
             raise ValueError(f"decay={decay}: must lie in 0..1 (1 excluded)")
         if not 0 <= start < 1:
-            raise ValueError(f"start={start}: a share of the training, in 0..1 (1 excluded)")
+            raise ValueError(f"start={start}: a fraction of the training, in 0..1 (1 excluded)")
         if bn_batches < 0:
             raise ValueError(f"bn_batches={bn_batches}: must be at least 0")
         self.kind, self.decay, self.start, self.bn_batches = kind, decay, start, bn_batches
-        self.average: AveragedModel | None = None
+        self.steps = 0
+        """Steps averaged so far."""
+        self._average: nn.Module | None = None
+        self._sums: list[Tensor] = []
+        self._fresh_at = self._estimated_at = -1
         self._seen_step = -1
 
+    @property
+    def average(self) -> nn.Module:
+        """The averaged network, up to date at each evaluation and in each checkpoint."""
+        assert self._average is not None, "setup() comes first"  # noqa: S101
+        return self._average
+
     def setup(self, trainer: L.Trainer, pl_module: ImageClassifier, stage: str) -> None:  # type: ignore[override]
-        if self.average is None:
-            update = self._lean if self.kind == "ema" else None
-            self.average = AveragedModel(
-                pl_module.net, multi_avg_fn=update, use_buffers=self.kind == "ema"
-            )
-            self.average.requires_grad_(False).eval()
+        if self._average is None:
+            self._average = deepcopy(pl_module.net).requires_grad_(False).eval()
+            if self.kind == "polyak":
+                # A float32 mean stops moving once a step adds less than half a unit in the last place.
+                self._sums = [torch.zeros_like(p, dtype=torch.float64) for p in self._weights()]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._average.to(pl_module.device)
+        self.average.to(pl_module.device)
+        self._sums = [total.to(pl_module.device) for total in self._sums]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Progress of a resumed run is restored by now, which on_fit_start comes too early for."""
+        """Remember the step of a resumed run, which is not yet restored in on_fit_start."""
         self._seen_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: ImageClassifier, *_: Any) -> None:  # type: ignore[override]
@@ -61,17 +71,30 @@ class Averaging(L.Callback):
             return
         self._seen_step = trainer.global_step
         if pl_module.progress(trainer.global_step).fraction >= self.start:
-            self._average.update_parameters(pl_module.net)
+            self.update(pl_module.net)
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Average one more step's network."""
+        if self.kind == "polyak":
+            torch._foreach_add_(self._sums, [p.detach() for p in net.parameters()])
+        else:
+            n = self.steps
+            decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+            _lerp(self.average, net, 1 - decay)
+        self.steps += 1
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
-        if int(self._average.n_averaged) == 0:
+        if self.steps == 0:
             return
-        if self.bn_batches:
+        self._refresh(trainer, pl_module)
+        if self.bn_batches and self._estimated_at != self.steps:
             self._estimate_statistics(trainer, pl_module)
-        pl_module.evaluate_with(self._average.module)
+            self._estimated_at = self.steps
+        pl_module.set_evaluation_network(self.average)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
-        pl_module.evaluate_with(None)
+        pl_module.set_evaluation_network(None)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         self.on_validation_start(trainer, pl_module)
@@ -79,35 +102,51 @@ class Averaging(L.Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         self.on_validation_end(trainer, pl_module)
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    def on_save_checkpoint(  # type: ignore[override]
+        self, trainer: L.Trainer, pl_module: ImageClassifier, checkpoint: dict[str, Any]
     ) -> None:
-        n = int(self._average.n_averaged)
-        if n:
-            checkpoint["averaged_state_dict"] = self._average.module.state_dict()
-        checkpoint["averaged_steps"] = n
+        checkpoint["averaged_steps"] = self.steps
+        if self.steps == 0:
+            return
+        self._refresh(trainer, pl_module)
+        checkpoint["averaged_state_dict"] = self.average.state_dict()
+        checkpoint["averaged_statistics"] = "current" if self._current() else "stale"
+        if self._sums:
+            checkpoint["averaged_sums"] = self._sums
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if state := checkpoint.get("averaged_state_dict"):
-            self._average.module.load_state_dict(state)
-        self._average.n_averaged.fill_(checkpoint.get("averaged_steps", 0))
+        self.steps = checkpoint.get("averaged_steps", 0)
+        if self.steps:
+            self.average.load_state_dict(checkpoint["averaged_state_dict"])
+            self._sums = checkpoint.get("averaged_sums", [])
+            self._fresh_at = self.steps
+            if checkpoint["averaged_statistics"] == "current":
+                self._estimated_at = self.steps
 
-    @property
-    def _average(self) -> AveragedModel:
-        assert self.average is not None, "setup() comes first"  # noqa: S101
-        return self.average
+    def _weights(self) -> list[Tensor]:
+        return [p.detach() for p in self.average.parameters()]
 
     @torch.no_grad()
-    def _lean(self, averages: Any, lives: Any, n: Any) -> None:
-        """average ← decay·average + (1 − decay)·live; integers (batch counts) are copied."""
-        decay = min(self.decay, (1 + int(n)) / (10 + int(n)))
-        for average, live in zip(averages, lives, strict=True):
-            if average.is_floating_point():
-                average.lerp_(live, 1 - decay)
-            else:
-                average.copy_(live)
+    def _refresh(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:
+        """Bring `average` up to date, and make it the same on all ranks."""
+        if self._fresh_at == self.steps:
+            return
+        self._fresh_at = self.steps
+        if self.kind == "polyak":
+            for weight, total in zip(self._weights(), self._sums, strict=True):
+                weight.copy_(total / self.steps)
+            for buffer, live in zip(self.average.buffers(), pl_module.net.buffers(), strict=True):
+                buffer.copy_(live)
+        for buffer in self.average.buffers():
+            if buffer.is_floating_point():  # each rank's statistics are of its own batches
+                buffer.copy_(trainer.strategy.reduce(buffer.clone(), reduce_op="mean"))
+
+    def _current(self) -> bool:
+        """Whether the batch-norm statistics of `average` belong to its weights."""
+        averaged = self.kind == "ema" and not self.bn_batches
+        return averaged or self._estimated_at == self.steps or not _norms(self.average)
 
     @torch.no_grad()
     def _estimate_statistics(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:
@@ -115,19 +154,17 @@ class Averaging(L.Callback):
 
         Auxiliary heads don't run in evaluation, so their norms keep what they have.
         """
-        net = self._average.module
-        norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if not norms:
-            return
+        norms = _norms(self.average)
         momenta = [norm.momentum for norm in norms]
         before = [deepcopy(norm.state_dict()) for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None
             norm.train()
-        for batch in trainer.datamodule.calibration_batches(self.bn_batches):  # type: ignore[attr-defined]
+        batches = trainer.datamodule.calibration_batches(self.bn_batches) if norms else ()  # type: ignore[attr-defined]
+        for batch in batches:
             with trainer.precision_plugin.forward_context():
-                net(pl_module.preprocess(batch.images.to(pl_module.device)))
+                self.average(pl_module.preprocess(batch.images.to(pl_module.device)))
         for norm, momentum, state in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
             norm.eval()
@@ -137,3 +174,20 @@ class Averaging(L.Callback):
             for buffer in (norm.running_mean, norm.running_var):
                 if buffer is not None:
                     buffer.copy_(trainer.strategy.reduce(buffer, reduce_op="mean"))
+
+
+def _norms(net: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def _lerp(average: nn.Module, live: nn.Module, weight: float) -> None:
+    """average ← (1 − weight)·average + weight·live; integers (batch counts) are copied."""
+    pairs = [
+        *zip(average.parameters(), live.parameters(), strict=True),
+        *zip(average.buffers(), live.buffers(), strict=True),
+    ]
+    real = [(a, b.detach()) for a, b in pairs if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in real], [b for _, b in real], weight)
+    for a, b in pairs:
+        if not a.is_floating_point():
+            a.copy_(b)

@@ -1,4 +1,4 @@
-"""What is about to be trained, in ten lines, and how long it will take."""
+"""Prints what is about to be trained, and how long it will take."""
 
 from time import perf_counter
 from typing import Any
@@ -7,20 +7,23 @@ import lightning as L
 import torch
 from rich.console import Console
 
-MEASURED_STEPS = 20
+from deeper.callbacks.duration import duration, speed
+from deeper.training.module import steps_per_epoch
+
+MEASURED_BATCHES = 20
 
 
 class Banner(L.Callback):
-    """Facts before the first step; the estimated hours after `MEASURED_STEPS` of them."""
+    """Facts before the first step; the estimated hours after `MEASURED_BATCHES` batches."""
 
     def __init__(self) -> None:
         self._started = 0.0
         self._from = 0
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
-            for line in facts(trainer, pl_module):
-                Console().print(line, highlight=False, soft_wrap=True)
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Not earlier: Lightning knows the number of batches of an epoch from here on."""
+        for line in facts(trainer, pl_module):
+            _print(trainer, line)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Timed from the second batch on: the first one warms caches and compiles."""
@@ -28,63 +31,50 @@ class Banner(L.Callback):
         if self._started == 0.0:
             self._started, self._from = perf_counter(), done
             return
-        steps = done - self._from
-        enough = min(MEASURED_STEPS, int(trainer.num_training_batches) - 1)
-        if steps == enough and trainer.is_global_zero:
-            seconds = (perf_counter() - self._started) / steps
-            left = int(trainer.num_training_batches) * (trainer.max_epochs or 1) - done
-            images = pl_module.trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
-            Console().print(
-                f"time      about {duration(seconds * left)} of training, "
-                f"at {images / seconds:,.0f} images/s",
-                highlight=False,
-                soft_wrap=True,
-            )
+        batches, epoch = done - self._from, int(trainer.num_training_batches)
+        if batches == min(MEASURED_BATCHES, epoch - 1):
+            elapsed = perf_counter() - self._started
+            left = epoch * (trainer.max_epochs or 1) - done
+            images = batches * trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
+            estimate = f"about {duration(elapsed / batches * left)} of training"
+            _print(trainer, f"time      {estimate}, at {speed(images, elapsed)}")
 
 
 def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
+    """One line each on network, data, images, length, batch, hardware and learning rate."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     net: Any = pl_module.net
     parameters = sum(p.numel() for p in net.parameters())
-    order = data.train_sampler()
-    shard = order.shard
-    rate = trainer.optimizers[0].defaults["lr"] if trainer.optimizers else None
     train, val, test = (len(split) for split in data.splits[1:])
     chosen = "held out of train" if data.val_from == "holdout" else "the official set"
+    world, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     lines = [
         f"network   {type(net).__name__}, {parameters:,} parameters, {data.image_size} px",
         f"data      {len(data.classes)} classes from {data.root}",
         f"images    {train:,} train · {val:,} val ({chosen}) · {test:,} test",
-        f"epochs    {trainer.max_epochs} of {len(order) // shard.accumulate:,} steps",
-        f"batch     {order.global_batch} global = {order.micro_batch} micro × "
-        f"{shard.world_size} processes × {shard.accumulate} accumulated",
-        f"hardware  {_device(trainer)}",
     ]
     census = data.census
     if census.quarantined:
-        lines.insert(
-            3,
+        lines.append(
             f"bad       {census.quarantined:,} of {census.total:,} images quarantined, "
-            f"{census.good:,} good",
+            f"{census.good:,} good"
         )
-    if rate is not None:
-        lines.append(f"rate      peak {rate:g}")
-    return lines
+    return [
+        *lines,
+        f"length    {trainer.max_epochs} epochs × {steps_per_epoch(trainer):,} steps",
+        f"batch     {data.batch_size} global = {data.batch_size // (world * accumulated)} micro × "
+        f"{world} processes × {accumulated} accumulated",
+        f"hardware  {_device(trainer)}",
+        f"rate      peak {trainer.optimizers[0].defaults['lr']:g}",
+    ]
+
+
+def _print(trainer: L.Trainer, line: str) -> None:
+    if trainer.is_global_zero:
+        Console().print(line, highlight=False, soft_wrap=True)
 
 
 def _device(trainer: L.Trainer) -> str:
-    if (
-        trainer.num_devices
-        and torch.cuda.is_available()
-        and "cuda" in str(trainer.strategy.root_device)
-    ):
+    if "cuda" in str(trainer.strategy.root_device):
         return f"{trainer.world_size} × {torch.cuda.get_device_name()}"
     return f"CPU, {torch.get_num_threads()} threads a process"
-
-
-def duration(seconds: float) -> str:
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    if seconds >= 90:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds:.0f} s"

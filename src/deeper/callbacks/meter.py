@@ -1,5 +1,6 @@
-"""Measures training without slowing it: values wait on the device and cross over once a log row."""
+"""Measures a training without slowing it: values stay on the device until a row is due."""
 
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -8,23 +9,30 @@ import torch
 from torch import Tensor
 
 from deeper.data.batch import Batch
+from deeper.training.divergence import Diverged, learning_rate
+from deeper.training.metrics import log_row
 
 
 class Meter(L.Callback):
-    """Every `trainer.log_every_n_steps` steps one row to all loggers: train/… as means over the
-    row's batches, optim/lr, grad_norm/<stage> of the row's last step, perf/images_per_s (global),
-    perf/data_wait (share of time that the step waited for its batch).
+    """Logs a row every `trainer.log_every_n_steps` steps, and stops a training that diverged.
+
+    A row has train/… (means over the row's batches and all ranks), optim/lr and grad_norm/<stage>
+    of the row's last step, perf/images_per_s (of all ranks) and perf/data_wait (fraction of the
+    time that this rank waited for batches). At each row and each epoch's end a loss that is not
+    finite raises `Diverged` on all ranks, before anything is validated or saved.
     """
 
     def __init__(self, grad_norm: bool = True) -> None:
         self.grad_norm = grad_norm
         self._losses: dict[str, list[Tensor]] = {}
+        self._batches: list[tuple[int, float, Tensor]] = []
+        """Step, rate and `Batch.index` of each batch since the last row."""
         self._norms: dict[str, Tensor] = {}
         self._waited, self._images, self._step = 0.0, 0, -1
         self._started = self._left = 0.0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The clock starts anew: validation is no training time."""
+        """Restart the clock, since validation is no training time."""
         self._started = self._left = perf_counter()
         self._waited, self._images = 0.0, 0
         self._step = trainer.global_step
@@ -33,6 +41,7 @@ class Meter(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         self._waited += perf_counter() - self._left
+        self._batches.append((trainer.global_step + 1, learning_rate(trainer), batch.index))
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any
@@ -54,29 +63,51 @@ class Meter(L.Callback):
             self._losses.setdefault(f"train/{name}", []).append(value.detach() * whole)
         self._images += len(batch.images) * trainer.world_size
         self._left = perf_counter()
-        if trainer.global_step != self._step and self._row_ends(trainer, trainer.global_step):
-            self._write(trainer)
+        row_ends = trainer.global_step != self._step and self._row_ends(
+            trainer, trainer.global_step
+        )
         self._step = trainer.global_step
+        if row_ends or trainer.is_last_batch:
+            values = self._values(trainer)
+            if row_ends:
+                self._write(trainer, values)
 
     def _row_ends(self, trainer: L.Trainer, step: int) -> bool:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         return step % max(every, 1) == 0
 
-    def _write(self, trainer: L.Trainer) -> None:
-        now = perf_counter()
+    def _values(self, trainer: L.Trainer) -> dict[str, float]:
+        """Losses and norms so far, with one device sync. Raises `Diverged` on all ranks."""
         row = {name: torch.stack(values).mean() for name, values in self._losses.items()}
         row |= self._norms
-        numbers = dict(zip(row, torch.stack([*row.values()]).tolist(), strict=True))  # one sync
+        means = trainer.strategy.reduce(torch.stack([*row.values()]), reduce_op="mean")
+        values = dict(zip(row, means.tolist(), strict=True))
+        if not isfinite(values["train/loss"]):
+            raise self._diverged(trainer)
+        return values
+
+    def _diverged(self, trainer: L.Trainer) -> Diverged:
+        """Names the first step since the last row whose loss is not finite, on whichever rank."""
+        n = len(self._batches)
+        index = torch.stack([index for *_, index in self._batches])
+        losses = trainer.strategy.all_gather(torch.stack(self._losses["train/loss"])).view(-1, n)
+        index = trainer.strategy.all_gather(index).view(len(losses), n, -1)
+        bad = ~losses.isfinite()
+        first = int(bad.any(dim=0).nonzero()[0])
+        step, rate, _ = self._batches[first]
+        samples = index[bad[:, first], first].flatten().tolist()
+        return Diverged("the training loss is", step, rate, samples)
+
+    def _write(self, trainer: L.Trainer, values: dict[str, float]) -> None:
+        now = perf_counter()
         elapsed = max(now - self._started, 1e-9)
-        numbers |= {
-            "optim/lr": trainer.optimizers[0].param_groups[0]["lr"],
+        values |= {
+            "optim/lr": self._batches[-1][1],
             "perf/images_per_s": self._images / elapsed,
             "perf/data_wait": self._waited / elapsed,
-            "epoch": trainer.current_epoch,
         }
-        for logger in trainer.loggers:
-            logger.log_metrics(numbers, step=trainer.global_step)
-        self._losses, self._norms = {}, {}
+        log_row(trainer, values)
+        self._losses, self._norms, self._batches = {}, {}, []
         self._waited, self._images, self._started = 0.0, 0, now
 
 

@@ -9,13 +9,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from torch import nn
-from torch.optim import Optimizer
 
 from deeper.config import experiments, overrides, ranges, signatures, trusted
 from deeper.config.errors import ConfigError, user_error
 from deeper.config.instantiate import build, resolved
 from deeper.config.schema import unknown_keys
 from deeper.models.geometry import feature_sizes
+from deeper.training.loss import training_loss
+from deeper.training.metrics import collection
+from deeper.training.optimizers import make_optimizer
 from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
 
@@ -169,21 +171,15 @@ def _refused_by_constructors(cfg: DictConfig, ill: set[str]) -> list[str]:
 
 
 def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
-    """Config key → what builds it. The data module is built, and its images are not read."""
-    simple = ("preprocess", "loss", "averaging", "augment", "mix", "protocol")
+    """Data is only described here: its images are looked for when nothing else is wrong."""
+    simple = ("preprocess", "averaging", "augment", "mix", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
         "model": lambda: build(cfg.model, num_classes=10),
-        "optimizer": lambda: _optimizer(build(cfg.optimizer)),
+        "metrics": lambda: collection(build(cfg.metrics), 10),
+        "loss": lambda: training_loss(build(cfg.loss), build(cfg.mix)),
+        "optimizer": lambda: make_optimizer(build(cfg.optimizer), nn.Linear(1, 1)),
         "scheduler": lambda: build(cfg.scheduler)(Progress(0, 0, cfg.epochs)),
         "data": lambda: build(
             cfg.data, augment=build(cfg.augment), protocol=build(cfg.protocol), seed=cfg.data_seed
         ),
     }
-
-
-def _optimizer(factory: Any) -> Optimizer:
-    """Of a small network. An optimizer class takes parameters, our own functions take the network."""
-    net, kind = nn.Linear(1, 1), getattr(factory, "func", factory)
-    is_class = isinstance(kind, type) and issubclass(kind, Optimizer)
-    made: Optimizer = factory(net.parameters() if is_class else net)
-    return made

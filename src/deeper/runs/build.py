@@ -17,7 +17,7 @@ from deeper.config import instantiate
 from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Chosen, Precision, accelerator_for
+from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
 from deeper.training.silence import silence_lightning
 
 
@@ -54,8 +54,9 @@ def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None)
         instantiate.build(cfg.optimizer),
         instantiate.build(cfg.scheduler),
         seed=cfg.seed,
-        carried=contents(instantiate.resolved(cfg), [*classes], test_images),
+        checkpoint_metadata=contents(instantiate.resolved(cfg), [*classes], test_images),
         mix=instantiate.build(cfg.mix),
+        metrics=instantiate.build(cfg.get("metrics") or {}),
     )
 
 
@@ -63,9 +64,9 @@ def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
     return accelerator_for(cfg.trainer.get("accelerator"))
 
 
-def precision(cfg: Any) -> Chosen:
+def precision(cfg: Any) -> ResolvedPrecision:
     """The precision that the config's name stands for on this machine, applied to torch."""
-    chosen: Chosen = Precision(cfg.precision).resolve(accelerator(cfg))
+    chosen: ResolvedPrecision = Precision(cfg.precision).resolve(accelerator(cfg))
     chosen.apply()
     return chosen
 

@@ -11,7 +11,7 @@ from deeper.training.precision import LIGHTNING, Precision, accelerator_for
 
 IRRELEVANT = frozenset(
     [
-        *("paths", "logger", "name", "resume", "requires", "scales", "test", "compile"),
+        *("paths", "logger", "metrics", "name", "resume", "requires", "scales", "test", "compile"),
         *("task_name", "epochs", "batch_size", "lr"),
     ]
 )

@@ -37,7 +37,7 @@ def start(cfg: Any, module: ImageClassifier) -> None:
     """
     if not cfg.model.get("pretrained") or cfg.resume:
         return
-    weights, classes = read(cfg), module.carried["classes"]
+    weights, classes = read(cfg), module.checkpoint_metadata["classes"]
     notes = [*_preprocessing_notes(weights, module.preprocess)]
     same_classes = _has_classes(weights, classes)
     notes += load_weights(module.net, weights, num_classes=None if same_classes else len(classes))
@@ -52,7 +52,7 @@ def initial_checkpoint(cfg: Any, classes: Sequence[str]) -> dict[str, Any]:
     """The checkpoint of a training that started from the weights and took no step."""
     module = run_parts.classifier(cfg, classes)
     start(cfg, module)
-    return {"state_dict": module.state_dict(), "deeper": module.carried}
+    return {"state_dict": module.state_dict(), "deeper": module.checkpoint_metadata}
 
 
 def read(cfg: Any) -> Weights:

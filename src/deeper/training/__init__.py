@@ -1,1 +1,1 @@
-"""How a network is trained: the LightningModule, its loss, optimizers and schedules."""
+"""Training: the LightningModule with its loss, optimizers, schedules and metrics."""

@@ -1,14 +1,18 @@
-"""Exact counts over a whole data set, on any number of processes."""
+"""Validation metrics: exact accuracy over a whole split, and metrics of the user's own."""
 
+from collections.abc import Callable, Mapping
+
+import lightning as L
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 
 class TopK(Metric):
-    """Images seen and images right among the 1 and the 5 most probable classes, as integers.
+    """Exact top-1 and top-5 accuracy and mean loss, on any number of processes.
 
-    Padding (`valid` false) counts for nothing. With fewer than 5 classes, top5 counts them all.
+    Padding (`valid` false) is not counted. An image with a NaN among its logits counts as wrong.
+    With fewer than 5 classes every other image is right in top5.
     """
 
     full_state_update = False
@@ -26,18 +30,53 @@ class TopK(Metric):
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor, valid: Tensor) -> None:
         """`logits` [B, K], `labels` int64 [B], `losses` [B] of each image, `valid` bool [B]."""
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-        hits = best.eq(labels[:, None]) & valid[:, None]
+        counted = valid & ~logits.isnan().any(dim=1)  # topk ranks NaN first
+        hits = best.eq(labels[:, None]) & counted[:, None]
         self.n += valid.sum()
         self.top1 += hits[:, 0].sum()
         self.top5 += hits.sum()
         self.loss += torch.where(valid, losses, 0).double().sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """Shares in 0..1 (float64), the mean loss, and `n`."""
+        """Fractions in 0..1 (float64), the mean loss, and the number of images `n`."""
         n = self.n.double()
-        return {
-            "loss": self.loss / n,
-            "top1": self.top1 / n,
-            "top5": self.top5 / n,
-            "n": self.n,
-        }
+        return {"loss": self.loss / n, "top1": self.top1 / n, "top5": self.top5 / n, "n": self.n}
+
+
+def collection(
+    metrics: Mapping[str, Metric | Callable[..., Metric]], classes: int
+) -> MetricCollection:
+    """The config group `metrics`. A partial (`_partial_: true`) gets `num_classes` of the data.
+
+    Each metric is updated with probabilities [B, K] and labels [B], and computes one number.
+    """
+    made: dict[str, Metric | MetricCollection] = {}
+    for name, metric in metrics.items():
+        if name in ("loss", "top1", "top5", "n"):
+            raise ValueError(f"metrics.{name}: this name is taken; choose another")
+        try:
+            made[name] = metric if isinstance(metric, Metric) else metric(num_classes=classes)
+        except (TypeError, ValueError) as error:  # torchmetrics' word for a wrong argument
+            raise ValueError(f"metrics.{name}: {error}") from error
+    return MetricCollection(made)
+
+
+def single_numbers(computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Raises `ValueError` for a metric of several numbers, which cannot be logged under one name."""
+    for name, value in computed.items():
+        if value.numel() != 1:
+            raise ValueError(
+                f"metrics.{name}: gives {value.numel()} numbers, and one is logged; most metrics "
+                f"of torchmetrics give one with average=macro"
+            )
+    return {name: value.float() for name, value in computed.items()}
+
+
+def log_row(trainer: L.Trainer, row: Mapping[str, float]) -> None:
+    """Write one row to all loggers, under the number of optimizer steps that were done.
+
+    Lightning would log a validation under the step before.
+    """
+    for logger in trainer.loggers:
+        logger.log_metrics({**row, "epoch": trainer.current_epoch}, step=trainer.global_step)
+        logger.save()

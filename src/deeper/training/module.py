@@ -1,69 +1,87 @@
-"""The LightningModule: it joins network, loss, optimizer and schedule, and decides nothing itself."""
+"""The LightningModule: a network with its loss, optimizer, schedule and metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import Metric
 
 from deeper.augment.mix import Mix
 from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
 from deeper.data.sampler import derive_seed
 from deeper.models.output import Output
-from deeper.training.loss import AuxWeighted
-from deeper.training.metrics import TopK
+from deeper.training.divergence import Diverged, learning_rate
+from deeper.training.loss import AuxWeighted, training_loss
+from deeper.training.metrics import TopK, collection, log_row, single_numbers
+from deeper.training.optimizers import OptimizerFactory, make_optimizer
 from deeper.training.schedules import Progress
 
 
 class ImageClassifier(L.LightningModule):
-    """`optimizer(net)` makes the optimizer, `scheduler(progress)` a factor of its rates each step.
+    """`optimizer` is what `make_optimizer` takes, `scheduler(progress)` a factor of its rates.
 
-    `seed` fixes dropout, `mix` and whatever else draws in a step, by step and rank. `carried` is
-    `checkpoint.contents`, which every checkpoint takes along.
+    `seed` fixes dropout, `mix` and all else that draws in a step, by epoch, batch and rank.
+    `checkpoint_metadata` is `checkpoint.contents(…)`, which every checkpoint holds. `metrics` are
+    computed in validation and test beside the negative log-likelihood and the accuracy.
     """
 
     def __init__(
         self,
         net: nn.Module,
         preprocess: nn.Module,
-        loss: AuxWeighted,
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        loss: AuxWeighted | Callable[..., Tensor],
+        optimizer: OptimizerFactory,
         scheduler: Callable[[Progress], float],
         seed: int,
-        carried: dict[str, Any],
+        checkpoint_metadata: dict[str, Any],
         mix: Mix | None = None,
+        metrics: Mapping[str, Metric | Callable[..., Metric]] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.preprocess, self.loss, self.mix = net, preprocess, loss, mix or Mix()
+        self.net, self.preprocess, self.mix = net, preprocess, mix or Mix()
+        self.loss = training_loss(loss, self.mix)
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
-        self.carried = carried
-        self.counts = TopK()
-        self._stand_in: list[nn.Module] = []
+        self.checkpoint_metadata = checkpoint_metadata
+        self.num_classes = len(checkpoint_metadata["classes"])
+        self.topk, self.metrics = TopK(), collection(metrics or {}, self.num_classes)
+        self._evaluation_network: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Output:
-        """uint8 [B, 3, S, S] → `Output`, by the averaged network in evaluation where there is one."""
-        net = self.net if self.training or not self._stand_in else self._stand_in[0]
+        """uint8 [B, 3, S, S] → `Output`, in evaluation by the averaged network if there is one."""
+        net = (
+            self.net
+            if self.training or not self._evaluation_network
+            else self._evaluation_network[0]
+        )
         output = net(self.preprocess(images))
         return output if isinstance(output, Output) else Output(output, {})
 
-    def evaluate_with(self, net: nn.Module | None) -> None:
-        """Judge these weights in place of the live ones. A list keeps them out of `state_dict`."""
-        self._stand_in = [] if net is None else [net]
+    def set_evaluation_network(self, net: nn.Module | None) -> None:
+        """Evaluate `net` in place of the live network; None ends that.
+
+        The list keeps its weights out of `parameters()` and `state_dict()`.
+        """
+        self._evaluation_network = [] if net is None else [net]
 
     def on_fit_start(self) -> None:
         for logger in self.loggers:
-            logger.log_hyperparams(self.carried["config"])
+            logger.log_hyperparams(self.checkpoint_metadata["config"])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(self.step_seed(batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        classes, seed = len(self.carried["classes"]), self.step_seed(batch_idx)
-        images, targets = self.mix(batch.images, batch.labels, classes, seed)
-        losses: dict[str, Tensor] = self.loss(self(images), targets)
+        seed = self.step_seed(batch_idx)
+        images, targets = self.mix(batch.images, batch.labels, self.num_classes, seed)
+        losses: dict[str, Tensor] = self.loss(
+            self(images), targets, self.progress(self.global_step)
+        )
         return losses
 
     def step_seed(self, batch_idx: int) -> int:
@@ -71,35 +89,50 @@ class ImageClassifier(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self(batch.images).logits.float()
-        losses = self.loss.per_image(logits, batch.labels)
-        self.counts.update(logits, batch.labels, losses, batch.valid)
+        losses = F.cross_entropy(logits, batch.labels, reduction="none")
+        self.topk.update(logits, batch.labels, losses, batch.valid)
+        if self.metrics:
+            self.metrics.update(logits.softmax(1)[batch.valid], batch.labels[batch.valid])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        self._report("val", self.trainer.val_dataloaders, self.trainer.limit_val_batches)
+        values = self._computed(self.trainer.val_dataloaders, self.trainer.limit_val_batches)
+        if self.trainer.state.fn == "fit" and not values["loss"].isfinite():
+            lr = learning_rate(self.trainer)
+            raise Diverged("the validation loss is", self.global_step, lr)
+        self._report("val", values)
 
     def on_test_epoch_end(self) -> None:
-        self._report("test", self.trainer.test_dataloaders, self.trainer.limit_test_batches)
+        loader, limit = self.trainer.test_dataloaders, self.trainer.limit_test_batches
+        self._report("test", self._computed(loader, limit))
 
-    def _report(self, split: str, loader: Any, limit: float) -> None:
-        counts = self.counts.compute()
-        self.counts.reset()
-        # An int counts batches, a float is a share: 1 and 1.0 differ.
+    def _computed(self, loader: Any, limit: float) -> dict[str, Tensor]:
+        """All metrics of an evaluation, over all processes; the next one starts anew."""
+        counts, others = self.topk.compute(), self.metrics.compute()
+        self.topk.reset()
+        self.metrics.reset()
+        # Lightning's limit counts batches as an int and is a fraction as a float: 1 and 1.0 differ.
         whole = isinstance(limit, float) and limit == 1.0 and not self.trainer.sanity_checking
         n, expected = int(counts["n"]), len(loader.dataset)
         assert not whole or n == expected, f"{n} of {expected} images counted"  # noqa: S101
-        self.log_dict({f"{split}/{name}": value.float() for name, value in counts.items()})
+        return single_numbers(counts | others)
+
+    def _report(self, split: str, values: dict[str, Tensor]) -> None:
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        self.log_dict(named, logger=False)
+        if not self.trainer.sanity_checking:
+            log_row(self.trainer, {name: float(value) for name, value in named.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["deeper"] = self.carried
+        checkpoint["deeper"] = self.checkpoint_metadata
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        require_classes(checkpoint, self.carried["classes"])
+        require_classes(checkpoint, self.checkpoint_metadata["classes"])
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.net)
+        optimizer = make_optimizer(self.optimizer, self.net)
         schedule = LambdaLR(optimizer, lambda step: self.scheduler(self.progress(step)))
         return {
             "optimizer": optimizer,
@@ -107,11 +140,17 @@ class ImageClassifier(L.LightningModule):
         }
 
     def progress(self, step: int) -> Progress:
-        """Not from `estimated_stepping_batches`, which drops a loader's state (Lightning #20550)."""
-        t = self.trainer
-        batches = len(t.datamodule.train_sampler())  # type: ignore[attr-defined]
-        limit = t.limit_train_batches
-        batches = int(batches * limit) if isinstance(limit, float) else min(limit, batches)
-        steps = max(batches // t.accumulate_grad_batches, 1)
-        epochs = t.max_epochs or 1
+        """Progress after `step` optimizer steps.
+
+        Not from `estimated_stepping_batches`, which drops a loader's state (Lightning #20550).
+        """
+        epochs = self.trainer.max_epochs or 1
+        if step == 0:  # the optimizer is built before Lightning knows the number of batches
+            return Progress(0.0, 0.0, epochs)
+        steps = steps_per_epoch(self.trainer)
         return Progress(step / (steps * epochs), step / steps, epochs)
+
+
+def steps_per_epoch(trainer: L.Trainer) -> int:
+    """Optimizer steps of an epoch: Lightning steps on a last, partial accumulation too."""
+    return ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)

@@ -1,9 +1,29 @@
-"""torch's optimizers, with the parameter groups that recipes ask for."""
+"""torch's optimizers on parameter groups: biases and norm layers are not decayed unless asked."""
 
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
+
+OptimizerFactory = Callable[[Any], Optimizer]
+
+
+def make_optimizer(factory: OptimizerFactory, net: nn.Module) -> Optimizer:
+    """`factory` is a function of the network, such as those below, or an optimizer class (or a
+    partial of one) of torch or timm, which gets our parameter groups.
+    """
+    kind = getattr(factory, "func", factory)
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        return factory(net)
+    try:
+        defaults = factory([p for p in net.parameters() if p.requires_grad]).defaults
+    except ValueError as error:  # torch's word for a setting that is out of range
+        raise ValueError(f"{kind.__name__}: {error}") from error
+    groups = parameter_groups(net, defaults["lr"], defaults.get("weight_decay", 0.0))
+    return factory(groups)
 
 
 def sgd(
@@ -17,8 +37,8 @@ def sgd(
     decay_bias_and_norm: bool = False,
     bias_lr_factor: float = 1.0,
     lr_base_batch: int | None = None,
-) -> torch.optim.Optimizer:
-    """Stochastic gradient descent. `sgd_bvlc` is this with a bias rate of 2 and plain momentum."""
+) -> Optimizer:
+    """Stochastic gradient descent; biases learn at `bias_lr_factor` times the rate."""
     rate = peak_lr(lr, batch_size, lr_base_batch)
     groups = parameter_groups(net, rate, weight_decay, decay_bias_and_norm, bias_lr_factor)
     return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov)
@@ -33,7 +53,8 @@ def adamw(
     weight_decay: float = 0.05,
     decay_bias_and_norm: bool = False,
     lr_base_batch: int | None = None,
-) -> torch.optim.Optimizer:
+) -> Optimizer:
+    """Adam with decoupled weight decay."""
     rate = peak_lr(lr, batch_size, lr_base_batch)
     groups = parameter_groups(net, rate, weight_decay, decay_bias_and_norm)
     return torch.optim.AdamW(groups, lr=rate, betas=(betas[0], betas[1]))
@@ -50,17 +71,15 @@ def rmsprop(
     weight_decay: float = 4e-5,
     decay_bias_and_norm: bool = False,
     lr_base_batch: int | None = None,
-) -> torch.optim.Optimizer:
-    """The defaults are those of TF-slim's training script for Inception."""
+) -> Optimizer:
+    """RMSprop with the defaults of TF-slim's training script for Inception."""
     rate = peak_lr(lr, batch_size, lr_base_batch)
     groups = parameter_groups(net, rate, weight_decay, decay_bias_and_norm)
     return torch.optim.RMSprop(groups, lr=rate, alpha=alpha, momentum=momentum, eps=eps)
 
 
 def peak_lr(lr: float, batch_size: int, lr_base_batch: int | None) -> float:
-    """`lr`, or its linear scaling (Goyal et al., 2017) where it was stated for another batch size."""
-    if lr <= 0:
-        raise ValueError(f"lr={lr}: must be above 0")
+    """`lr`, scaled linearly with the batch size where `lr_base_batch` is given (Goyal et al., 2017)."""
     return lr if lr_base_batch is None else lr * batch_size / lr_base_batch
 
 
@@ -71,9 +90,14 @@ def parameter_groups(
     decay_bias_and_norm: bool = False,
     bias_lr_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Weights; biases and norm parameters, without decay unless asked; biases at a rate of their own."""
-    if weight_decay < 0:
-        raise ValueError(f"weight_decay={weight_decay}: must be at least 0")
+    """Groups of the trained parameters: weights, norm layers (and other vectors), biases.
+
+    Only weights decay unless `decay_bias_and_norm`; biases learn at `bias_lr_factor` times `lr`.
+    """
+    if not 0 < lr < inf:
+        raise ValueError(f"lr={lr}: must be above 0 and finite")
+    if not 0 <= weight_decay < inf:
+        raise ValueError(f"weight_decay={weight_decay}: must be at least 0 and finite")
     weights, norms, biases = [], [], []
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
@@ -94,6 +118,6 @@ def parameter_groups(
 
 
 def _follows_norm(net: nn.Module, name: str) -> bool:
-    """Whether the parameter belongs to a norm layer: one whose weight is a vector too."""
+    """Whether the parameter belongs to a norm layer: a layer whose weight is a vector too."""
     weight = getattr(net.get_submodule(name.rpartition(".")[0]), "weight", None)
     return isinstance(weight, torch.Tensor) and weight.ndim == 1

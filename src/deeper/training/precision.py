@@ -1,4 +1,4 @@
-"""Number formats: what a name means on this machine, and what `auto` chose and why."""
+"""Number formats of training: what each name means on this machine, and how `auto` chooses."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,43 +11,45 @@ LIGHTNING = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16":
 
 
 def accelerator_for(asked: str | None) -> Literal["cpu", "cuda"]:
-    """auto is CUDA or the CPU: Apple's MPS has no float64, in which the losses are summed."""
+    """`auto` is CUDA or the CPU: Apple's MPS has no float64, in which losses are summed."""
     return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 class Precision:
-    """`name` is what computes, `plugin` Lightning's word for it, `reason` a line for the banner."""
+    """The number format that the config asks for."""
 
     def __init__(self, name: Name = "auto") -> None:
         if name != "auto" and name not in LIGHTNING:
             raise ValueError(f"precision={name!r}: choose from auto, {', '.join(LIGHTNING)}")
         self.asked = name
 
-    def resolve(self, accelerator: Literal["cpu", "cuda"]) -> "Chosen":
+    def resolve(self, accelerator: Literal["cpu", "cuda"]) -> "ResolvedPrecision":
         """Raises `ValueError` for what the accelerator has no arithmetic for."""
         if self.asked == "auto":
             native, reason = bf16_in_hardware(accelerator)
-            return Chosen("bf16" if native else "fp32", f"auto: {reason}")
+            return ResolvedPrecision("bf16" if native else "fp32", f"auto: {reason}")
         if accelerator == "cpu" and self.asked in ("fp16", "tf32"):
             raise ValueError(
                 f"precision={self.asked} needs a CUDA GPU; on CPU these work: "
                 f"precision=fp32, precision=bf16, precision=auto"
             )
-        return Chosen(self.asked, "as asked")
+        return ResolvedPrecision(self.asked, "as asked")
 
 
-class Chosen:
+class ResolvedPrecision:
+    """A number format by `name`, Lightning's `plugin` word for it, and the `reason` it was chosen."""
+
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason, self.plugin = name, reason, LIGHTNING[name]
 
     def apply(self) -> None:
-        """Set what float32 products compute in: TF32 only where it was asked for."""
+        """Set how float32 matrix products are computed: in TF32 only with precision=tf32."""
         torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = self.name == "tf32"
 
 
 def bf16_in_hardware(accelerator: Literal["cpu", "cuda"]) -> tuple[bool, str]:
-    """Whether products in bfloat16 are native. Emulated ones are slower than float32 (torch #118499)."""
+    """Whether bfloat16 is native, and why. Emulated bfloat16 is slower than float32 (torch #118499)."""
     if accelerator == "cuda":
         major, minor = torch.cuda.get_device_capability()
         native = major >= 8
@@ -63,7 +65,7 @@ def _has(native: bool) -> str:
 
 
 def _cpu_flags() -> set[str]:
-    """Of Linux; elsewhere empty, which means float32: slower at worst, never wrong."""
+    """CPU features that Linux lists; empty elsewhere, so that `auto` falls back to float32."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return set()
