@@ -60,7 +60,7 @@ def read(cfg: Any) -> Weights:
     source = str(cfg.model.pretrained)
     if source not in PUBLISHED and Path(source).expanduser().is_dir():
         source = str(directory.checkpoint(directory.find(source), directory.BEST))
-    path = weights_file.find(source, Path(cfg.paths.cache).expanduser() / "weights")
+    path = weights_file.locate(source, Path(cfg.paths.cache).expanduser() / "weights")
     return (
         _read_checkpoint(path, cfg) if path.suffix == ".ckpt" else weights_file.read(path, source)
     )

@@ -75,13 +75,15 @@ def _constants(graph: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
 
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values: dict[str, Any] = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer
+    }
     stored_names = {name: name for name in values}
     for node in graph.node:
         if all(name in values for name in node.input):
             output = node.output[0]
             inputs = {name: values[name] for name in node.input}
-            values[output] = ReferenceEvaluator(node).run(None, inputs)[0]
+            (values[output],) = ReferenceEvaluator(node).run(None, inputs)
             source = output if node.op_type in CONSTANTS else node.input[0]
             stored_names[output] = stored_names.get(source, source)
     return {name: torch.tensor(value) for name, value in values.items()}, stored_names

@@ -16,7 +16,7 @@ READABLE = (
 )
 
 
-def find(source: str, folder: Path) -> Path:
+def locate(source: str, folder: Path) -> Path:
     """The file that `source` names, a path or a published name; the latter is downloaded to `folder`."""
     if source in published.PUBLISHED:
         return published.download(source, folder)
