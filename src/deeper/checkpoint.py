@@ -57,7 +57,10 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
         if any(isinstance(e, OSError) and e.errno == errno.ENOSPC for e in _causes(error)):
-            raise DiskFull(path) from error
+            raise DiskFull(
+                f"{path}: No space left on the disk; the earlier checkpoint is intact: make room and "
+                f"continue with resume=<run directory>"
+            ) from error
         raise
 
 
@@ -65,15 +68,6 @@ class DiskFull(OSError):
     """The file that was to be replaced is unchanged."""
 
     exit_status = 1
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ENOSPC, "No space left on device", str(path))
-
-    def __str__(self) -> str:
-        return (
-            f"{self.filename}: No space left on the disk; the earlier checkpoint is intact: make "
-            f"room and continue with resume=<run directory>"
-        )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

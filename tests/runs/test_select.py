@@ -45,7 +45,7 @@ def test_mistakes_name_the_other_key(run, tmp_path):
         (asked(run=""), "^run=: no such run directory"),
         (asked(), "^say which network: run="),
         (asked(run="/a", ckpt="/b"), "^run=/a and ckpt=/b: both were given; pass one of them$"),
-        (asked(run="/a", files=["/b"]), "^/b: networks are named so or by run= or ckpt="),
+        (asked(run="/a", files=["/b"]), "^/b: pass all networks without run= and ckpt="),
         (asked(files=["/gone.ckpt"]), "^/gone.ckpt: no such checkpoint file; `ls logs"),
     ]:
         with pytest.raises(ValueError, match=message):

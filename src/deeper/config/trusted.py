@@ -22,7 +22,7 @@ DEEPER = """
     data.sources.imagenet.ImageNet
     data.sources.synthetic.Synthetic
     evaluation.protocol.Paper144 evaluation.protocol.Single evaluation.protocol.Ten
-    loggers.csv.MetricsTable loggers.wandb.wandb
+    loggers.jsonl.MetricsTable loggers.wandb.wandb
     models.googlenet.GoogLeNet models.timm.timm_network
     models.heads.AuxHead models.heads.AvgPoolHead models.heads.FCHead models.heads.NINHead
     models.inception.Naive models.inception.NaiveProjected models.inception.NoPool

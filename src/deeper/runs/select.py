@@ -26,10 +26,8 @@ def several(cfg: Any) -> list[Path]:
     if not cfg.files:
         return [one(cfg)]
     if cfg.run is not None or cfg.ckpt is not None:
-        raise ValueError(
-            f"{' '.join(map(str, cfg.files))}: networks are named so or by run= or ckpt=, and both "
-            f"were given; pass all without run= and ckpt="
-        )
+        named_by = " ".join(map(str, cfg.files))
+        raise ValueError(f"{named_by}: pass all networks without run= and ckpt=, or one with it")
     paths = [named(name) for name in cfg.files]
     real = [path.resolve() for path in paths]
     for path, file in zip(paths, real, strict=True):
