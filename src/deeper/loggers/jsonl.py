@@ -60,13 +60,14 @@ class MetricsTable(MetricsFile):
         if not self.path.exists():
             return
         found = rows(self.path)
-        with replacement(self.path.with_suffix(".csv")) as temporary:
-            with temporary.open("w", newline="") as file:
-                table = csv.DictWriter(
-                    file, [*dict.fromkeys(name for row in found for name in row)]
-                )
-                table.writeheader()
-                table.writerows(found)
+        names = dict.fromkeys(name for row in found for name in row)
+        with (
+            replacement(self.path.with_suffix(".csv")) as temporary,
+            temporary.open("w", newline="") as file,
+        ):
+            table = csv.DictWriter(file, [*names])
+            table.writeheader()
+            table.writerows(found)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
