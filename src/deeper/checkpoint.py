@@ -22,9 +22,12 @@ FORMAT = 2
 LAST_COMMIT_OF_FORMAT_1 = "8484ce0"
 
 
-def contents(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
-    """What a checkpoint holds under "deeper"."""
-    return {"format": FORMAT, "config": config, "classes": list(classes)}
+def contents(
+    config: dict[str, Any], classes: list[str], test_images: str | None = None
+) -> dict[str, Any]:
+    """What a checkpoint holds under "deeper"; `test_images` is the fingerprint of the test set."""
+    about = {"config": config, "classes": list(classes), "test_images": test_images}
+    return {"format": FORMAT} | about
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

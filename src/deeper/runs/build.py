@@ -45,7 +45,7 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     return net
 
 
-def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
+def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None) -> ImageClassifier:
     """The LightningModule: network, preprocessing, loss, optimizer and scheduler."""
     return ImageClassifier(
         network(cfg, classes),
@@ -54,7 +54,7 @@ def classifier(cfg: Any, classes: Sequence[str]) -> ImageClassifier:
         instantiate.build(cfg.optimizer),
         instantiate.build(cfg.scheduler),
         seed=cfg.seed,
-        carried=contents(instantiate.resolved(cfg), [*classes]),
+        carried=contents(instantiate.resolved(cfg), [*classes], test_images),
         mix=instantiate.build(cfg.mix),
     )
 

@@ -10,7 +10,7 @@ import torch
 from deeper.training.precision import LIGHTNING, Precision, accelerator_for
 
 IRRELEVANT = """
-    paths logger name task_name resume requires test compile
+    paths logger metrics name task_name resume requires test compile
     scales epochs batch_size lr
 """
 """Keys that change no weight and no validation metric; those of the second line act through others."""
@@ -26,6 +26,8 @@ IRRELEVANT_BELOW = {
 }
 """The same, below groups whose other keys are relevant."""
 
+SOURCE_PATHS = ("root", "cache", "generate_at")
+
 
 def identity(config: Mapping[str, Any]) -> str:
     """Twelve hex digits, equal for resolved configs that compute the same.
@@ -38,7 +40,7 @@ def identity(config: Mapping[str, Any]) -> str:
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names.split()}
     source = (kept["data"].get("source") or {}).items()
-    kept["data"]["source"] = {key: v for key, v in source if key not in ("root", "cache")}
+    kept["data"]["source"] = {key: v for key, v in source if key not in SOURCE_PATHS}
     kept["precision"] = _precision(config)
     kept["batch_norm"] = _batch_norm(config)
     text = json.dumps(kept, sort_keys=True, default=str)
