@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from deeper.runs import directory as directories
+from deeper.runs import directory
 
 
 def one(cfg: Any) -> Path:
@@ -22,7 +22,7 @@ def one(cfg: Any) -> Path:
 
 
 def several(cfg: Any) -> list[Path]:
-    """As `one`, or the plain words of the command line: checkpoint files and run directories."""
+    """As `one`, or the plain words of the command line: checkpoint files and run directory."""
     if not cfg.files:
         return [one(cfg)]
     if cfg.run is not None or cfg.ckpt is not None:
@@ -45,7 +45,7 @@ def named(name: str | Path) -> Path:
 
 
 def _best(run: str) -> Path:
-    return directories.checkpoint(directories.find(run), directories.BEST)
+    return directory.checkpoint(directory.find(run), directory.BEST)
 
 
 def _file(path: Path) -> Path:
