@@ -53,7 +53,7 @@ def find(run: str) -> Path:
     """A run directory; raises `ValueError` that says what is missing."""
     path = Path(run).expanduser()
     if path.is_file():
-        raise ValueError(f"{run}: a file, not a run directory")
+        raise ValueError(f"{run}: a file, not a run directory; a checkpoint is named by ckpt={run}")
     if not run or not path.is_dir():
         raise ValueError(
             f"{run or 'run='}: no such run directory; `ls -d logs/train/runs/*` lists yours"

@@ -1,6 +1,5 @@
 """A training run: its directory, config, checkpoint and record."""
 
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +91,4 @@ class Run:
 
     def _word(self, key: str) -> str:
         """`key=<directory>` to paste into the shell."""
-        path = self.directory
-        below = path.is_relative_to(Path.cwd())
-        return shlex.quote(f"{key}={os.path.relpath(path) if below else path}")
+        return shlex.quote(f"{key}={self.directory}")

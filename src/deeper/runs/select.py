@@ -16,8 +16,6 @@ def one(cfg: Any) -> Path:
         raise ValueError(
             "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
         )
-    if Path(cfg.run).expanduser().is_file():
-        raise ValueError(f"run={cfg.run}: a file; a checkpoint is named by ckpt={cfg.run}")
     return _best(cfg.run)
 
 
