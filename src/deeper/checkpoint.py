@@ -25,13 +25,9 @@ LAST_COMMIT_OF_FORMAT_1 = "8484ce0"
 def contents(
     config: dict[str, Any], classes: list[str], test_images: str | None = None
 ) -> dict[str, Any]:
-    """`test_images` is the fingerprint of the test set, so that an evaluation knows it again."""
-    return {
-        "format": FORMAT,
-        "config": config,
-        "classes": list(classes),
-        "test_images": test_images,
-    }
+    """What a checkpoint holds under "deeper"; `test_images` is the fingerprint of the test set."""
+    about = {"config": config, "classes": list(classes), "test_images": test_images}
+    return {"format": FORMAT} | about
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -64,7 +60,10 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
         if any(isinstance(e, OSError) and e.errno == errno.ENOSPC for e in _causes(error)):
-            raise DiskFull(path) from error
+            raise DiskFull(
+                f"{path}: No space left on the disk; the earlier checkpoint is intact: make room and "
+                f"continue with resume=<run directory>"
+            ) from error
         raise
 
 
@@ -72,15 +71,6 @@ class DiskFull(OSError):
     """The file that was to be replaced is unchanged."""
 
     exit_status = 1
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ENOSPC, "No space left on device", str(path))
-
-    def __str__(self) -> str:
-        return (
-            f"{self.filename}: No space left on the disk; the earlier checkpoint is intact: make "
-            f"room and continue with resume=<run directory>"
-        )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -74,7 +74,7 @@ def test_a_crash_between_the_two_files_is_made_good(tmp_path, monkeypatch):
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "link", crash)
+        patch.setattr(checkpoint, "link_checkpoint", crash)
         with pytest.raises(RuntimeError, match="power cut"):
             trainer(Scores(0.5), Checkpoint(str(tmp_path), "val/score")).fit(module(), data())
     assert not (tmp_path / "best.ckpt").exists()

@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from deeper.loggers.csv import MetricsTable
-from deeper.loggers.jsonl import MetricsFile, rows
+from deeper.loggers.jsonl import MetricsFile, MetricsTable, rows
 
 
 @pytest.fixture

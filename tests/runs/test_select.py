@@ -40,12 +40,15 @@ def test_one_network_by_two_names_would_count_twice(run, tmp_path):
 def test_mistakes_name_the_other_key(run, tmp_path):
     best = run / "checkpoints/best.ckpt"
     for given, message in [
-        (asked(run=str(best)), rf"a file; a checkpoint is named by ckpt={best}$"),
+        (
+            asked(run=str(best)),
+            rf"a file, not a run directory; a checkpoint is named by ckpt={best}$",
+        ),
         (asked(ckpt=str(run)), rf"a folder, not a checkpoint file; .* run={run}$"),
         (asked(run=""), "^run=: no such run directory"),
         (asked(), "^say which network: run="),
         (asked(run="/a", ckpt="/b"), "^run=/a and ckpt=/b: both were given; pass one of them$"),
-        (asked(run="/a", files=["/b"]), "^/b: networks are named so or by run= or ckpt="),
+        (asked(run="/a", files=["/b"]), "^/b: pass all networks without run= and ckpt="),
         (asked(files=["/gone.ckpt"]), "^/gone.ckpt: no such checkpoint file; `ls logs"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
-"""`metrics.jsonl`, the record of a run's metrics."""
+"""`metrics.jsonl`, the record of a run's metrics, and `metrics.csv`, a table of its rows."""
 
+import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +11,13 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.files import json_text, replacement
 
-FILE = "metrics.jsonl"
-
 
 class MetricsFile(Logger):
     """Appends one JSON object a row: step (optimizer steps done) and metrics."""
 
     def __init__(self, run: Path) -> None:
         super().__init__()
-        self.path = run / FILE
+        self.path = run / "metrics.jsonl"
 
     @property
     def name(self) -> str:
@@ -46,6 +45,31 @@ class MetricsFile(Logger):
             file.write(json_text(row) + "\n")
 
 
+class MetricsTable(MetricsFile):
+    """Writes metrics.csv anew from metrics.jsonl when a training or a test ends, however it ends."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(Path(run))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Nothing: `MetricsFile` writes the row."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if not self.path.exists():
+            return
+        found = rows(self.path)
+        names = dict.fromkeys(name for row in found for name in row)
+        with (
+            replacement(self.path.with_suffix(".csv")) as temporary,
+            temporary.open("w", newline="") as file,
+        ):
+            table = csv.DictWriter(file, [*names])
+            table.writeheader()
+            table.writerows(found)
+
+
 def rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a metrics.jsonl without a last one that a crash cut short.
 
@@ -57,11 +81,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
             if not isinstance(row["step"], int):
                 raise TypeError("step is no integer")
+            found.append(row)
         except (ValueError, TypeError, KeyError):
-            if number == len(lines):
-                break
-            raise ValueError(
-                f"{path}, line {number}: not a row of metrics; remove the line, or start a new run"
-            ) from None
-        found.append(row)
+            if number < len(lines):
+                raise ValueError(
+                    f"{path}, line {number}: not a row of metrics; remove the line, or start a new run"
+                ) from None
     return found

@@ -53,7 +53,7 @@ def find(run: str) -> Path:
     """A run directory; raises `ValueError` that says what is missing."""
     path = Path(run).expanduser()
     if path.is_file():
-        raise ValueError(f"{run}: a file, not a run directory")
+        raise ValueError(f"{run}: a file, not a run directory; a checkpoint is named by ckpt={run}")
     if not run or not path.is_dir():
         raise ValueError(
             f"{run or 'run='}: no such run directory; `ls -d logs/train/runs/*` lists yours"
@@ -94,12 +94,12 @@ def remove_if_refused(written: Path, *folders: Path) -> None:
     above = folders[-1].parent
     if above.name in ("runs", "multiruns"):  # <logs>/<task>/runs is made for the first run
         folders = (*folders, above, above.parent)
-    _written.append((written, folders))
+    _made.append((written, folders))
 
 
 def discard_refused() -> None:
     """Remove what Hydra wrote for a start that was refused; files of the user stay."""
-    for written, folders in _written:
+    for written, folders in _made:
         # Another process of the same run may remove it at the same time.
         shutil.rmtree(written, ignore_errors=True)
         with suppress(OSError):
@@ -113,10 +113,10 @@ def discard_refused() -> None:
 
 def settle() -> None:
     """The start is accepted: nothing of it is removed any more."""
-    _written.clear()
+    _made.clear()
 
 
-_written: list[tuple[Path, tuple[Path, ...]]] = []
+_made: list[tuple[Path, tuple[Path, ...]]] = []
 
 
 @cache

@@ -9,36 +9,24 @@ import torch
 
 from deeper.training.precision import LIGHTNING, Precision, accelerator_for
 
-IRRELEVANT = frozenset(
-    [
-        *("paths", "logger", "metrics", "name", "resume", "requires", "scales", "test", "compile"),
-        *("task_name", "epochs", "batch_size", "lr"),
-    ]
-)
-"""Groups and keys that change no weight and no validation metric, or do so by way of other keys."""
+IRRELEVANT = """
+    paths logger metrics name task_name resume requires test compile
+    scales epochs batch_size lr
+"""
+"""Keys that change no weight and no validation metric; those of the second line act through others."""
 
 IRRELEVANT_BELOW = {
-    "trainer": frozenset(
-        [
-            "accelerator",
-            "accumulate_grad_batches",
-            "default_root_dir",
-            "devices",
-            "enable_checkpointing",
-            "enable_model_summary",
-            "enable_progress_bar",
-            "log_every_n_steps",
-            "num_nodes",
-            "profiler",
-            "strategy",
-            "sync_batchnorm",
-            "use_distributed_sampler",
-        ]
-    ),
-    "data": frozenset(["cache", "eval_batch_size", "root", "stage_to", "workers"]),
-    "callbacks": frozenset(["banner", "checkpoint", "meter", "progress"]),
+    "trainer": """
+        accelerator accumulate_grad_batches default_root_dir devices enable_checkpointing
+        enable_model_summary enable_progress_bar log_every_n_steps num_nodes profiler strategy
+        sync_batchnorm use_distributed_sampler
+    """,
+    "data": "cache eval_batch_size root stage_to workers",
+    "callbacks": "banner checkpoint meter progress",
 }
 """The same, below groups whose other keys are relevant."""
+
+SOURCE_PATHS = ("root", "cache", "generate_at")
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -47,12 +35,12 @@ def identity(config: Mapping[str, Any]) -> str:
     Devices and accumulation divide the global batch, which stays what it is, so they are relevant
     only to batch norm, which sees one micro-batch at a time. `precision=auto` is what it resolves to.
     """
-    kept = {key: value for key, value in config.items() if key not in IRRELEVANT}
+    kept = {key: value for key, value in config.items() if key not in IRRELEVANT.split()}
     for group, names in IRRELEVANT_BELOW.items():
         node = kept.get(group) or {}
-        kept[group] = {key: value for key, value in node.items() if key not in names}
+        kept[group] = {key: value for key, value in node.items() if key not in names.split()}
     source = (kept["data"].get("source") or {}).items()
-    kept["data"]["source"] = {key: v for key, v in source if key not in ("root", "cache")}
+    kept["data"]["source"] = {key: v for key, v in source if key not in SOURCE_PATHS}
     kept["precision"] = _precision(config)
     kept["batch_norm"] = _batch_norm(config)
     text = json.dumps(kept, sort_keys=True, default=str)

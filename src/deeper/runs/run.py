@@ -1,6 +1,5 @@
 """A training run: its directory, config, checkpoint and record."""
 
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved
 from deeper.data.datamodule import ImageData
-from deeper.runs import directory as directories
-from deeper.runs import record
+from deeper.runs import directory, record
 from deeper.runs.identity import identity
 from deeper.runs.resume import resumed_config, save_config
 
@@ -34,17 +32,17 @@ class Run:
     def open(cls, cfg: DictConfig) -> "Run":
         """The run in the directory that Hydra made, or the one that `resume=` names."""
         output = HydraConfig.get().runtime.output_dir
-        directory = directories.open_dir(output, cfg.resume)
+        folder = directory.open_dir(output, cfg.resume)
         if cfg.resume is None:
-            return cls(directory, cfg, None)
-        last = directories.checkpoint(directory, directories.LAST)
+            return cls(folder, cfg, None)
+        last = directory.checkpoint(folder, directory.LAST)
         done = load_checkpoint(last, mmap=True)["epoch"] + 1
-        config = resumed_config(cfg, directory)
+        config = resumed_config(cfg, folder)
         if config.trainer.max_epochs < done:
             raise ConfigError(
                 [f"epochs={config.trainer.max_epochs}: the run has done {done} already; pass more"]
             )
-        return cls(directory, config, last)
+        return cls(folder, config, last)
 
     @contextmanager
     def recorded(self, data: ImageData) -> Iterator[dict[str, Any]]:
@@ -53,7 +51,7 @@ class Run:
         The caller adds `results` and `objective` to the dict.
         """
         facts = self._facts(data)
-        directories.settle()
+        directory.settle()
         main = record.is_main_process()
         if main:
             save_config(self.config, self.directory)
@@ -61,10 +59,10 @@ class Run:
             with record.recorded(self.directory, **facts) as content:
                 yield content
         except BaseException as error:
-            if main and record.is_interrupt(error) and (self.directory / directories.LAST).exists():
+            if main and record.is_interrupt(error) and (self.directory / directory.LAST).exists():
                 print(f"\ncontinue: python src/train.py {self._word('resume')}", flush=True)
             raise
-        if main and (self.directory / directories.BEST).exists():
+        if main and (self.directory / directory.BEST).exists():
             print(f"evaluate: python src/eval.py {self._word('run')}", flush=True)
 
     def _facts(self, data: ImageData) -> dict[str, Any]:
@@ -93,6 +91,4 @@ class Run:
 
     def _word(self, key: str) -> str:
         """`key=<directory>` to paste into the shell."""
-        path = self.directory
-        below = path.is_relative_to(Path.cwd())
-        return shlex.quote(f"{key}={os.path.relpath(path) if below else path}")
+        return shlex.quote(f"{key}={self.directory}")

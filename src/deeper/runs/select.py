@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from deeper.runs import directory as directories
+from deeper.runs import directory
 
 
 def one(cfg: Any) -> Path:
@@ -16,20 +16,16 @@ def one(cfg: Any) -> Path:
         raise ValueError(
             "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"
         )
-    if Path(cfg.run).expanduser().is_file():
-        raise ValueError(f"run={cfg.run}: a file; a checkpoint is named by ckpt={cfg.run}")
     return _best(cfg.run)
 
 
 def several(cfg: Any) -> list[Path]:
-    """As `one`, or the plain words of the command line: checkpoint files and run directories."""
+    """As `one`, or the plain words of the command line: checkpoint files and run directory."""
     if not cfg.files:
         return [one(cfg)]
     if cfg.run is not None or cfg.ckpt is not None:
-        raise ValueError(
-            f"{' '.join(map(str, cfg.files))}: networks are named so or by run= or ckpt=, and both "
-            f"were given; pass all without run= and ckpt="
-        )
+        named_by = " ".join(map(str, cfg.files))
+        raise ValueError(f"{named_by}: pass all networks without run= and ckpt=, or one with it")
     paths = [named(name) for name in cfg.files]
     real = [path.resolve() for path in paths]
     for path, file in zip(paths, real, strict=True):
@@ -47,7 +43,7 @@ def named(name: str | Path) -> Path:
 
 
 def _best(run: str) -> Path:
-    return directories.checkpoint(directories.find(run), directories.BEST)
+    return directory.checkpoint(directory.find(run), directory.BEST)
 
 
 def _file(path: Path) -> Path:

@@ -19,8 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from deeper.config.errors import ConfigError
-from deeper.runs import directory as directories
-from deeper.runs import record
+from deeper.runs import directory, record
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class ProcessLauncher(Launcher):
         self.context, self.config = hydra_context, config
         self.sweep = Path(str(config.hydra.sweep.dir))
         if not self.sweep.exists():  # Hydra writes it before any job is composed
-            directories.remove_if_refused(self.sweep / "multirun.yaml", self.sweep)
+            directory.remove_if_refused(self.sweep / "multirun.yaml", self.sweep)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -59,7 +58,7 @@ class ProcessLauncher(Launcher):
         if not job_overrides:
             raise ConfigError(["the sweep has no jobs: a glob or a list of values is empty"])
         jobs = self._checked_jobs(initial_job_idx, job_overrides)
-        directories.settle()
+        directory.settle()
         log.info(f"{len(jobs)} jobs in {self.sweep}")
         for number, job in enumerate(jobs, initial_job_idx):
             log.info(f"job {number}: {_words(job.overrides)}")
@@ -113,7 +112,7 @@ class ProcessLauncher(Launcher):
             log.info(f"job {number} has finished already{older}: {folder}")
             job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
             return
-        if (folder / directories.LAST).exists():
+        if (folder / directory.LAST).exists():
             overrides = [quoted(f"resume={folder}")]
         command = [sys.executable, os.path.abspath(sys.argv[0]), *_config_options(sys.argv[1:])]
         command += overrides
