@@ -1,6 +1,9 @@
 """Small data on disk, composed configs, and training in this process."""
 
+import importlib
+import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
+from deeper.cli import main as command_line
 from deeper.cli import resolvers
 from deeper.config import schema
 from deeper.data.sources.synthetic import generate
@@ -53,8 +57,6 @@ def train(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`train("experiment=no_aux")` runs src/train.py in this process and answers its run directory."""
 
     def run(*words: str) -> Path:
-        import importlib
-
         entry = importlib.import_module("train")
         overrides = [word for word in small(images, tmp_path) if not _given(word, words)]
         monkeypatch.setattr(sys, "argv", ["src/train.py", *overrides, *words])
@@ -71,3 +73,46 @@ def train(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def _given(word: str, words: tuple[str, ...]) -> bool:
     return any(w.partition("=")[0] == word.partition("=")[0] for w in words)
+
+
+@dataclass
+class Answer:
+    code: int
+    err: str
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    """`say("lr=-1")` is src/train.py in this process: its exit code and what it said on stderr."""
+
+    def run(*words: str, script: str = "train") -> Answer:
+        GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None
+        directory._stamp.cache_clear()
+        directory._made.clear()
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        monkeypatch.setattr(sys, "argv", [f"src/{script}.py", *words])
+        entry = importlib.import_module(script)
+        try:
+            command_line.start(entry.main, files=script in ("eval", "predict"))
+        except SystemExit as end:
+            return Answer(end.code, capsys.readouterr().err)
+        return Answer(0, capsys.readouterr().err)
+
+    yield run
+    for handler in logging.root.handlers[:]:  # of the log file of the last run
+        if isinstance(handler, logging.FileHandler):
+            logging.root.removeHandler(handler)
+
+
+@pytest.fixture
+def refused(say):
+    """As `say`, for a mistake: what is said of it."""
+
+    def run(*words: str, script: str = "train") -> str:
+        answer = say(*words, script=script)
+        assert answer.code == 2, answer.err
+        assert "Traceback" not in answer.err
+        return answer.err.strip()
+
+    return run
