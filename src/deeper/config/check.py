@@ -38,7 +38,7 @@ def check(cfg: DictConfig) -> None:
         *ranges.problems(plain),
     ]
     refuse(found + _refused_by_constructors(cfg, {line.partition(".")[0] for line in found}))
-    if overrides.is_single_run():
+    if not overrides.is_multirun() and int(os.environ.get("LOCAL_RANK", 0)) == 0:
         for line in [*experiments.learning_rate_notes(cfg, words), *_hardware_notes(plain)]:
             log.warning(line)
 

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from deeper import checkpoint
-from deeper.cli import main as cli
+from deeper.cli import messages
 from deeper.cli import resolvers
 from deeper.config import experiments, schema, signatures
 from deeper.config import stored as carried
@@ -178,7 +178,7 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        said = str(error) if isinstance(error, ValueError) else cli.mistake(error)
+        said = str(error) if isinstance(error, ValueError) else messages.mistake(error)
         if said is None:
             raise
         print(said, file=sys.stderr)
