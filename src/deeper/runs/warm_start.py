@@ -19,8 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from deeper import checkpoint
-from deeper.cli import messages
-from deeper.cli import resolvers
+from deeper.cli import messages, resolvers
 from deeper.config import experiments, schema, signatures
 from deeper.config import stored as carried
 from deeper.config.errors import ConfigError
