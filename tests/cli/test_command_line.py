@@ -1,4 +1,4 @@
-"""What every entry point answers before it composes a config, and to words that Hydra cannot read."""
+"""What every entry point answers before it composes a config, and to words that Hydra cannot parse."""
 
 import sys
 

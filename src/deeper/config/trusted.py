@@ -23,7 +23,6 @@ KINDS = {
     "augment": "torch.nn.Module",
     "averaging": "lightning.pytorch.Callback",
     "callbacks": "lightning.pytorch.Callback",
-    "data": "lightning.pytorch.LightningDataModule",
     "logger": "lightning.pytorch.loggers.Logger",
     "loss": "torch.nn.Module",
     "metrics": "torchmetrics.Metric",
