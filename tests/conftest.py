@@ -64,3 +64,16 @@ def trained(logs: Path, *words: str) -> Path:
 
 def _given(word: str, words: tuple[str, ...]) -> bool:
     return any(w.partition("=")[0] == word.partition("=")[0] for w in words)
+
+
+@pytest.fixture
+def refused():
+    """`refused("lr=-1")` is the message with which src/train.py, in this process, refuses a mistake."""
+
+    def run(*words: str, script: str = "train") -> str:
+        result = call(*words, script=script)
+        assert result.returncode == 2, result.stderr
+        assert "Traceback" not in result.stderr
+        return result.stderr.strip()
+
+    return run

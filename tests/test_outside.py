@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from entry import record, run_dirs, shell, small
+from entry import call, record, run_dirs, shell, small
 
 CODE = {
     "my_network.py": """
@@ -88,38 +88,38 @@ def outside(tmp_path):
     return tmp_path
 
 
-def test_all_three_train_evaluate_and_resume(outside):
-    logs, code = outside / "logs", str(outside / "code")
-    flag = f"--config-dir={outside / 'configs'}"
+def test_all_of_them_train_evaluate_and_resume(outside, monkeypatch):
+    monkeypatch.syspath_prepend(outside / "code")
+    logs, flag = outside / "logs", f"--config-dir={outside / 'configs'}"
     words = [flag, "model=mine", "augment=mine", "data=mine", f"paths.logs={logs}", "epochs=2"]
-    fast = ["debug=fast", "data.limit=null", "trainer.max_epochs=1"]
-    first = shell(*words, *fast, PYTHONPATH=code)
+    first = call(*words, "debug=fast", "data.limit=null", "trainer.max_epochs=1")
     assert first.returncode == 0, first.stderr
     (run,) = run_dirs(logs)
     assert record(run)["results"]["test/n"] == 21
-    again = shell(flag, f"resume={run}", "trainer.max_epochs=2", PYTHONPATH=code)
+    again = call(flag, f"resume={run}", "trainer.max_epochs=2")
     assert again.returncode == 0, again.stderr
-    judged = shell(
-        flag, f"run={run}", "trainer=cpu", f"paths.logs={logs}", script="eval", PYTHONPATH=code
-    )
+    question = [f"run={run}", "trainer=cpu", f"paths.logs={logs}"]
+    judged = call(flag, *question, script="eval")
     assert judged.returncode == 0, judged.stderr
-    untrusted = shell(
-        f"run={run}", "trainer=cpu", f"paths.logs={logs}", script="eval", PYTHONPATH=code
-    )
+    untrusted = call(*question, script="eval")
     assert untrusted.returncode == 2
     assert "is not trusted" in untrusted.stderr
 
 
-def test_two_processes_see_the_samples_of_one_that_accumulates(outside, images):
+def test_two_processes_see_the_samples_of_one_that_accumulates(outside, images, monkeypatch):
     """Step by step the same samples: 1 × 2 accumulated, 2 × 1."""
-    flag, code = f"--config-dir={outside / 'configs'}", str(outside / "code")
+    monkeypatch.syspath_prepend(outside / "code")
+    flag, words = (
+        f"--config-dir={outside / 'configs'}",
+        ["model=mine", "callbacks=witness", "epochs=2"],
+    )
+    one = small(images, outside / "one", *words, "trainer.accumulate_grad_batches=2")
+    assert call(flag, *one).returncode == 0
+    two = small(images, outside / "two", *words, "trainer=ddp_cpu")
+    result = shell(flag, *two, PYTHONPATH=str(outside / "code"))
+    assert result.returncode == 0, result.stderr
     seen = []
-    for n, words in enumerate((["trainer.accumulate_grad_batches=2"], ["trainer=ddp_cpu"])):
-        logs = outside / f"logs{n}"
-        watch = "callbacks=[banner,meter,checkpoint,progress,witness]"
-        more = ["model=mine", watch, "epochs=2", *words]
-        result = shell(flag, *small(images, logs, *more), PYTHONPATH=code)
-        assert result.returncode == 0, result.stderr
+    for logs in (outside / "one", outside / "two"):
         (run,) = run_dirs(logs)
         steps: dict[tuple[int, int], list[int]] = {}
         for file in run.glob("seen_*.jsonl"):

@@ -1,10 +1,14 @@
-"""What the README shows is what the project has."""
+"""Commands, recipes and experiments of the README exist."""
 
 import re
 import shlex
+import sys
+from pathlib import Path
 
 import pytest
-from entry import EXPERIMENTS, PROJECT, RECIPES, shell
+from entry import EXPERIMENTS, PROJECT, RECIPES
+
+from deeper.cli.arguments import quoted, with_files
 
 README = (PROJECT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^(?:torchrun \S+ |)python src/\S+\.py[^#\n]*", README, re.M)))
@@ -12,15 +16,16 @@ STAND_INS = {"DIR": "/data", "RUN": "null", "FILE": "/some.ckpt", "PACKED": "/pa
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_composes(line):
+def test_every_command_composes(line, configs, monkeypatch):
     words = shlex.split(line)
-    script = words[1].removeprefix("src/").removesuffix(".py")
-    words = [word for word in words[2:] if word != "-m"]
+    words = words[next(place for place, word in enumerate(words) if word.startswith("src/")) :]
+    script, words = Path(words[0]).stem, [word for word in words[1:] if word != "-m"]
+    monkeypatch.setattr(sys, "argv", [script])
     for key, value in STAND_INS.items():
         words = [word.replace(f"={key}", f"={value}") for word in words]
     words = [re.sub(r"^(experiment|seed)=(\w+),.*", r"\1=\2", word) for word in words]
-    result = shell(*words, "--cfg", "job", script=script)
-    assert result.returncode == 0, result.stderr
+    given = with_files(words) if script in ("eval", "predict") else words
+    configs(*map(quoted, given), name=script)
 
 
 def test_commands_were_found():

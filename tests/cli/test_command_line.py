@@ -1,11 +1,12 @@
-"""What every entry point answers before it composes a config, and to words that Hydra cannot read."""
+"""What every entry point answers before it composes a config, and to words that Hydra cannot parse."""
 
 import sys
 
 import pytest
-from entry import PROJECT, command
+from entry import PROJECT, command, shell
 
 from deeper.cli import main as command_line
+from deeper.cli import messages
 from deeper.config import schema
 
 
@@ -17,7 +18,7 @@ def said(configs, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["train.py", word])
         with pytest.raises(Exception) as caught:  # noqa: PT011
             configs(word)
-        return command_line.mistake(caught.value)
+        return messages.mistake(caught.value)
 
     return mistake
 
@@ -25,7 +26,7 @@ def said(configs, monkeypatch):
 def test_of_a_sweep_the_word_that_is_wrong_is_named(monkeypatch):
     words = ["train.py", "-m", "experiment=baseline,no_aux", "model/aux=null"]
     monkeypatch.setattr(sys, "argv", words)
-    assert command_line._no_option().startswith("model/aux=null: no such option")
+    assert messages._no_option().startswith("model/aux=null: no such option")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_the_word_is_named_and_what_may_stand_there(said, word, message):
 def test_a_value_error_of_other_code_is_no_mistake():
     with pytest.raises(ValueError, match="invalid literal") as caught:
         int("x")
-    assert command_line.mistake(caught.value) is None
+    assert messages.mistake(caught.value) is None
 
 
 def test_behind_two_dashes_are_no_options(monkeypatch):
@@ -59,6 +60,13 @@ def test_behind_two_dashes_are_no_options(monkeypatch):
     assert command_line._answer("") is None
     monkeypatch.setattr(sys, "argv", ["predict.py", "--version", "--", "a"])
     assert command_line._answer("").startswith("Deeper ")
+
+
+@pytest.mark.parametrize("script", ["train", "eval", "predict", "export", "prepare", "bench"])
+def test_every_entry_point_starts_and_shows_its_config(script):
+    result = shell("--cfg", "job", script=script)
+    assert result.returncode == 0, result.stderr
+    assert f"task_name: {script}" in result.stdout
 
 
 def test_a_reader_of_help_may_leave():

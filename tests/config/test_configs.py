@@ -54,7 +54,7 @@ QUICK = ("baseline", "paper")
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_accepted_experiment_changes_one_thing_and_builds(configs, recipe, experiment):
     if not accepted(configs, recipe, experiment):
-        pytest.skip(f"{experiment} asks nothing of {recipe}")
+        pytest.skip(f"{experiment} does not apply to {recipe}")
     cfg = configs(f"recipe={recipe}", f"experiment={experiment}", *NEEDS_ROOT)
     base = configs(f"recipe={recipe}", *NEEDS_ROOT)
     changed = experiments.difference(experiments.flat(base), experiments.flat(cfg))
@@ -280,7 +280,7 @@ def test_every_recipe_runs(train, recipe):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_accepted_pair_runs(train, configs, recipe, experiment):
     if not accepted(configs, recipe, experiment):
-        pytest.skip(f"{experiment} asks nothing of {recipe}")
+        pytest.skip(f"{experiment} does not apply to {recipe}")
     train(f"recipe={recipe}", f"experiment={experiment}", "model.width=0.125")
 
 

@@ -4,6 +4,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[3] / "configs"
 
 PATH_KEYS = (
     "data.root", "data.stage_to", "resume", "run", "ckpt", "real", "model.pretrained", "out",
@@ -71,3 +74,23 @@ def in_quotes(text: str) -> str:
 def _path(path: str) -> str:
     plain = _AS_IT_IS.fullmatch(path) and not _NUMBER_OR_BOOL.fullmatch(path)
     return path if plain else in_quotes(path)
+
+
+def config_name() -> str:
+    """Name of the root config: that of the entry point, unless the command line gives another."""
+    return _option("--config-name", "-cn") or Path(sys.argv[0]).stem
+
+
+def config_folders() -> list[Path]:
+    """Our config folder, and that of --config-dir."""
+    added = _option("--config-dir", "-cd")
+    return [CONFIG_FOLDER, *([Path(added)] if added else [])]
+
+
+def _option(*names: str) -> str | None:
+    """The value of one of Hydra's own options on the command line."""
+    for place, word in enumerate(sys.argv):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else next(iter(sys.argv[place + 1 :]), None)
+    return None

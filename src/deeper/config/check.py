@@ -1,6 +1,5 @@
 """Finds everything that is wrong with a composed config, at once, before any data is read."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -21,11 +20,9 @@ from deeper.training.optimizers import make_optimizer
 from deeper.training.precision import accelerator_for
 from deeper.training.schedules import Progress
 
-log = logging.getLogger(__name__)
-
 
 def check(cfg: DictConfig) -> None:
-    """Raise `ConfigError` with every problem of a training; log what is only doubtful."""
+    """Raise `ConfigError` with every problem of a training; print what is only doubtful."""
     words = overrides.task_overrides()
     refuse(overrides.problems(words, experiments.options))
     refuse(unknown_keys(cfg) + experiments.problems(words) + missing_keys(cfg))
@@ -40,9 +37,9 @@ def check(cfg: DictConfig) -> None:
         *ranges.problems(plain),
     ]
     refuse(found + _refused_by_constructors(cfg, {line.partition(".")[0] for line in found}))
-    if overrides.is_single_run():
+    if not overrides.is_multirun() and int(os.environ.get("LOCAL_RANK", 0)) == 0:
         for line in [*experiments.learning_rate_notes(cfg, words), *_hardware_notes(plain)]:
-            log.warning(line)
+            print(line)  # a log would leave a file behind where the run is refused later
 
 
 def check_eval(cfg: DictConfig) -> None:

@@ -1,6 +1,7 @@
 """Errors of users: all problems at once, each in one line. Imports no torch."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
@@ -44,7 +45,11 @@ def user_error(error: BaseException) -> str | None:
         if isinstance(cause, ConfigError) or (
             isinstance(cause, ValueError) and raised_in("deeper", cause)
         ):
-            return str(cause)
+            # OmegaConf wraps what one of our resolvers raised.
+            wrapped = re.match(
+                r"\w+ raised while resolving interpolation: (.*)\n +full_key", str(cause)
+            )
+            return wrapped[1] if wrapped else str(cause)
         cause = cause.__cause__
     return None
 

@@ -46,12 +46,15 @@ def without(groups: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if key_of(override) not in groups]
 
 
+def is_multirun() -> bool:
+    """Whether this process starts the jobs of a multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def is_single_run() -> bool:
-    """Whether a command runs once: neither a multirun nor a job of one."""
-    if not HydraConfig.initialized():
-        return False
-    hydra = HydraConfig.get()
-    return hydra.mode == RunMode.RUN and OmegaConf.is_missing(hydra.job, "num")
+    """Whether this is a run that no multirun has started."""
+    initialized = HydraConfig.initialized()
+    return initialized and not is_multirun() and OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
 def protocols(cfg: Any) -> dict[str, Any]:

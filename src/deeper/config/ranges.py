@@ -31,7 +31,7 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 def too_small(config: Any, least: Mapping[str, int]) -> Iterator[str]:
     """Numbers below their least value; null is accepted."""
-    node = OmegaConf.create(config) if isinstance(config, Mapping) else config
+    node = config if OmegaConf.is_config(config) else OmegaConf.create(dict(config))
     for key, limit in least.items():
         value = OmegaConf.select(node, key)
         if isinstance(value, int) and value < limit:

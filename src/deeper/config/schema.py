@@ -24,23 +24,11 @@ class Scale:
     lr: float = MISSING
 
 
-class Direction(StrEnum):
-    maximize = "maximize"
-    minimize = "minimize"
+Direction = StrEnum("Direction", "maximize minimize")
 
 
-class NumberFormat(StrEnum):
-    """See `deeper.training.precision`."""
-
-    auto = "auto"
-    """bf16 where the hardware computes in it, else fp32; the run says which and why."""
-    fp32 = "fp32"
-    tf32 = "tf32"
-    """float32 storage, TF32 products (NVIDIA Ampere and later)."""
-    bf16 = "bf16"
-    """bfloat16 autocast; weights and norms stay float32."""
-    fp16 = "fp16"
-    """float16 autocast with a gradient scaler (CUDA only)."""
+NumberFormat = StrEnum("NumberFormat", "auto fp32 tf32 bf16 fp16")
+"""See `deeper.training.precision`."""
 
 
 @dataclass
@@ -90,19 +78,13 @@ class Train:
     logger: dict[str, Any] = field(default_factory=dict)
 
 
-class Weights(StrEnum):
-    averaged = "averaged"
-    live = "live"
+Weights = StrEnum("Weights", "averaged live")
 
 
-class Split(StrEnum):
-    test = "test"
-    val = "val"
+Split = StrEnum("Split", "test val")
 
 
-class Fusion(StrEnum):
-    mean = "mean"
-    max = "max"
+Fusion = StrEnum("Fusion", "mean max")
 
 
 @dataclass
@@ -150,11 +132,7 @@ class Eval(OneNetwork):
     trainer: Any = MISSING
 
 
-class PredictionFormat(StrEnum):
-    table = "table"
-    tsv = "tsv"
-    json = "json"
-    html = "html"
+PredictionFormat = StrEnum("PredictionFormat", "table tsv json html")
 
 
 @dataclass
@@ -176,9 +154,7 @@ class Predict(OneNetwork):
     paths: Any = MISSING
 
 
-class OnBad(StrEnum):
-    strict = "strict"
-    quarantine = "quarantine"
+OnBad = StrEnum("OnBad", "strict quarantine")
 
 
 @dataclass
@@ -198,9 +174,7 @@ class Prepare:
     paths: Any = MISSING
 
 
-class Benchmark(StrEnum):
-    evaluation = "evaluation"
-    loading = "loading"
+Benchmark = StrEnum("Benchmark", "evaluation loading")
 
 
 @dataclass
@@ -224,11 +198,7 @@ class Bench:
     paths: Any = MISSING
 
 
-class ExportFormat(StrEnum):
-    all = "all"
-    safetensors = "safetensors"
-    onnx = "onnx"
-    torch_export = "torch_export"
+ExportFormat = StrEnum("ExportFormat", "all safetensors onnx torch_export")
 
 
 @dataclass

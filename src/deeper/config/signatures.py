@@ -40,11 +40,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
 
 def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
     target = str(node["_target_"])
-    try:
-        function = pkgutil.resolve_name(target)
-    except Exception as error:
-        yield f"{key}._target_: cannot import {target!r} ({error})"
-        return
+    function = pkgutil.resolve_name(target)
     name = target.rpartition(".")[2]
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -88,55 +84,37 @@ def _hints(function: Any) -> dict[str, Any]:
         return {}
 
 
+SCALARS: Mapping[Any, tuple[type, ...]] = {
+    float: (int, float), int: (int,), str: (str,), bool: (bool,), type(None): (type(None),),
+}  # fmt: skip
+"""Annotation → types of YAML's values that suit it. bool is no int here."""
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value from YAML suits a type annotation; True in doubt."""
-    if isinstance(value, Mapping):  # a node, whose object is not built yet
-        return "_target_" in value or not _is_scalar(hint)
-    origin = get_origin(hint)
+    origin, options = get_origin(hint), get_args(hint)
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True  # an object that is not built yet
     if origin in (Union, types.UnionType):
-        return any(fits(value, option) for option in get_args(hint))
+        return any(fits(value, option) for option in options)
     if origin is Literal:
-        return value in get_args(hint)
-    if hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (str, bool):
-        return isinstance(value, hint)
-    if origin in (list, tuple) or (inspect.isclass(origin) and issubclass(origin, Sequence)):
-        return isinstance(value, list) and all(
-            fits(item, option) for item, option in _pairs(value, origin, get_args(hint))
-        )
-    return not (inspect.isclass(origin) and issubclass(origin, Mapping))
-
-
-def _is_scalar(hint: Any) -> bool:
-    if get_origin(hint) in (Union, types.UnionType):
-        return all(_is_scalar(option) for option in get_args(hint))
-    return hint in (int, float, str, bool, type(None)) or get_origin(hint) is Literal
-
-
-def _pairs(value: list[Any], origin: Any, options: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
-    if not options:
-        return iter(())
-    if origin is tuple and options[-1] is not Ellipsis:
-        return zip(value, options, strict=False)
-    return ((item, options[0]) for item in value)
+        return value in options
+    if hint in SCALARS:
+        return type(value) in SCALARS[hint]
+    if origin in (list, tuple, Sequence):
+        if origin is not tuple or Ellipsis in options:
+            options = options[:1] * len(value) if isinstance(value, list) else ()
+        return isinstance(value, list) and all(map(fits, value, options))
+    return origin is not Mapping or isinstance(value, Mapping)
 
 
 def type_name(hint: Any) -> str:
     """A type annotation as a user would write it: `float | null`, `'rgb' | 'bgr'`."""
     if get_origin(hint) in (Union, types.UnionType):
-        return " | ".join(dict.fromkeys(type_name(option) for option in get_args(hint)))
+        return " | ".join(type_name(option) for option in get_args(hint))
     if get_origin(hint) is Literal:
         return " | ".join(repr(choice) for choice in get_args(hint))
     if hint is type(None):
         return "null"
-    origin = get_origin(hint)
-    if origin in (list, tuple) or (inspect.isclass(origin) and issubclass(origin, Sequence)):
-        return f"a list of {type_name(get_args(hint)[0])}" if get_args(hint) else "a list"
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return f"name → {type_name(get_args(hint)[1])}"
-    return getattr(hint, "__name__", str(hint))
+    is_plain = inspect.isclass(hint) and not get_args(hint)
+    return hint.__name__ if is_plain else str(hint).replace("collections.abc.", "")

@@ -23,7 +23,6 @@ KINDS = {
     "augment": "torch.nn.Module",
     "averaging": "lightning.pytorch.Callback",
     "callbacks": "lightning.pytorch.Callback",
-    "data": "lightning.pytorch.LightningDataModule",
     "logger": "lightning.pytorch.loggers.Logger",
     "loss": "torch.nn.Module",
     "metrics": "torchmetrics.Metric",
@@ -45,31 +44,36 @@ FUNCTIONS = ("models.timm", "loggers.wandb", "training.optimizers", "training.sc
 
 
 def refused(config: Any, by_place: bool = True) -> list[str]:
-    """A line for every `_target_` in a plain container that is not trusted.
+    """A line for every `_target_` in a plain container that is not trusted or cannot be imported.
 
     Without `by_place`, for a container whose keys are not those of a root config, any kind will do.
     """
-    return [
-        f"{key or 'config'}: _target_ {node['_target_']!r} is not trusted{_wanted(key)}; if you know "
-        f"what it does, add it to `targets:` (or its package to `packages:`) in {_own_file()}"
-        for key, node in nodes(config)
-        if not is_trusted(str(node["_target_"]), _place(key) if by_place else [*KINDS])
-    ]
+    lines = []
+    for key, node in nodes(config):
+        target, places = str(node["_target_"]), _place(key) if by_place else [*KINDS]
+        try:
+            trusted = is_trusted(target, places)
+        except (ImportError, AttributeError, ValueError) as error:
+            lines.append(f"{key or 'config'}._target_: cannot import {target!r} ({error})")
+            continue
+        if not trusted:
+            lines.append(
+                f"{key or 'config'}: _target_ {target!r} is not trusted{_wanted(key)}; if you know what "
+                f"it does, add it to `targets:` (or its package to `packages:`) in {_own_file()}"
+            )
+    return lines
 
 
 def is_trusted(target: str, places: Sequence[str]) -> bool:
-    """`places` are keys of `KINDS`."""
+    """`places` are keys of `KINDS`. Raises what the import of the target raises."""
     packages, targets = _vouched()
     root = target.partition(".")[0]
+    if target not in targets and root not in {*packages, *FIELD, "deeper"}:
+        return False  # importing it would run its code
+    found = pkgutil.resolve_name(target)
+    defined_in = str(getattr(found, "__module__", ""))
     if target in targets:
         return True
-    if root not in {*packages, *FIELD, "deeper"}:
-        return False  # importing it would run its code
-    try:
-        found = pkgutil.resolve_name(target)
-    except Exception:
-        return True  # it cannot be imported, which `signatures` says better
-    defined_in = str(getattr(found, "__module__", ""))
     if defined_in.partition(".")[0] != root:
         return False  # deeper.x.os.system: reached by way of an import
     if root in packages:
