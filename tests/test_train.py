@@ -100,7 +100,7 @@ def test_resume_goes_on_in_the_same_directory(images, tmp_path):
     assert (start / "overrides.yaml").exists()
     assert "max_epochs=1" in (run / ".hydra/overrides.yaml").read_text()
     assert [path.name for path in sorted((run / "csv").iterdir())] == ["version_0", "version_1"]
-    assert [row["step"] for row in rows(run) if "val/top1" in row] == [2, 5]
+    assert [row["step"] for row in rows(run) if "val/top1" in row] == [3, 6]
 
     third = shell(f"resume={run}", "test=false", "trainer.log_every_n_steps=2")
     assert third.returncode == 0, third.stderr
