@@ -97,7 +97,7 @@ def mistake(error: BaseException) -> str | None:
     if words := own_words(error) or _from_a_worker(str(error)):
         return words
     if hasattr(error, "exit_status"):
-        return str(error)  # a full disk, a diverged training: no traceback helps
+        return str(error)  # a full disk, a diverged training: a traceback does not help
     for cause in (error, error.__cause__):
         if (
             type(cause).__name__ == "MisconfigurationException"

@@ -6,18 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ELSEWHERE = frozenset(
-    [
-        "paths",
-        "logger",
-        "metrics",
-        "name",
-        "resume",
-        "requires",
-        "scales",
-        "test",
-        "compile",
-        "task_name",
-    ]
+    ["paths", "logger", "name", "resume", "requires", "scales", "test", "compile", "task_name"]
 )
 """Groups and keys that change no weight and no metric of validation."""
 

@@ -27,10 +27,9 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     try:
         yield content
     except BaseException as error:
-        content |= {"status": getattr(error, "status", "failed")}
-        content |= {"error": f"{type(error).__name__}: {error}"}
-        if is_interrupt(error):
-            content["status"] = "interrupted"
+        failed = "interrupted" if is_interrupt(error) else "failed"
+        content["status"] = getattr(error, "status", failed)
+        content["error"] = f"{type(error).__name__}: {error}"
         raise
     else:
         content["status"] = "finished"
