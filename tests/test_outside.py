@@ -1,4 +1,4 @@
-"""A network, a transform, a data set and a callback from a folder of the user's: one .py, one .yaml each."""
+"""Parts from a folder of the user's: one .py and one .yaml each, or one .yaml for a class of torch."""
 
 import json
 
@@ -48,6 +48,14 @@ class TwoShades:
     def load(self) -> Splits:
         return Splits(["dark", "light"], Shades(60), Shades(21), Shades(21))
 """,
+    "my_loss.py": """
+from deeper.training.loss import AuxWeighted
+
+class Focal(AuxWeighted):
+    def criterion(self, logits, targets):
+        log_p = logits.log_softmax(1).gather(1, targets[:, None])
+        return -((1 - log_p.exp()) ** 2 * log_p).mean()
+""",
     "my_callback.py": """
 import json
 import lightning as L
@@ -63,7 +71,10 @@ class Witness(L.Callback):
 """,
 }
 CONFIGS = {
-    "trusted.yaml": "packages: [my_network, my_transform, my_data, my_callback]\n",
+    "trusted.yaml": (
+        "packages: [my_network, my_transform, my_data, my_loss, my_callback]\n"
+        "targets: [torch.optim.NAdam, torchmetrics.classification.MulticlassAUROC]\n"
+    ),
     "model/mine.yaml": "_target_: my_network.SmallNet\nwidth: 8\n",
     "augment/mine.yaml": (
         "defaults: [standard, _self_]\ninvert:\n  _target_: my_transform.Invert\n  p: 0.3\n"
@@ -71,6 +82,11 @@ CONFIGS = {
     "data/mine.yaml": (
         "defaults: [_common, _self_]\nsource:\n  _target_: my_data.TwoShades\n"
         "root: nowhere\nimage_size: 32\n"
+    ),
+    "loss/focal.yaml": "_target_: my_loss.Focal\naux_weight: 0.3\n",
+    "optimizer/nadam.yaml": "_target_: torch.optim.NAdam\n_partial_: true\nlr: 0.002\n",
+    "metrics/auroc.yaml": (
+        "auroc:\n  _target_: torchmetrics.classification.MulticlassAUROC\n  _partial_: true\n"
     ),
     "callbacks/witness.yaml": (
         "witness:\n  _target_: my_callback.Witness\n  folder: ${paths.run}\n"
@@ -92,10 +108,17 @@ def test_all_of_them_train_evaluate_and_resume(outside, monkeypatch):
     monkeypatch.syspath_prepend(outside / "code")
     logs, flag = outside / "logs", f"--config-dir={outside / 'configs'}"
     words = [flag, "model=mine", "augment=mine", "data=mine", f"paths.logs={logs}", "epochs=2"]
-    first = call(*words, "debug=fast", "data.limit=null", "trainer.max_epochs=1")
+    words += ["loss=focal", "optimizer=nadam", "metrics=auroc"]
+    fast = ["debug=fast", "data.limit=null", "trainer.max_epochs=1"]
+    first = call(*words, *fast)
     assert first.returncode == 0, first.stderr
     (run,) = run_dirs(logs)
-    assert record(run)["results"]["test/n"] == 21
+    results = record(run)["results"]
+    assert results["test/n"] == 21
+    assert {"val/auroc", "test/auroc"} <= set(results)
+    mixed = call(*words, *fast, "mix=mixup")
+    assert mixed.returncode == 2
+    assert "loss: Focal takes class indices" in mixed.stderr
     again = call(flag, f"resume={run}", "trainer.max_epochs=2")
     assert again.returncode == 0, again.stderr
     question = [f"run={run}", "trainer=cpu", f"paths.logs={logs}"]

@@ -281,7 +281,7 @@ def test_a_network_without_batch_norm():
 
 
 def test_validation_evaluates_the_average():
-    """An average of weights that are set by hand to always answer class 2."""
+    """An average of weights that are set by hand to always predict class 2."""
 
     class Fixed(L.Callback):
         def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_):

@@ -158,7 +158,7 @@ def test_an_image_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch, broke
 
 
 def test_the_state_of_early_stopping_is_that_of_its_epoch(tmp_path, configs):
-    """Which a checkpoint written before it judged the epoch would miss."""
+    """A checkpoint written before that callback saw the epoch would hold an older state."""
     from deeper.config.instantiate import build
 
     stopping = build(configs("callbacks=early_stopping").callbacks.early_stopping)

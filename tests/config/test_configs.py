@@ -87,7 +87,7 @@ def test_every_experiment_is_accepted_by_some_recipe(configs):
         assert any(accepted(configs, recipe, experiment) for recipe in RECIPES), experiment
 
 
-@pytest.mark.parametrize("group", ["data", "optimizer", "scheduler", "loss", "averaging", "trainer",
+@pytest.mark.parametrize("group", ["data", "optimizer", "scheduler", "loss", "metrics", "averaging", "trainer",
                                    "model", "model/head", "model/aux", "model/norm", "model/block",
                                    "model/init", "augment", "augment/crop", "augment/color", "mix",
                                    "preprocess", "logger", "protocol"])  # fmt: skip

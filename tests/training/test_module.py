@@ -111,7 +111,7 @@ def test_a_training_step_adds_the_weighted_aux_losses():
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_a_network_that_answers_a_tensor():
+def test_a_network_whose_output_is_a_tensor():
     model = module(nn.Sequential(nn.Flatten(), nn.Linear(108, 3)))
     logits, aux = model(torch.zeros(2, 3, 6, 6, dtype=torch.uint8))
     assert (logits.shape, aux) == ((2, 3), {})

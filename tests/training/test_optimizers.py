@@ -141,11 +141,8 @@ def test_decay_moves_weights_alone():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        *(
-            (partial(m, net(), lr=0, batch_size=1), "lr=0: must be above 0 and finite")
-            for m in OPTIMIZERS
-        ),
-        (partial(sgd, net(), lr=float("nan"), batch_size=1), "lr=nan: must be above 0 and finite"),
+        *((partial(m, net(), lr=0, batch_size=1), "lr=0: must be above 0") for m in OPTIMIZERS),
+        (partial(sgd, net(), lr=float("nan"), batch_size=1), "lr=nan: must be above 0"),
         (
             partial(make_optimizer, partial(torch.optim.NAdam, lr=-1.0), net()),
             "NAdam: Invalid learning rate: -1.0",
@@ -153,7 +150,7 @@ def test_decay_moves_weights_alone():
         *(
             (
                 partial(m, net(), lr=0.1, batch_size=1, weight_decay=-1),
-                "weight_decay=-1: must be at least 0 and finite",
+                "weight_decay=-1: must be at least 0",
             )
             for m in OPTIMIZERS
         ),

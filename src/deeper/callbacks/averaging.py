@@ -96,11 +96,7 @@ class Averaging(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         pl_module.set_evaluation_network(None)
 
-    def on_test_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
-        self.on_validation_start(trainer, pl_module)
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
-        self.on_validation_end(trainer, pl_module)
+    on_test_start, on_test_end = on_validation_start, on_validation_end  # type: ignore[assignment]
 
     def on_save_checkpoint(  # type: ignore[override]
         self, trainer: L.Trainer, pl_module: ImageClassifier, checkpoint: dict[str, Any]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deeper.data.batch import Batch
-from deeper.training.divergence import Diverged, learning_rate
+from deeper.training.divergence import Diverged
 from deeper.training.metrics import log_row
 
 
@@ -41,7 +41,8 @@ class Meter(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         self._waited += perf_counter() - self._left
-        self._batches.append((trainer.global_step + 1, learning_rate(trainer), batch.index))
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._batches.append((trainer.global_step + 1, rate, batch.index))
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any

@@ -34,15 +34,10 @@ class Diverged(Exception):
         )
 
 
-def learning_rate(trainer: L.Trainer) -> float:
-    """The rate of the first parameter group, which carries the weights."""
-    rate: float = trainer.optimizers[0].param_groups[0]["lr"]
-    return rate
-
-
 def require_finite(trainer: L.Trainer, net: nn.Module) -> None:
     """Raise `Diverged` on all ranks where a weight or a statistic of any rank is not finite."""
     tensors = [t for t in net.state_dict().values() if t.is_floating_point()]
     finite = not tensors or bool(torch.stack([t.isfinite().all() for t in tensors]).all())
     if not trainer.strategy.reduce_boolean_decision(finite, all=True):
-        raise Diverged("the weights are", trainer.global_step, learning_rate(trainer))
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        raise Diverged("the weights are", trainer.global_step, rate)

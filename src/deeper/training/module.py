@@ -16,7 +16,7 @@ from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
 from deeper.data.sampler import derive_seed
 from deeper.models.output import Output
-from deeper.training.divergence import Diverged, learning_rate
+from deeper.training.divergence import Diverged
 from deeper.training.loss import AuxWeighted, training_loss
 from deeper.training.metrics import TopK, collection, log_row, single_numbers
 from deeper.training.optimizers import OptimizerFactory, make_optimizer
@@ -100,8 +100,8 @@ class ImageClassifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         values = self._computed(self.trainer.val_dataloaders, self.trainer.limit_val_batches)
         if self.trainer.state.fn == "fit" and not values["loss"].isfinite():
-            lr = learning_rate(self.trainer)
-            raise Diverged("the validation loss is", self.global_step, lr)
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise Diverged("the validation loss is", self.global_step, rate)
         self._report("val", values)
 
     def on_test_epoch_end(self) -> None:

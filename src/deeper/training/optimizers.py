@@ -1,7 +1,6 @@
 """torch's optimizers on parameter groups: biases and norm layers are not decayed unless asked."""
 
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 import torch
@@ -94,10 +93,10 @@ def parameter_groups(
 
     Only weights decay unless `decay_bias_and_norm`; biases learn at `bias_lr_factor` times `lr`.
     """
-    if not 0 < lr < inf:
-        raise ValueError(f"lr={lr}: must be above 0 and finite")
-    if not 0 <= weight_decay < inf:
-        raise ValueError(f"weight_decay={weight_decay}: must be at least 0 and finite")
+    if not lr > 0:  # nan too
+        raise ValueError(f"lr={lr}: must be above 0")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay={weight_decay}: must be at least 0")
     weights, norms, biases = [], [], []
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
