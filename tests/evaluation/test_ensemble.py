@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from deeper import checkpoint
 from deeper.cli import resolvers
 from deeper.evaluation.runner import Evaluator
 from deeper.evaluation.unseen import require_evaluable, same_images
-from deeper.runs import build
+from deeper.runs import build, select
 
 TINY = "model.width=0.125"
 
@@ -187,3 +188,10 @@ def test_a_fraction_of_the_batches_is_no_evaluation():
     asked.trainer = {"limit_val_batches": 3}
     with pytest.raises(ValueError, match=r"counts every image; data.limit=N takes fewer"):
         require_evaluable(asked, {"a": state()}, Here())
+
+
+def test_a_glob_over_a_sweep_may_match_its_multirun_yaml(trained_run, tmp_path):
+    (tmp_path / "multirun.yaml").touch()
+    files = [str(trained_run), str(tmp_path / "multirun.yaml")]
+    found = select.several(SimpleNamespace(files=files, run=None, ckpt=None))
+    assert found == [trained_run / "checkpoints/best.ckpt"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import deeper
 from deeper.cli.arguments import with_files
 from deeper.config.check import check_predict
 from deeper.data.images.encoded import Encoded
+from deeper.inference.model import Trained
 from deeper.inference.predict import predict
 
 NAMES = (
@@ -248,3 +250,12 @@ def test_help_says_what_exits_mean():
     told = shell("--help", script="predict").stdout
     assert "Exit status: 0 if all were read, 1 if any was not, 2 for a mistake" in told
     assert "precision=auto|" in told
+
+
+def test_a_non_finite_output_is_an_error_and_no_class(ask, monkeypatch, capfd):
+    logits = Trained.__call__
+    monkeypatch.setattr(Trained, "__call__", lambda self, images: logits(self, images) * math.nan)
+    counts, text = ask("format=json", files=["x.jpg"])
+    assert counts == (0, 1)
+    assert json.loads(text) == []
+    assert "cannot read x.jpg: the network's output is not finite" in capfd.readouterr().err

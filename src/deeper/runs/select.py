@@ -27,7 +27,8 @@ def several(cfg: Any) -> list[Path]:
         raise ValueError(
             "say which networks: run=<run directory> or ckpt=<file>, or several without run= and ckpt="
         )
-    paths = [named(name) for name in cfg.files]
+    # A glob over the folder of a sweep matches its multirun.yaml, too.
+    paths = [named(name) for name in cfg.files if Path(name).name != "multirun.yaml"]
     real = [path.resolve() for path in paths]
     for path, file in zip(paths, real, strict=True):
         if real.count(file) > 1:
