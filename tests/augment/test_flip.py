@@ -22,5 +22,5 @@ def test_as_torchvision_does_it(p):
 
 @pytest.mark.parametrize("p", [-0.1, 1.1])
 def test_no_probability(p):
-    with pytest.raises(ValueError, match=f"p={p}: a probability"):
+    with pytest.raises(ValueError, match=f"p={p}: must be a probability"):
         RandomFlip(p)

@@ -129,8 +129,8 @@ def test_one_picture_is_its_own_neighbour():
     [
         ({"mixup_alpha": -1}, "mixup_alpha=-1, cutmix_alpha=0.0: must be at least 0"),
         ({"cutmix_alpha": -0.1}, "mixup_alpha=0.0, cutmix_alpha=-0.1: must be at least 0"),
-        ({"prob": 1.5}, "prob=1.5: the share of batches that are mixed, in 0..1"),
-        ({"prob": -0.5}, "prob=-0.5: the share of batches that are mixed, in 0..1"),
+        ({"prob": 1.5}, "prob=1.5: the fraction of batches that are mixed; must be in 0..1"),
+        ({"prob": -0.5}, "prob=-0.5: the fraction of batches that are mixed; must be in 0..1"),
     ],
 )
 def test_refusals(options, message):

@@ -1,20 +1,20 @@
 """Ensembles, several protocols and refusals of src/eval.py."""
 
-import importlib
 import json
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import eval_in_process
 import numpy as np
 import pytest
-from entry import record, run_dirs
-from hydra.core.global_hydra import GlobalHydra
+from entry import record
 
 from deeper import checkpoint
 from deeper.evaluation.runner import Evaluator
 from deeper.evaluation.unseen import require_evaluable, same_images
-from deeper.runs import build, directory
+from deeper.runs import build, select
 
 TINY = "model.width=0.125"
 
@@ -22,26 +22,7 @@ TINY = "model.width=0.125"
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch):
     """`evaluate("run=…")` runs src/eval.py in this process and returns what it wrote."""
-
-    def run(*words):
-        logs = tmp_path / "evaluated"
-        entry = importlib.import_module("eval")
-        shared = [
-            "trainer=cpu",
-            "precision=fp32",
-            f"paths.logs={logs}",
-            f"paths.cache={tmp_path}/c",
-        ]
-        monkeypatch.setattr(sys, "argv", ["src/eval.py", *shared, *words])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        before = set(run_dirs(logs))
-        GlobalHydra.instance().clear()
-        directory._stamp.cache_clear()
-        entry.main()
-        (new,) = set(run_dirs(logs)) - before
-        return json.loads((new / f"{new.name}.json").read_text())
-
-    return run
+    return partial(eval_in_process.evaluate, monkeypatch, tmp_path)
 
 
 def test_two_networks_by_two_protocols(train, evaluate, tmp_path, monkeypatch, capsys):
@@ -188,3 +169,10 @@ def test_a_fraction_of_the_batches_is_no_evaluation():
     asked.trainer = {"limit_val_batches": 3}
     with pytest.raises(ValueError, match=r"counts every image; data.limit=N takes fewer"):
         require_evaluable(asked, {"a": state()}, Here())
+
+
+def test_a_glob_over_a_sweep_may_match_its_multirun_yaml(trained_run, tmp_path):
+    (tmp_path / "multirun.yaml").touch()
+    files = [str(trained_run), str(tmp_path / "multirun.yaml")]
+    found = select.several(SimpleNamespace(files=files, run=None, ckpt=None))
+    assert found == [trained_run / "checkpoints/best.ckpt"]

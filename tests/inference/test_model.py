@@ -1,12 +1,11 @@
-"""A network out of its checkpoint answers as it did where it was judged."""
+"""A network out of its checkpoint answers as it did where it was evaluated."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from entry import shell
+from eval_in_process import evaluate
 from PIL import Image
 
 import deeper
@@ -14,30 +13,20 @@ from deeper import checkpoint
 from deeper.data.images.encoded import Encoded
 
 
-@pytest.fixture(scope="module")
-def judged(images, trained_run, tmp_path_factory):
-    """What eval.py says of every image of the test set."""
-    folder = tmp_path_factory.mktemp("judged")
-    run = shutil.copytree(trained_run, folder / "run")
-    words = [f"run={run}", "trainer=cpu", "precision=fp32", "data.limit=1000"]
-    result = shell(*words, f"paths.logs={folder / 'logs'}", script="eval")
-    assert result.returncode == 0, result.stderr
-    (file,) = (run / "eval").iterdir()
-    return json.loads(file.read_text())["results"]
-
-
-def test_it_counts_as_eval_does(images, trained_run, judged):
+def test_it_counts_as_eval_does(images, trained_run, monkeypatch, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    evaluated = evaluate(monkeypatch, tmp_path, f"run={run}", "data.limit=1000")["results"]
     trained = deeper.load(trained_run)
     files = sorted((images / "val").rglob("*.*"))
     labels = torch.tensor([trained.classes.index(file.parent.name) for file in files])
     found = trained.probabilities(Encoded(file.read_bytes(), file.name) for file in files)
-    assert len(files) == judged["test/n"] == 50
+    assert len(files) == evaluated["test/n"] == 50
     assert found.shape == (50, 10)
     best = found.topk(5).indices == labels[:, None]
-    assert best[:, 0].sum().item() == round(50 * judged["test/top1"])
-    assert best.any(1).sum().item() == round(50 * judged["test/top5"])
+    assert best[:, 0].sum().item() == round(50 * evaluated["test/top1"])
+    assert best.any(1).sum().item() == round(50 * evaluated["test/top5"])
     loss = -found.gather(1, labels[:, None]).log().mean().item()
-    assert loss == pytest.approx(judged["test/loss"], abs=1e-4)
+    assert loss == pytest.approx(evaluated["test/loss"], abs=1e-4)
     assert best.any(1).sum().item() > 5
 
 

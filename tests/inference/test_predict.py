@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import deeper
 from deeper.cli.arguments import with_files
 from deeper.config.check import check_predict
 from deeper.data.images.encoded import Encoded
+from deeper.inference.model import Trained
 from deeper.inference.predict import predict
 
 NAMES = (
@@ -203,11 +205,9 @@ def test_mistakes_are_said(ask, words, message):
         ask(*words)
 
 
-def test_a_mistake_exits_with_2(tmp_path):
-    result = shell("run=/r", "files=[a]", "b", f"paths.cache={tmp_path}", script="predict")
-    assert result.returncode == 2
-    assert "give all files in one of the two ways" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_files_are_named_in_one_way():
+    with pytest.raises(ValueError, match="give all files in one of the two ways"):
+        with_files(["run=/r", "files=[a]", "b"])
 
 
 def test_ctrl_c_leaves_what_is_done(folder, trained_run, tmp_path):
@@ -248,3 +248,12 @@ def test_help_says_what_exits_mean():
     told = shell("--help", script="predict").stdout
     assert "Exit status: 0 if all were read, 1 if any was not, 2 for a mistake" in told
     assert "precision=auto|" in told
+
+
+def test_a_non_finite_output_is_an_error_and_no_class(ask, monkeypatch, capfd):
+    logits = Trained.__call__
+    monkeypatch.setattr(Trained, "__call__", lambda self, images: logits(self, images) * math.nan)
+    counts, text = ask("format=json", files=["x.jpg"])
+    assert counts == (0, 1)
+    assert json.loads(text) == []
+    assert "cannot read x.jpg: the network's output is not finite" in capfd.readouterr().err

@@ -1,1 +1,1 @@
-"""What happens to a training picture, one transform after the other, under its sample's own seed."""
+"""Transforms of training images: crops, flips, colour, mixing; and the views of the evaluation."""

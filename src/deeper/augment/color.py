@@ -1,4 +1,4 @@
-"""The photometric distortions that §6 took from Howard (2013), on uint8 [3, H, W] RGB."""
+"""Photometric distortions, which §6 takes from Howard (2013), on uint8 [3, H, W] RGB."""
 
 import random
 
@@ -18,14 +18,14 @@ PCA_VECTORS = (
 
 
 STEPS = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
-"""A blend of the picture with black, with its mean grey, with its grey self: factor · picture +
-(1 − factor) · other, as Howard's tool, Pillow's ImageEnhance, does it."""
+"""Each blends the image with black, with its mean grey, or with its grey version: factor · image +
+(1 − factor) · other, as Pillow's ImageEnhance, which Howard used."""
 
 
 class Photometric:
-    """Brightness, contrast and colour, each by a factor in 1 ± `amount`, in random order; then PCA noise.
+    """Brightness, contrast and saturation by a factor in 1 ± `amount` each, in random order; then PCA noise.
 
-    Howard's range is 0.5–1.5. `pca_std` is the deviation of the noise along each principal
+    Howard's range is 0.5–1.5. `pca_std` is the standard deviation of the noise along each principal
     component, in units of its eigenvalue (AlexNet: 0.1).
     """
 

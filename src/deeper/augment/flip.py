@@ -1,4 +1,4 @@
-"""The mirror image."""
+"""Horizontal flips."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from torch import Tensor
 class RandomFlip:
     """Mirrors [..., W] left to right with probability `p`.
 
-    The draws and pixels of torchvision's `v2.RandomHorizontalFlip` without its bookkeeping: 45 µs of
-    the 900 in which a small photo is read, decoded and cropped.
+    Draws and pixels are those of torchvision's `v2.RandomHorizontalFlip`, which takes 45 µs longer: 5 % of
+    the time that reading, decoding and cropping a small photo takes.
     """
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
-            raise ValueError(f"p={p}: a probability, in 0..1")
+            raise ValueError(f"p={p}: must be a probability, in 0..1")
         self.p = p
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two pictures in one, with both their labels: a batch at a time, on its own device."""
+"""Mixup and CutMix of a batch, on the batch's device."""
 
 import math
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Mix:
-    """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019) of each picture with its neighbour.
+    """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019) of each image with the next in its batch.
 
-    The share of a picture is drawn from Beta(α, α) for a whole batch, α = 0 meaning never; where
-    both have an α, either comes half of the time. `prob` is the share of batches that are mixed.
-    The order is shuffled, so that the neighbour is a picture drawn at random.
+    An image's fraction is drawn from Beta(α, α) once for a batch; α = 0 turns a method off, and with
+    both on, each is used for half of the batches. `prob` is the fraction of batches that are mixed.
+    Batches are shuffled, so the next image is a random one.
     """
 
     def __init__(
@@ -24,7 +24,9 @@ class Mix:
                 f"mixup_alpha={mixup_alpha}, cutmix_alpha={cutmix_alpha}: must be at least 0"
             )
         if not 0 <= prob <= 1:
-            raise ValueError(f"prob={prob}: the share of batches that are mixed, in 0..1")
+            raise ValueError(
+                f"prob={prob}: the fraction of batches that are mixed; must be in 0..1"
+            )
         self.prob = prob
         kinds = [(self.mixup, mixup_alpha), (self.cutmix, cutmix_alpha)]
         self._kinds = [(kind, alpha) for kind, alpha in kinds if alpha > 0]
@@ -37,10 +39,10 @@ class Mix:
     def __call__(
         self, images: Tensor, labels: Tensor, classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """uint8 [B, 3, H, W] and int64 [B] → pictures on 0..255 and probabilities [B, `classes`].
+        """uint8 [B, 3, H, W] and int64 [B] → images in 0..255 and probabilities [B, `classes`].
 
-        Both come back as they were where nothing is mixed. `seed` decides everything; no generator
-        is touched, so dropout is the same with and without.
+        Both are returned unchanged where nothing is mixed. All draws follow from `seed`; no global
+        generator is used, so dropout is the same with and without mixing.
         """
         random = default_rng(seed)
         if not self._kinds or random.random() >= self.prob:
@@ -52,14 +54,14 @@ class Mix:
 
     @staticmethod
     def mixup(images: Tensor, share: float, random: Generator) -> tuple[Tensor, float]:
-        """`share` of each picture and the rest of its neighbour, as float: nothing is rounded."""
+        """`share` of each image plus 1 - `share` of the next, as float without rounding."""
         own = images.float()
         return own.lerp(_neighbours(own), 1 - share), share
 
     @staticmethod
     def cutmix(images: Tensor, share: float, random: Generator) -> tuple[Tensor, float]:
-        """A box of 1 - `share` of the area from the neighbour, around any place; what lies outside
-        of the picture is lost. The share that is left is answered.
+        """A box with 1 - `share` of the area is copied from the next image, around a random centre and
+        clipped at the border. Returns the fraction that is left of the image.
         """
         height, width = images.shape[-2:]
         top, bottom = _span(height, math.sqrt(1 - share), random)
@@ -76,5 +78,5 @@ def _span(length: int, share: float, random: Generator) -> tuple[int, int]:
 
 
 def _neighbours(batch: Tensor) -> Tensor:
-    """Each place gets what stands after it; cat keeps channels_last, which roll does not."""
+    """The next element for each element; cat keeps channels_last, which roll does not."""
     return torch.cat([batch[1:], batch[:1]])

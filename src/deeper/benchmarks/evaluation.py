@@ -1,7 +1,7 @@
-"""The 144-crop evaluation from files to probabilities, against its network alone on ready batches.
+"""The 144-crop evaluation from files to probabilities, against its network alone on decoded batches.
 
-GoogLeNet with random weights at 224 px, float32 on one thread of the CPU; both take the
-same views in the same chunks, in turns. What is lost is reading, cropping, chunking and fusing.
+GoogLeNet with random weights at 224 px, float32 on one thread of the CPU. Both take the same crops
+in the same batches, alternately; the difference is the cost of reading, cropping and averaging.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from torch import nn
 from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.benchmarks.loading import MEAN, SIZE, STD, Photos
+from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.data.sampler import Shard
 from deeper.data.splits import Subset
-from deeper.evaluation.chunks import Chunk
 from deeper.evaluation.protocol import Paper144, Single
-from deeper.evaluation.runner import Job, Judge
+from deeper.evaluation.runner import Evaluator
 from deeper.models.googlenet import GoogLeNet
 from deeper.models.heads import AvgPoolHead
 from deeper.models.inception import Reduced
@@ -33,14 +33,15 @@ from deeper.models.norm import BatchNorm
 from deeper.models.preprocess import Preprocess
 from deeper.training.silence import silence_lightning
 
-CHUNK = 48
+BATCH = 48
+"""Crops that the network sees at a time."""
 
 IMAGES = 8
-"""All their views are held at once: 22 MB a picture."""
+"""All their crops are held in memory at once: 22 MB an image."""
 
 
 def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> None:
-    """`images` of the photos in each round; the first round counts for nothing."""
+    """Evaluate `images` of the photos in each round; the first round is a warm-up."""
     torch.set_num_threads(1)
     silence_lightning()
     net = Network().eval()
@@ -49,17 +50,18 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
         data = ImageData(
             photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
             augment={"flip": RandomFlip()}, protocol=Single, val_from="official",
-            eval_batch_size=CHUNK, workers=workers,
+            eval_batch_size=BATCH, workers=workers,
         )  # fmt: skip
         data.prepare_data()
         data.setup()
         some = Subset(data.splits.test, np.arange(min(images, len(photos.paths))))
-        found: list[torch.Tensor] = []
-        job = Job(net, Paper144(SIZE), SIZE, some, found.append)
-        ready = [*job.chunks(data, Shard())]
+        evaluator = Evaluator(
+            net, Paper144(SIZE), SIZE, some, data, "mean", save=lambda probabilities: None
+        )
+        ready = [*evaluator.batches(Shard())]
         contestants: dict[str, Callable[[], Any]] = {
-            "network on ready batches": lambda: bare(net, ready),
-            "evaluation": lambda: evaluation(job, data, scratch),
+            "network on ready batches": lambda: network_alone(evaluator, ready),
+            "evaluation": lambda: evaluation(evaluator, scratch),
         }
         rates: dict[str, list[float]] = {name: [] for name in contestants}
         for number in range(rounds + 1):
@@ -81,7 +83,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
 
 
 class Network(nn.Sequential):
-    """uint8 images → logits; `model=googlenet`, without auxiliary heads, which take no part."""
+    """uint8 images → logits of `model=googlenet` without auxiliary heads, which inference leaves out."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -97,14 +99,15 @@ class Network(nn.Sequential):
 
 
 @torch.inference_mode()
-def bare(net: nn.Module, chunks: list[Chunk]) -> None:
-    for chunk in chunks:
-        net(chunk.images)
+def network_alone(evaluator: Evaluator, batches: list[Batch]) -> None:
+    for batch in batches:
+        evaluator.probabilities(batch.images)
 
 
-def evaluation(job: Job, data: ImageData, scratch: str) -> None:
+def evaluation(evaluator: Evaluator, scratch: str) -> None:
+    evaluator.found.clear()
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
         enable_progress_bar=False, use_distributed_sampler=False, default_root_dir=scratch,
     )  # fmt: skip
-    trainer.validate(Judge(lambda _: [job], data, "mean"), verbose=False)
+    trainer.validate(evaluator, verbose=False)

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from deeper.data.images.stored import Files, Ranges
+from deeper.data.images.stored import Stored
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset
 from deeper.files import beside, whole
@@ -85,32 +84,17 @@ def averaged(models: Sequence[Probabilities]) -> Iterator[Probabilities]:
         yield block[0] if len(block) == 1 else np.mean(block, axis=0, dtype=np.float64)
 
 
-def content_digest(images: LabelledImages, count: int = 32) -> str:
-    """A digest of some images' bytes or pixels, and of the sizes and times of all image files.
-
-    It tells a set from the same set in another form, or with a replaced image.
+def files_digest(images: LabelledImages) -> str:
+    """A digest of the sizes and times of change of all files that hold the images, so that a replaced
+    image is noticed. The fingerprint of the data covers names, labels, and images without files.
     """
-    digest = hashlib.sha256(repr(_file_stamps(images)).encode())
-    for index in np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)):
-        image, _ = images[int(index)]
-        digest.update(image.tobytes() if isinstance(image, Image.Image) else image.data)
-    return digest.hexdigest()[:16]
-
-
-def _file_stamps(images: LabelledImages) -> list[tuple[int, int]]:
-    """(bytes, time of change) of the files that hold the images; empty for images not in files."""
-    places = np.arange(len(images))
+    places: NDArray[np.int64] = np.arange(len(images))
     part: Any = images
     while isinstance(part, Subset):
         part, places = part.images, part.indices[places]
-    paths: list[str] = []
-    if isinstance(part, Ranges):
-        paths = [os.fspath(path) for path in part.files]
-    elif isinstance(part, Files):
-        paths = [part.where(int(place)) for place in places]
     stamps = []
-    for path in paths:
+    for path in sorted({part.path(int(i)) for i in places}) if isinstance(part, Stored) else []:
         with suppress(OSError):  # the error is reported where the image is read
             status = os.stat(path)
             stamps.append((status.st_size, status.st_mtime_ns))
-    return stamps
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]

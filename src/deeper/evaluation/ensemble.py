@@ -16,7 +16,7 @@ from deeper.data.datamodule import ImageData
 from deeper.evaluation.cache import (
     CachedProbabilities,
     averaged,
-    content_digest,
+    files_digest,
     require_writable,
 )
 from deeper.evaluation.metrics import Metrics, compute_metrics, difference_interval
@@ -55,9 +55,9 @@ class Ensemble:
         self.labels = self.images.labels
         self.paths = [*checkpoints]
         self.protocols = {name: resolved(node) for name, node in protocols.items()}
-        content = content_digest(self.images)
+        files = files_digest(self.images)
         self.cached = {
-            (path, name): CachedProbabilities(settings.cache, self._key(path, name, content))
+            (path, name): CachedProbabilities(settings.cache, self._key(path, name, files))
             for path in checkpoints
             for name in protocols
         }
@@ -131,7 +131,7 @@ class Ensemble:
         data = self.checkpoints[path]["deeper"]["config"]["data"]
         return {"image_size": data["image_size"], "eval_crop": stored.eval_crop(data)}
 
-    def _key(self, path: Path, protocol: str, content: str) -> dict[str, Any]:
+    def _key(self, path: Path, protocol: str, files: str) -> dict[str, Any]:
         """All that decides the probabilities, except the rounding of batch sizes and hardware."""
         s, averages = self.settings, "averaged_state_dict" in self.checkpoints[path]
         return {
@@ -140,7 +140,7 @@ class Ensemble:
             "split": s.split,
             "root": str(Path(self.data.root).expanduser().absolute()),
             "data": self.data.fingerprint(),
-            "content": content,
+            "files": files,
             "protocol": self.protocols[protocol] | self._input(path),
             "fusion": str(s.fusion),
             "precision": s.precision,

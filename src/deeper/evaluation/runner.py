@@ -90,5 +90,6 @@ class Evaluator(L.LightningModule):
         """The rows of all processes on the CPU; each process has equally many."""
         if self.trainer.world_size == 1:
             return tensor.cpu()
-        blocks = [self.all_gather(block.to(self.device)) for block in tensor.split(BLOCK)]
+        parts = (tensor[start : start + BLOCK] for start in range(0, len(tensor), BLOCK))
+        blocks = [self.all_gather(part.to(self.device)) for part in parts]
         return torch.cat([block.flatten(0, 1).cpu() for block in blocks])  # type: ignore[union-attr]

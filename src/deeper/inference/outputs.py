@@ -18,10 +18,12 @@ class Guess(NamedTuple):
 
 class Prediction(NamedTuple):
     file: str
-    guesses: Sequence[Guess]
-    """The most probable class first."""
-    thumbnail: bytes
+    guesses: Sequence[Guess] = ()
+    """The most probable class first; none where the prediction failed."""
+    thumbnail: bytes = b""
     """JPEG; empty where the format shows no images."""
+    why: str = ""
+    """The reason of a failure."""
 
 
 class TableFormat:
@@ -37,8 +39,8 @@ class TableFormat:
         ]
         return "\n".join([printable(prediction.file), *lines]) + "\n"
 
-    def unreadable(self, file: str, why: str) -> str:
-        """Text for an image that could not be read; standard error names it anyway."""
+    def unreadable(self, prediction: Prediction) -> str:
+        """Text for a failed prediction; standard error names it anyway."""
         return ""
 
 
@@ -102,9 +104,9 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
             f"<figcaption>{name}</figcaption><ol>{guesses}</ol></figure>\n"
         )
 
-    def unreadable(self, file: str, why: str) -> str:
-        name = escape(printable(file))
-        return f"<figure><figcaption>{name}: {escape(printable(why))}</figcaption></figure>\n"
+    def unreadable(self, prediction: Prediction) -> str:
+        text = escape(f"{printable(prediction.file)}: {printable(prediction.why)}")
+        return f"<figure><figcaption>{text}</figcaption></figure>\n"
 
 
 FORMATS = {"table": TableFormat, "tsv": TsvFormat, "json": JsonFormat, "html": HtmlFormat}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import torch
 from PIL import Image
@@ -29,16 +29,6 @@ from deeper.training.precision import Precision
 
 THUMBNAIL = 320
 """Pixels of the longer side."""
-
-
-class LoadedImage(NamedTuple):
-    """An image as the network takes it; without `pixels`, `why` says what is wrong with the file."""
-
-    path: str
-    pixels: Tensor | None = None
-    """uint8 [3, S, S]"""
-    thumbnail: bytes = b""
-    why: str = ""
 
 
 class Predictor:
@@ -86,30 +76,24 @@ def predict(cfg: Any) -> tuple[int, int]:
     )
     files = list(cfg.files)
     paths = find_images(files, sys.stdin.buffer, b"\0" if cfg.zero else b"\n")
+    images = _read_ahead(
+        paths, lambda path: _load_image(path, predictor.trained, output), 2 * cfg.batch_size
+    )
     good = bad = 0
     with _stream(out) as stream, _progress(files, quiet=not out and sys.stdout.isatty()) as bar:
-        images = _read_ahead(
-            paths, lambda path: _load_image(path, predictor.trained, output), 2 * cfg.batch_size
-        )
         stream.write(output.head)
         try:
-            while batch := list(islice(images, cfg.batch_size)):
-                views = [image.pixels for image in batch if image.pixels is not None]
-                predicted = iter(predictor.guesses(views, cfg.top))
-                for image in batch:
-                    guesses = [] if image.pixels is None else next(predicted)
-                    if guesses:
-                        good += 1
-                        row = Prediction(image.path, guesses, image.thumbnail)
-                        stream.write(output.format(row))
-                    else:
-                        bad += 1
-                        why = image.why or "the network's output is not finite"
-                        message = f"cannot read {printable(image.path)}: {printable(why)}"
-                        bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
-                        stream.write(output.unreadable(image.path, why))
+            for found in _predictions(images, predictor, cfg.batch_size, cfg.top):
+                if found.guesses:
+                    good += 1
+                    stream.write(output.format(found))
+                else:
+                    bad += 1
+                    stream.write(output.unreadable(found))
+                    message = f"cannot read {printable(found.file)}: {printable(found.why)}"
+                    bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
                 stream.flush()
-                bar.advance(bar.task_ids[0], len(batch))
+                bar.advance(bar.task_ids[0])
         finally:  # what is written is well-formed after Ctrl-C too
             stream.write(output.end)
             stream.flush()
@@ -119,21 +103,39 @@ def predict(cfg: Any) -> tuple[int, int]:
     return good, bad
 
 
-def _load_image(path: str, trained: Trained, output: TableFormat) -> LoadedImage:
+Loaded = tuple[Prediction, Tensor | None]
+"""A prediction to be made, and the image as the network takes it, uint8 [3, S, S]."""
+
+
+def _predictions(
+    images: Iterator[Loaded], predictor: Predictor, batch_size: int, top: int
+) -> Iterator[Prediction]:
+    """In the order of the images, computed a batch at a time; a failed one has no guesses but a reason."""
+    while batch := list(islice(images, batch_size)):
+        guesses = iter(predictor.guesses([view for _, view in batch if view is not None], top))
+        for prediction, view in batch:
+            if view is None:
+                yield prediction
+            else:
+                why = "the network's output is not finite"
+                yield prediction._replace(guesses=next(guesses), why=why)
+
+
+def _load_image(path: str, trained: Trained, output: TableFormat) -> Loaded:
     """Runs in a thread."""
     try:
         image = read_image(path)
         thumbnail = _thumbnail(image) if output.thumbnails else b""
-        return LoadedImage(path, trained.view(image), thumbnail)
+        return Prediction(path, thumbnail=thumbnail), trained.view(image)
     except Exception as error:  # one bad file must not stop the others
-        return LoadedImage(path, why=reason(error, path))
+        return Prediction(path, why=reason(error, path)), None
 
 
 def _read_ahead(
-    paths: Iterable[str], read: Callable[[str], LoadedImage], count: int
-) -> Iterator[LoadedImage]:
+    paths: Iterable[str], read: Callable[[str], Loaded], count: int
+) -> Iterator[Loaded]:
     """In order; threads read and decode up to `count` images ahead."""
-    waiting: deque[Future[LoadedImage]] = deque()
+    waiting: deque[Future[Loaded]] = deque()
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         for path in paths:
             waiting.append(pool.submit(read, path))
