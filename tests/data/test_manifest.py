@@ -14,11 +14,11 @@ from deeper.data.images.stored import Files
 from deeper.data.manifest import Manifest
 from deeper.data.quarantine import admitted
 from deeper.data.source import Splits
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 
 
 def load(root, cache):
-    return ImageNet(str(root), str(cache), num_classes=None).load()
+    return Folder(root, cache).load()
 
 
 def test_what_is_in_it(tmp_path):

@@ -15,7 +15,7 @@ from entry import PROJECT
 from photos import CLASSES, digests, make, prepare, spoil
 
 from deeper.data.layouts import packed
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 from deeper.data.staging import staged
 from deeper.prepare import pack
 from deeper.prepare.verify import Shrinking
@@ -34,8 +34,8 @@ def both(tmp_path, monkeypatch):
 
 def test_it_is_its_source(both, tmp_path):
     root, out = both
-    source = ImageNet(str(root), str(tmp_path / "cache"), num_classes=None).load()
-    loaded = ImageNet(str(out), str(tmp_path / "cache"), num_classes=3).load()  # by detection
+    source = Folder(root, tmp_path / "cache").load()
+    loaded = Folder(out, tmp_path / "cache", num_classes=3).load()  # by detection
     assert loaded.classes == source.classes == list(CLASSES)
     for there, here in zip(source[1:], loaded[1:], strict=True):
         known = {there.name(i): i for i in range(len(there))}

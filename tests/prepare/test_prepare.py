@@ -20,7 +20,7 @@ from photos import UNREADABLE, digests, jpeg, make, prepare, spoil
 from deeper.data import manifest
 from deeper.data.images.encoded import Encoded
 from deeper.data.layouts import packed
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 from deeper.prepare import checksums as files
 from deeper.prepare import pack
 from deeper.prepare import verify as chunks
@@ -211,7 +211,7 @@ def test_a_worker_opens_the_earlier_manifest_once(tmp_path, small_chunks, monkey
     root, cache = make(tmp_path / "root"), tmp_path / "cache"
     prepare(root, cache)
     path = manifest.folder(cache, root) / manifest.FILE
-    classes, train, val, _ = ImageNet(str(root), str(cache), num_classes=None).load()
+    classes, train, val, _ = Folder(root, cache).load()
     opened, read = [], manifest.Manifest.read
     monkeypatch.setattr(manifest.Manifest, "read", lambda path: opened.append(path) or read(path))
     work = chunks.Work({"train": train, "val": val}, classes, tmp_path, known=path)

@@ -43,7 +43,7 @@ def identity(config: Mapping[str, Any]) -> str:
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names}
     data, paths = config.get("data") or {}, config.get("paths") or {}
-    places = (data.get("root"), data.get("cache"), paths.get("run"))
+    places = (data.get("root"), data.get("cache"), paths.get("run"), paths.get("data"))
     text = json.dumps(_without([p for p in places if p], kept), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -16,7 +16,7 @@ from imagenet_forms import FORMS, WNIDS
 
 from deeper.data import classes, layouts
 from deeper.data.layouts import index
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def mini():
 
 
 def load(root: Path, cache: Path, num_classes: int | None = len(WNIDS), **options):
-    return ImageNet(str(root), str(cache), num_classes, **options).load()
+    return Folder(root, cache, num_classes, **options).load()
 
 
 def contents(splits) -> list[set[tuple[str, str]]]:

@@ -11,7 +11,7 @@ import pytest
 from imagenet_forms import WNIDS
 
 from deeper.data.layouts import tar
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 
 
 def members(data: bytes, **options) -> dict[str, bytes]:
@@ -145,7 +145,7 @@ def test_hostile_archives_of_imagenet_write_nothing(name, tmp_path):
             path.write_bytes(data)
         before = everything(tmp_path)
         with pytest.raises(ValueError, match=re.escape(str(path))):
-            ImageNet(str(root), str(cache), 5).load()
+            Folder(root, cache).load()
         assert everything(tmp_path) == before
     assert not Path("/tmp/evil.JPEG").exists()
 

@@ -53,7 +53,7 @@ def test_what_is_no_image_is_passed_over(tmp_path):
     (tmp_path / "train/ant/notes.txt").write_text("?")
     (tmp_path / "train/LICENSE").write_text("?")
     Image.new("L", (6, 4)).save(tmp_path / "train/ant/GREY.JPEG")
-    train = Folder(str(tmp_path)).load().train
+    train = Folder(tmp_path, tmp_path.parent / f"{tmp_path.name} cache").load().train
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
     assert {train[i][0].pil().mode for i in range(5)} == {"RGB"}
 
@@ -111,7 +111,7 @@ def test_what_systems_leave_behind_is_no_class(tmp_path):
     for name in (".DS_Store", "Thumbs.db", "._0.png", "._0.tif"):
         (tmp_path / "train/bee" / name).write_bytes(b"?")
     (tmp_path / "train/bee/back").symlink_to(tmp_path / "train")
-    splits = Folder(str(tmp_path)).load()
+    splits = Folder(tmp_path, tmp_path.parent / f"{tmp_path.name} cache").load()
     assert splits.classes == ["ant", "bee"]
     assert len(splits.train) == len(splits.val) == 4
 
@@ -122,7 +122,7 @@ def test_every_format_that_is_read_is_found(suffix, tmp_path):
     Image.open(source).convert("L").save(
         source.with_suffix(suffix), {".GIF": "GIF", ".pgm": "PPM"}.get(suffix, "JPEG")
     )
-    train = Folder(str(tmp_path)).load().train
+    train = Folder(tmp_path, tmp_path.parent / f"{tmp_path.name} cache").load().train
     assert len(train) == 5
     assert [picture.pil().size for picture, _ in map(train.__getitem__, range(5))] == [(6, 4)] * 5
 
@@ -145,7 +145,7 @@ def with_a_picture(folder):
 def test_no_picture_is_passed_over(make_it, name, message, tmp_path):
     make_it(make(tmp_path) / name)
     with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path / name))} {message}"):
-        Folder(str(tmp_path)).load()
+        Folder(tmp_path, tmp_path.parent / f"{tmp_path.name} cache").load()
 
 
 def test_a_class_that_no_checkpoint_could_name(tmp_path):
@@ -195,7 +195,7 @@ BREAK = {
 @pytest.mark.parametrize("how", BREAK)
 def test_an_image_that_cannot_be_read_is_named(tmp_path, how):
     path = make(tmp_path) / "train/bee/0.png"
-    train = Folder(str(tmp_path)).load().train
+    train = Folder(tmp_path, tmp_path.parent / f"{tmp_path.name} cache").load().train
     BREAK[how](path)
     with pytest.raises(ValueError, match=f"^cannot read the image {re.escape(str(path))}: ."):
         train[2][0].pil()
@@ -224,7 +224,7 @@ def test_hostile_names(tmp_path):
             Image.new("RGB", (10 + number, 4)).save(path, format="PNG")
         except OSError:  # a file system that takes only some names
             continue
-    splits = Folder(str(root)).load()
+    splits = Folder(root, tmp_path.parent / f"{tmp_path.name} cache").load()
     assert splits.classes == ["it's a class", "ünï [x]"]
     names = sorted(os.listdir(root / "train/it's a class"))
     assert len(names) > len(HOSTILE) / 2

@@ -1,8 +1,10 @@
-"""The embedded data set: textured pictures as JPEG files, laid out as ImageNet's are.
+"""The embedded data set: generated images of textures, JPEG files in ImageNet's layout.
 
-A class is a texture in a tint. Every texture comes in every tint, so a network has to see both.
+A class is a texture in a tint. Every texture comes in every tint, so a network needs both.
 """
 
+import json
+import logging
 import math
 from collections.abc import Callable
 from colorsys import hsv_to_rgb
@@ -15,7 +17,10 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from PIL import Image
 
+from deeper.data.source import Splits
 from deeper.data.sources.folder import Folder
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 
@@ -40,37 +45,84 @@ TINTS = {"amber": 0.09, "azure": 0.57}
 CLASSES = tuple(f"{texture}_{tint}" for texture in sorted(TEXTURES) for tint in sorted(TINTS))
 SPLITS = ("train", "val")
 
+MARKER = "synthetic.json"
+"""The settings that a set was generated with; the file tells a generated set from other images."""
+
 
 class Synthetic(Folder):
-    """The embedded set under `root`, generated there where there is none."""
+    """The embedded set. It is generated where `root` is `generate_at`, and read from any other root.
+
+    A root that holds no generated set is refused, so that nobody's own folder is written to, and
+    nobody's photos are taken for the generated ones.
+    """
 
     def __init__(
-        self, root: str, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
+        self,
+        root: str | Path,
+        cache: str | Path,
+        *,
+        generate_at: str | Path,
+        seed: int = 0,
+        train_per_class: int = 160,
+        val_per_class: int = 60,
     ) -> None:
-        super().__init__(root, num_classes=len(CLASSES))
+        super().__init__(root, cache, num_classes=len(CLASSES), layout="tree")
         if min(train_per_class, val_per_class) < 1:
             raise ValueError("train_per_class and val_per_class must be at least 1")
-        self.seed, self.train_per_class, self.val_per_class = seed, train_per_class, val_per_class
+        self.settings = {
+            "seed": seed,
+            "train_per_class": train_per_class,
+            "val_per_class": val_per_class,
+        }
+        self.ours = self.root.absolute() == Path(generate_at).expanduser().absolute()
+        """Whether the config lets this source write to `root`."""
 
     def prepare(self) -> None:
-        if not self.root.exists():
-            counts = {"train_per_class": self.train_per_class, "val_per_class": self.val_per_class}
-            generate(self.root, seed=self.seed, **counts)
+        if self.ours and not self.root.exists():
+            generate(self.root, **self.settings)
+        super().prepare()
+
+    def load(self) -> Splits:
+        self._require_generated()
+        return super().load()
+
+    def _require_generated(self) -> None:
+        try:
+            made = json.loads((self.root / MARKER).read_text())
+        except (OSError, ValueError):
+            found = f"has no {MARKER}" if self.root.exists() else "does not exist"
+            advice = (
+                "remove the folder to generate the set anew"
+                if self.ours
+                else f"did you mean data=folder data.root={self.root}?"
+            )
+            raise ValueError(
+                f"data.root={self.root} {found}, so it is no set that data=synthetic generated; {advice}"
+            ) from None
+        if made == self.settings:
+            return
+        if self.ours:
+            raise ValueError(
+                f"data.root={self.root} was generated with {_spelled(made)}, and data.source says "
+                f"{_spelled(self.settings)}; remove the folder to generate the set anew"
+            )
+        log.warning("%s was generated with %s, which counts here", self.root, _spelled(made))
 
 
 def generate(
     root: Path, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
 ) -> None:
-    """Write `root/train/<class>/*.JPEG` and `root/val/<class>/*.JPEG`, all or nothing.
+    """Write `root/train/<class>/*.JPEG`, `root/val/<class>/*.JPEG` and the settings, all or nothing.
 
-    An image depends on the seed, its split, its class and its number: asking for more of them
-    leaves the others as they were. Raises `FileExistsError` where there is a `root` already.
+    An image depends on the seed, its split, its class and its number: with more images per class
+    the others stay as they were. Raises `FileExistsError` if `root` exists.
     """
     if root.exists():
         raise FileExistsError(f"{root} exists: remove it to generate the data anew")
+    settings = {"seed": seed, "train_per_class": train_per_class, "val_per_class": val_per_class}
     root.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        # One level down, since a temporary folder itself is closed to other users.
+        # One level down, since other users cannot read a temporary folder itself.
         made = Path(scratch) / root.name
         for s, (split, count) in enumerate(
             zip(SPLITS, (train_per_class, val_per_class), strict=True)
@@ -82,7 +134,12 @@ def generate(
                     pixels = draw(default_rng([seed, s, c, number]), *name.split("_"))
                     path = folder / f"{name}_{split}_{number:05d}.JPEG"
                     Image.fromarray(pixels).save(path, format="JPEG", quality=85)
+        (made / MARKER).write_text(json.dumps(settings))
         made.rename(root)
+
+
+def _spelled(settings: dict[str, int]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
