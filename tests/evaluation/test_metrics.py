@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deeper.data.images.stored import Files
+from deeper.data.images.stored import FileImages
 from deeper.data.splits import Subset
 from deeper.evaluation import imagenet_real as real
 from deeper.evaluation import table3 as ensemble
@@ -96,7 +96,7 @@ def test_a_replaced_picture_is_another_set(tmp_path):
     """Also one that is none of those whose pixels are looked at."""
     for name in "abc":
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
-    files = Subset(Files(tmp_path, ["a.png", "b.png", "c.png"], [0, 0, 0]), np.arange(3))
+    files = Subset(FileImages(tmp_path, ["a.png", "b.png", "c.png"], [0, 0, 0]), np.arange(3))
     before = sampled(files, 1)
     assert sampled(files, 1) == before
     Image.new("RGB", (4, 4), "red").save(tmp_path / "c.png")
@@ -123,7 +123,7 @@ def test_real_counts_images_with_labels_by_their_numbers(tmp_path):
     path = labelled_anew(tmp_path, [[3], [], [1, 2], *[[0]] * 49_997])
     names = ["val/a/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000002_n01440764.JPEG",
              "b.tar:ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000004.JPEG"]  # fmt: skip
-    files = Subset(Files(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
+    files = Subset(FileImages(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
     numbers = real.numbers(files)
     assert numbers == [1, 2, 3, 4]
     labels = real.read(path, 4)
@@ -137,7 +137,7 @@ def test_real_refuses_other_files_and_other_images(tmp_path):
     with pytest.raises(ValueError, match="cannot be read as JSON"):
         real.read(tmp_path / "none.json", 10)
     with pytest.raises(ValueError, match=r"photo\.jpg is none of them"):
-        real.numbers(Files(tmp_path, ["photo.jpg"], [0]))
+        real.numbers(FileImages(tmp_path, ["photo.jpg"], [0]))
 
 
 def test_the_papers_table_stands_beside_ours():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeper.data.images.stored import Files, Ranges
+from deeper.data.images.stored import ArchiveImages, FileImages
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset
 from deeper.files import beside, whole
@@ -102,9 +102,9 @@ def _written(images: LabelledImages) -> list[tuple[int, int]]:
     while isinstance(part, Subset):
         part, places = part.images, part.indices[places]
     found: list[str] = []
-    if isinstance(part, Ranges):
+    if isinstance(part, ArchiveImages):
         found = [os.fspath(path) for path in part.files]
-    elif isinstance(part, Files):
+    elif isinstance(part, FileImages):
         found = [part.where(int(place)) for place in places]
     stamps = []
     for path in found:

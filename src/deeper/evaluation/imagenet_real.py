@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.data.datamodule import ImageData
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import StoredImages
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset
 from deeper.evaluation.metrics import wilson
@@ -55,7 +55,7 @@ def numbers(images: LabelledImages) -> list[int]:
 def _number(images: LabelledImages, place: int) -> int:
     if isinstance(images, Subset):
         return _number(images.images, int(images.indices[place]))
-    name = images.name(place) if isinstance(images, Stored) else "an image without a name"
+    name = images.name(place) if isinstance(images, StoredImages) else "an image without a name"
     found = re.search(r"ILSVRC2012_val_(\d{8})(?!\d)", name)
     if not found or not 1 <= int(found[1]) <= IMAGES:
         raise ValueError(

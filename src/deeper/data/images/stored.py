@@ -1,6 +1,6 @@
-"""Images that lie in files, one each or many in one; names and labels in arrays.
+"""Images stored in files, one per file or many; names and labels are arrays.
 
-A million entries cost little memory, and processes that fork share them.
+A million entries take little memory, and forked processes share them.
 """
 
 import os
@@ -15,11 +15,11 @@ from deeper.data.images.encoded import Encoded
 
 Names = NDArray[np.bytes_]
 Columns = dict[str, NDArray[Any]]
-"""Arrays of equal length, one entry an image."""
+"""Arrays of equal length, one entry per image."""
 
 
-class Stored:
-    """What forms of storage share: `read` gives an image's bytes, `name` what it is called.
+class StoredImages:
+    """Base class of images in files: `read` returns the bytes of an image, `name` its name.
 
     Names are unique and relative to the data's root: a path, or "archive.tar:member".
     """
@@ -33,31 +33,31 @@ class Stored:
         return Encoded(self.read(index), self.where(index)), int(self.labels[index])
 
     def read(self, index: int) -> bytes | memoryview:
-        """Raises `ValueError` that names the image."""
+        """The bytes of an image. Raises `ValueError` that names it."""
         raise NotImplementedError
 
     def name(self, index: int) -> str:
         raise NotImplementedError
 
     def where(self, index: int) -> str:
-        """The name with the root before it, for errors."""
+        """The name below the root, for errors."""
         raise NotImplementedError
 
     def path(self, index: int) -> str:
-        """Of the file that the image lies in, alone or with others."""
+        """The file that has the image, alone or with others."""
         raise NotImplementedError
 
 
-class Files(Stored):
-    """One file each, at `paths` relative to `root`."""
+class FileImages(StoredImages):
+    """One file per image, called `names` relative to `root`."""
 
     def __init__(
-        self, root: Path, paths: list[str] | Names, labels: list[int] | NDArray[np.int64]
+        self, root: Path, names: list[str] | Names, labels: list[int] | NDArray[np.int64]
     ) -> None:
         self.root = root
-        if isinstance(paths, list):
-            paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
-        self.names: Names = paths
+        if isinstance(names, list):
+            names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
+        self.names: Names = names
         self.labels = np.asarray(labels, dtype=np.int64)
 
     def name(self, index: int) -> str:
@@ -78,10 +78,10 @@ class Files(Stored):
             raise ValueError(f"cannot read the image {path}: {error}") from error
 
 
-class Ranges(Stored):
-    """`size` bytes at `offset` of one of `files` each, e.g. members of a tar.
+class ArchiveImages(StoredImages):
+    """`size` bytes at `offset` of one of the tar `files` each.
 
-    Each process opens the files when it first needs them.
+    A process opens a file when it first reads from it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Ranges(Stored):
         self._start()
 
     def _start(self) -> None:
-        self._open: dict[int, int] = {}  # pread keeps no place, so a fork may share what is open
+        self._open: dict[int, int] = {}  # a fork may share them: pread moves no position
         weakref.finalize(self, _close, self._open)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Ranges(Stored):
         if len(data) != size:
             raise ValueError(
                 f"cannot read the image {self.where(index)}: the file ends {size - len(data)} bytes "
-                f"too early; it was cut since it was indexed"
+                f"too early; it was cut after it was listed"
             )
         return data
 

@@ -30,7 +30,7 @@ class Folder:
 
     def load(self) -> Splits:
         module = layouts.detect(self.root) if self.layout == "auto" else layouts.chosen(self.layout)
-        splits: Splits = module.load(self.root, self.cache)
+        splits: Splits = module.load_splits(self.root, self.cache)
         if self.num_classes not in (None, len(splits.classes)):
             raise ValueError(
                 f"{self.root} holds {len(splits.classes)} classes, expected {self.num_classes}; for "

@@ -10,24 +10,26 @@ from deeper.data.sources.folder import Folder
 
 
 class ImageNet(Folder):
-    """The 1000 classes of ILSVRC 2012 and no others; the labels of ten known images are checked."""
+    """Classes of ILSVRC 2012: all 1000, or a subset of `num_classes`.
+
+    The labels of ten known validation images are checked.
+    """
 
     def __init__(
         self,
         root: str | Path,
         cache: str | Path,
+        num_classes: int = 1000,
         layout: Literal["auto"] | layouts.Layout = "auto",
     ) -> None:
-        super().__init__(root, cache, num_classes=1000, layout=layout)
+        super().__init__(root, cache, num_classes, layout)
 
     def load(self) -> Splits:
         splits = super().load()
-        wnids = classes.wnids()
-        if wrong := set(splits.classes) - set(wnids):
+        if unknown := set(splits.classes) - set(classes.wnids()):
             raise ValueError(
-                f"{self.root}: {min(wrong)} is no class of ILSVRC 2012, and "
-                f"{min(set(wnids) - set(splits.classes))} is missing; for another set of classes pass "
-                f"data=folder data.root={self.root}"
+                f"{self.root}: {min(unknown)} is no class of ILSVRC 2012; for another set of classes "
+                f"pass data=folder data.root={self.root}"
             )
         self._require_known_labels(splits)
         return splits
