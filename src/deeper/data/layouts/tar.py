@@ -25,6 +25,8 @@ def members(file: FileIO, start: int, end: int, archive: str) -> Iterator[Member
 
     Raises `ValueError` for a damaged or cut archive, and for a member without bytes of its own.
     """
+    if hasattr(os, "posix_fadvise"):  # only headers are read: no readahead of the images between
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
     file.seek(start)
     try:
         tar = tarfile.TarFile(fileobj=file)
@@ -41,9 +43,9 @@ def members(file: FileIO, start: int, end: int, archive: str) -> Iterator[Member
             yield Member(os.path.basename(member.name), member.offset_data, member.size)
     except tarfile.TarError as error:
         raise ValueError(f"{archive} is cut, or no uncompressed tar: {error}") from error
-    if tar.offset + len(END_MARKER) > end or _read(file, tar.offset) != END_MARKER:
+    if tar.offset + len(END_MARKER) > end or _at(file, tar.offset) != END_MARKER:
         raise ValueError(f"{archive} is cut or damaged: no end marker at byte {tar.offset}")
 
 
-def _read(file: FileIO, offset: int) -> bytes:
+def _at(file: FileIO, offset: int) -> bytes:
     return os.pread(file.fileno(), len(END_MARKER), offset)
