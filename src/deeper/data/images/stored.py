@@ -4,7 +4,7 @@ A million entries take little memory, and forked processes share them.
 """
 
 import os
-import weakref
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ Columns = dict[str, NDArray[Any]]
 
 
 class StoredImages:
-    """Base class of images in files: `read` returns the bytes of an image, `name` its name.
+    """Base class of images in files below `root`.
 
-    Names are unique and relative to the data's root: a path, or "archive.tar:member".
+    Names are unique and relative to `root`: a path, or "archive.tar:member".
     """
 
+    root: Path
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class StoredImages:
 
     def where(self, index: int) -> str:
         """The name below the root, for errors."""
-        raise NotImplementedError
+        return os.path.join(self.root, self.name(index))
 
     def path(self, index: int) -> str:
         """The file that has the image, alone or with others."""
@@ -63,9 +64,6 @@ class FileImages(StoredImages):
     def name(self, index: int) -> str:
         return os.fsdecode(self.names[index])
 
-    def where(self, index: int) -> str:
-        return os.path.join(self.root, self.name(index))
-
     def path(self, index: int) -> str:
         return self.where(index)
 
@@ -79,52 +77,29 @@ class FileImages(StoredImages):
 
 
 class ArchiveImages(StoredImages):
-    """`size` bytes at `offset` of one of the tar `files` each.
-
-    A process opens a file when it first reads from it.
-    """
+    """Members of the tar `archive`: `size` bytes at `offset` each."""
 
     def __init__(
         self,
-        files: list[Path],
-        file: NDArray[np.int32],
+        archive: Path,
         offset: NDArray[np.int64],
         size: NDArray[np.int64],
         names: Names,
         labels: NDArray[np.int64],
     ) -> None:
-        self.files, self.file, self.offset, self.sizes = files, file, offset, size
-        self.names, self.labels = names, labels
-        self._start()
-
-    def _start(self) -> None:
-        self._open: dict[int, int] = {}  # a fork may share them: pread moves no position
-        weakref.finalize(self, _close, self._open)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_open"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._start()
+        self.root, self.files = archive.parent, [archive]
+        self.offset, self.sizes, self.names, self.labels = offset, size, names, labels
 
     def name(self, index: int) -> str:
         return os.fsdecode(self.names[index])
 
-    def where(self, index: int) -> str:
-        member = self.name(index).partition(":")[2]
-        return f"{self.path(index)}:{member}"
-
     def path(self, index: int) -> str:
-        file: Path = self.files[self.file[index]]
-        return os.fspath(file)
+        return os.fspath(self.files[0])
 
     def read(self, index: int) -> bytes:
-        file, size = int(self.file[index]), int(self.sizes[index])
+        size = int(self.sizes[index])
         try:
-            if file not in self._open:
-                self._open[file] = os.open(self.files[file], os.O_RDONLY)
-            data = os.pread(self._open[file], size, int(self.offset[index]))
+            data = os.pread(_descriptor(self.files[0]), size, int(self.offset[index]))
         except OSError as error:
             raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
         if len(data) != size:
@@ -135,6 +110,7 @@ class ArchiveImages(StoredImages):
         return data
 
 
-def _close(descriptors: dict[int, int]) -> None:
-    for descriptor in descriptors.values():
-        os.close(descriptor)
+@cache
+def _descriptor(path: Path) -> int:
+    """A file that stays open. Forked processes may share it, since `pread` moves no position."""
+    return os.open(path, os.O_RDONLY)

@@ -28,7 +28,7 @@ def fits(root: Path) -> bool:
 def load_splits(root: Path, cache: Path) -> Splits:
     listed = index.cached("archives", root, cache, lambda: _listed(root))
     train, val = (
-        ArchiveImages([root / name], **listed.splits[split])
+        ArchiveImages(root / name, **listed.splits[split])
         for split, name in (("train", TRAIN), ("val", VAL))
     )
     return Splits(listed.classes, train, val, val)
@@ -89,7 +89,6 @@ def _images(file: FileIO, start: int, end: int, archive: str) -> list[tar.Member
 def _columns(images: list[tar.Member], archive: str, labels: NDArray[np.int64]) -> Columns:
     names = [os.fsencode(f"{archive}:{member.name}") for member in images]
     return {
-        "file": np.zeros(len(images), dtype=np.int32),
         "offset": np.array([member.offset for member in images], dtype=np.int64),
         "size": np.array([member.size for member in images], dtype=np.int64),
         "names": np.array(names, dtype=np.bytes_),

@@ -6,9 +6,8 @@ its group. `src/prepare.py` packs such files into a layout without that cost.
 
 import os
 import re
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,46 +51,31 @@ class ParquetImages(StoredImages):
         self.root, self.files = root, files
         self.file, self.group, self.row, self.labels = file, group, row, labels
         self._relative = [os.path.relpath(path, root) for path in files]
-        self._groups: tuple[int, OrderedDict[tuple[int, int], pa.Array]] = 0, OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_groups": (0, OrderedDict())}
 
     def name(self, index: int) -> str:
         return f"{self._relative[self.file[index]]}:{self.group[index]}/{self.row[index]}"
 
-    def where(self, index: int) -> str:
-        return os.path.join(self.root, self.name(index))
-
     def path(self, index: int) -> str:
-        file: Path = self.files[self.file[index]]
-        return os.fspath(file)
+        return os.path.join(self.root, self._relative[self.file[index]])
 
     def read(self, index: int) -> bytes:
         try:
-            group = self._images(int(self.file[index]), int(self.group[index]))
+            images = _row_group(Path(self.path(index)), int(self.group[index]), os.getpid())
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
-        data = group[int(self.row[index])].as_py()
+        data = images[int(self.row[index])].as_py()
         if data is None:
             raise ValueError(f"cannot read the image {self.where(index)}: the row has no bytes")
         return bytes(data)
 
-    def _images(self, file: int, group: int) -> pa.Array:
-        """The bytes of a row group. A forked process reads anew what it inherited."""
-        if self._groups[0] != os.getpid():
-            self._groups = os.getpid(), OrderedDict()
-        groups = self._groups[1]
-        if (file, group) not in groups:
-            with pq.ParquetFile(self.files[file], memory_map=True) as opened:
-                # Threads of a library don't survive a fork.
-                column = opened.read_row_group(group, ["image.bytes"], use_threads=False)["image"]
-            whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-            groups[file, group] = whole.field("bytes")
-            if len(groups) > GROUPS:
-                groups.popitem(last=False)
-        groups.move_to_end((file, group))
-        return groups[file, group]
+
+@lru_cache(GROUPS)
+def _row_group(path: Path, group: int, process: int) -> pa.Array:
+    """The image bytes of a row group. `process` makes a forked process read its own."""
+    with pq.ParquetFile(path, memory_map=True) as opened:
+        # The library's threads do not survive a fork.
+        column = opened.read_row_group(group, ["image.bytes"], use_threads=False)["image"]
+    return column.combine_chunks().field("bytes")
 
 
 def _files(root: Path) -> dict[str, list[Path]]:

@@ -30,8 +30,8 @@ def _off(t: Any) -> Any:
     return np.abs(t - np.rint(t))
 
 
-# A texture maps coordinates, counted in its periods, to a height: ink lies where it is above 0.
-# All look the same after a flip or a turn, and a patch of two periods shows which one it is.
+# A texture maps coordinates, in periods, to a height; ink is where the height is above 0. Flips and
+# rotations do not change a texture, and a patch of two periods is enough to recognise it.
 TEXTURES: dict[str, Callable[[Array, Array], Any]] = {
     "bricks": lambda u, v: 6 * np.minimum(_off(u + np.floor(2 * v) / 2), _off(2 * v) / 2) - 0.5,
     "checks": lambda u, v: np.sin(2 * math.pi * u) * np.sin(2 * math.pi * v),
@@ -143,7 +143,7 @@ def _spelled(settings: dict[str, int]) -> str:
 
 
 def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
-    """[H, W, 3] with sides of 100..200 px: the texture, behind clutter of others, unevenly lit."""
+    """[H, W, 3] with sides of 100..200 px: the texture, partly covered by patches of others, unevenly lit."""
     height, width = random.integers(100, 201, size=2)
     if random.random() < 0.15:
         width = height
@@ -170,8 +170,8 @@ def _field(random: Generator, height: int, width: int) -> Array:
 
 
 def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> Any:
-    """The colours [3, ...], 0..1, at `x` and `y`: ink of the tint on a ground near grey."""
-    u, v = _turned(random, x, y)
+    """Colours [3, ...], 0..1, at `x` and `y`: ink of the tint on a nearly grey ground."""
+    u, v = _rotated(random, x, y)
     period = random.uniform(16, 30)
     share = TEXTURES[texture](u / period + random.random(), v / period + random.random())
     share = (0.5 + share).clip(0, 1)
@@ -187,16 +187,16 @@ def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> An
 
 
 def _shape(random: Generator, x: Array, y: Array) -> Any:
-    """[H, W], true inside a turned diamond, ellipse or box somewhere in the picture."""
+    """[H, W], true inside a rotated diamond, ellipse or box at a random position."""
     height, width = x.shape
-    a, b = _turned(random, x - random.uniform(0, width), y - random.uniform(0, height))
+    a, b = _rotated(random, x - random.uniform(0, width), y - random.uniform(0, height))
     a /= random.uniform(0.1, 0.25) * min(height, width)
     b /= random.uniform(0.1, 0.25) * min(height, width)
     norm = (np.add, np.hypot, np.maximum)[random.integers(3)]
     return norm(np.abs(a), np.abs(b)) < 1
 
 
-def _turned(random: Generator, x: Array, y: Array) -> tuple[Array, Array]:
+def _rotated(random: Generator, x: Array, y: Array) -> tuple[Array, Array]:
     angle = random.uniform(0, 2 * math.pi)
     cos, sin = math.cos(angle), math.sin(angle)  # np.cos would make all of it float64
     return cos * x + sin * y, cos * y - sin * x
