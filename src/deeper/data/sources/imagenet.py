@@ -12,7 +12,7 @@ from deeper.data.sources.folder import Folder
 class ImageNet(Folder):
     """Classes of ILSVRC 2012: all 1000, or a subset of `num_classes`.
 
-    The labels of ten known validation images are checked.
+    With all of them the labels of ten known validation images are checked.
     """
 
     def __init__(
@@ -31,7 +31,8 @@ class ImageNet(Folder):
                 f"{self.root}: {min(unknown)} is no class of ILSVRC 2012; for another set of classes "
                 f"pass data=folder data.root={self.root}"
             )
-        self._require_known_labels(splits)
+        if len(splits.classes) == len(classes.wnids()):  # a subset may number its images anew
+            self._require_known_labels(splits)
         return splits
 
     def _require_known_labels(self, splits: Splits) -> None:
