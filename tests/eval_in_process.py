@@ -9,7 +9,7 @@ import pytest
 from entry import run_dirs
 from hydra.core.global_hydra import GlobalHydra
 
-from deeper.cli import resolvers
+from deeper.runs import directory
 
 
 def evaluate(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> dict:
@@ -21,7 +21,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> dict
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     before = set(run_dirs(logs))
     GlobalHydra.instance().clear()
-    resolvers.runs._stamp.cache_clear()
+    directory._stamp.cache_clear()
     entry.main()
     (new,) = set(run_dirs(logs)) - before
     return json.loads((new / f"{new.name}.json").read_text())

@@ -1,4 +1,4 @@
-"""A miniature ImageNet in every form in which people hold the large one, from the same images."""
+"""A miniature ImageNet in every layout in which people store the large one, from the same images."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from photos import prepare
 from PIL import Image
 
-from deeper.data.classes import synsets, wnids, words
+from deeper.data.classes import synsets, wnids
 
 WNIDS = ["n01440764", "n02119789", "n02510455", "n03255030", "n07248320"]
 """Sorted. The devkit calls them 449, 1, 169, 1000 and 816."""
@@ -33,7 +33,7 @@ def jpeg(seed: int, size: tuple[int, int] | None = None) -> bytes:
 
 
 def miniature(train: int = 3, val: int = 2) -> dict[str, Images]:
-    """Named as ILSVRC 2012 names them; validation images of a class are not neighbours."""
+    """Named as in ILSVRC 2012; validation images of a class are not consecutive."""
     numbers = np.random.default_rng(0).permutation(val * len(WNIDS)) + 1
     numbers = iter(numbers.tolist())
     return {
@@ -88,7 +88,7 @@ def ground_truth(mini: dict[str, Images]) -> str:
 
 
 def solution(mini: dict[str, Images]) -> str:
-    """In Kaggle's order, which is none; a wnid for each box."""
+    """Unsorted, as Kaggle's; a wnid for each box."""
     rows = [
         f"{name.removesuffix('.JPEG')},{w} 1 2 30 40 {w} 5 6 7 8 \n"
         for name, w, _ in labelled(mini["val"])
@@ -129,14 +129,8 @@ def with_unpacked_devkit(root: Path, mini: dict[str, Images]) -> None:
     write(root / name, ground_truth(mini))
 
 
-def with_synsets(root: Path, mini: dict[str, Images]) -> None:
-    flat_val(root, mini)
-    lines = "".join(f"{wnid}\n" for _, wnid, _ in labelled(mini["val"]))
-    write(root / "imagenet_2012_validation_synset_labels.txt", lines)
-
-
 def archives(root: Path, mini: dict[str, Images], order: Callable = reversed) -> None:
-    """Classes and images in an order that is not the sorted one."""
+    """Classes and images in an unsorted order."""
     inner = [(f"{w}.tar", tar(order(files.items()))) for w, files in mini["train"].items()]
     write(root / "ILSVRC2012_img_train.tar", tar(order(inner)))
     val = [(name, data) for name, _, data in labelled(mini["val"])]
@@ -147,7 +141,6 @@ def archives(root: Path, mini: dict[str, Images], order: Callable = reversed) ->
 def kaggle(root: Path, mini: dict[str, Images]) -> None:
     flat_val(root / "ILSVRC/Data/CLS-LOC", mini)
     write(root / "ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG", jpeg(7))
-    write(root / "ILSVRC/ImageSets/CLS-LOC/val.txt", "ILSVRC2012_val_00000001 1\n")
     write(root / "LOC_val_solution.csv", solution(mini))
 
 
@@ -161,7 +154,7 @@ def tiny(root: Path, mini: dict[str, Images]) -> None:
 
 
 def hub(names: list[str] | None) -> dict[str, str]:
-    """The metadata that the library `datasets` puts beside the columns."""
+    """The schema metadata that the library `datasets` writes."""
     label = {"names": names, "_type": "ClassLabel"}
     about = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
     return {"huggingface": json.dumps(about)} if names else {}
@@ -188,7 +181,7 @@ def parquet(
     order: tuple[int, ...] = (3, 0, 4, 1, 2),
     name: Callable[[str], str] = lambda wnid: wnid,
 ) -> None:
-    """Numbered in an order of its own."""
+    """Labels number the classes in the order `order`."""
     numbered = [WNIDS[place] for place in order]
     metadata = hub([name(wnid) for wnid in numbered])
     for split, hub_name in (("train", "train"), ("val", "validation")):
@@ -200,12 +193,8 @@ def parquet(
     shards(root / "data", "test", [(jpeg(9), "ILSVRC2012_test_00000001.JPEG", -1)], metadata, 1)
 
 
-def parquet_with_words(root: Path, mini: dict[str, Images]) -> None:
-    parquet(root, mini, name=words)
-
-
 def parquet_of_1000(root: Path, mini: dict[str, Images], metadata: dict[str, str]) -> None:
-    """Numbered by sorted wnid, every class there, as imagenet-1k is."""
+    """Numbered by sorted wnid with all classes, as imagenet-1k."""
     data = labelled(mini["train"])[0][2]
     for split in ("train", "validation"):
         rows = [(data, None, label) for label in range(len(wnids()))]
@@ -213,7 +202,7 @@ def parquet_of_1000(root: Path, mini: dict[str, Images], metadata: dict[str, str
 
 
 def packed(root: Path, mini: dict[str, Images]) -> None:
-    """By prepare, which takes archives only if they are the official ones, from Kaggle's form."""
+    """Packed by prepare from Kaggle's layout."""
     kaggle(root.parent / "source", mini)
     prepare(root.parent / "source", root.parent / "source cache", root)
 
@@ -222,11 +211,9 @@ FORMS: dict[str, Callable[[Path, dict[str, Images]], None]] = {
     "tree": tree,
     "devkit": with_devkit,
     "unpacked devkit": with_unpacked_devkit,
-    "synset list": with_synsets,
     "archives": archives,
     "kaggle": kaggle,
     "tiny": tiny,
     "parquet": parquet,
-    "parquet with words": parquet_with_words,
     "packed": packed,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from deeper.data.manifest import Manifest
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 from deeper.prepare.prepare import Preparation
 
 CLASSES = ("ant", "bee", "cat")
@@ -100,7 +100,7 @@ def prepare(root: Path, cache: Path, out: Path | None = None, **options) -> Mani
     """In this process, unless `workers` says otherwise."""
     options = {"workers": 0} | options
     layout = options.pop("layout", "auto")
-    source = ImageNet(str(root), str(cache), num_classes=None, layout=layout)
+    source = Folder(root, cache, layout=layout)
     Preparation(source, "folder", root, cache, out, **options).run()
     manifest = Manifest.of_root(cache, root)
     assert manifest is not None

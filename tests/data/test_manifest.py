@@ -10,15 +10,15 @@ import pytest
 from photos import ODD, UNREADABLE, make, prepare, spoil
 
 from deeper.data import manifest as manifests
-from deeper.data.images.stored import Files
+from deeper.data.images.stored import FileImages
 from deeper.data.manifest import Manifest
 from deeper.data.quarantine import admitted
 from deeper.data.source import Splits
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 
 
 def load(root, cache):
-    return ImageNet(str(root), str(cache), num_classes=None).load()
+    return Folder(root, cache).load()
 
 
 def test_what_is_in_it(tmp_path):
@@ -117,7 +117,7 @@ def test_labels_that_changed(tmp_path):
     classes, train, val, _ = load(root, cache)
     labels = val.labels.copy()
     labels[5] = 2
-    other = Files(root, val.names, labels)
+    other = FileImages(root, val.names, labels)
     found = manifest.difference(Splits(classes, train, other, other))
     assert found == "val/bee/0001.JPEG is of class cat and was of bee"
 
@@ -162,8 +162,8 @@ def test_rows_are_compared_without_an_object_each(tmp_path):
         rows = pa.table(columns, schema=manifests.SCHEMA)
         path = tmp_path / f"{count}.arrow"
         Manifest.of(rows, classes, {"train": count, "val": 0}, {}).write(path)
-        part = Files(tmp_path, names, labels)
-        empty = Files(tmp_path, names[:0], labels[:0])
+        part = FileImages(tmp_path, names, labels)
+        empty = FileImages(tmp_path, names[:0], labels[:0])
         started = time.perf_counter()
         manifest = Manifest.read(path)
         assert manifest.difference(Splits(classes, part, empty, empty)) is None

@@ -9,11 +9,11 @@ from photos import CLASSES, make, prepare, spoil
 
 from deeper.data.layouts import packed
 from deeper.data.quarantine import admitted
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 
 
 def load(root, cache):
-    return ImageNet(str(root), str(cache), num_classes=None).load()
+    return Folder(root, cache).load()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deeper.data.images.stored import Files
+from deeper.data.images.stored import FileImages
 from deeper.data.splits import Subset
 from deeper.evaluation import tables
 from deeper.evaluation.cache import (
@@ -104,7 +104,7 @@ def test_cached_probabilities_are_whole_and_of_these_labels(tmp_path):
 def test_a_replaced_image_is_another_set(tmp_path):
     for name in "abc":
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
-    files = Subset(Files(tmp_path, ["a.png", "b.png", "c.png"], [0, 0, 0]), np.arange(3))
+    files = Subset(FileImages(tmp_path, ["a.png", "b.png", "c.png"], [0, 0, 0]), np.arange(3))
     before = files_digest(files)
     assert files_digest(files) == before
     Image.new("RGB", (4, 4), "red").save(tmp_path / "c.png")
@@ -131,7 +131,7 @@ def test_real_counts_images_with_labels_by_their_numbers(tmp_path):
     path = real_json(tmp_path, [[3], [], [1, 2], *[[0]] * 49_997])
     names = ["val/a/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000002_n01440764.JPEG",
              "b.tar:ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000004.JPEG"]  # fmt: skip
-    files = Subset(Files(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
+    files = Subset(FileImages(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
     real = RealLabels(path, files, 4)
     assert real.labels == [[3], [], [1, 2], [0]]
     found = real.results(np.array([3, 0, 2, -1]))
@@ -145,7 +145,7 @@ def test_real_refuses_other_files_and_other_images(tmp_path):
         read_labels(tmp_path / "none.json", 10)
     file = real_json(tmp_path, [[0]] * 50_000)
     with pytest.raises(ValueError, match=r"photo\.jpg is none of them"):
-        RealLabels(file, Files(tmp_path, ["photo.jpg"], [0]), 10)
+        RealLabels(file, FileImages(tmp_path, ["photo.jpg"], [0]), 10)
 
 
 def test_the_papers_table_stands_beside_ours():

@@ -15,7 +15,7 @@ from entry import PROJECT
 from photos import CLASSES, digests, make, prepare, spoil
 
 from deeper.data.layouts import packed
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 from deeper.data.staging import staged
 from deeper.prepare import pack
 from deeper.prepare.verify import Shrinking
@@ -34,8 +34,8 @@ def both(tmp_path, monkeypatch):
 
 def test_it_is_its_source(both, tmp_path):
     root, out = both
-    source = ImageNet(str(root), str(tmp_path / "cache"), num_classes=None).load()
-    loaded = ImageNet(str(out), str(tmp_path / "cache"), num_classes=3).load()  # by detection
+    source = Folder(root, tmp_path / "cache").load()
+    loaded = Folder(out, tmp_path / "cache", num_classes=3).load()  # by detection
     assert loaded.classes == source.classes == list(CLASSES)
     for there, here in zip(source[1:], loaded[1:], strict=True):
         known = {there.name(i): i for i in range(len(there))}
@@ -57,14 +57,14 @@ def test_it_is_its_source(both, tmp_path):
 def test_one_official_set_stays_one(tmp_path):
     root = make(tmp_path / "root", splits=("train", "test"), each=1)
     prepare(root, tmp_path / "cache", tmp_path / "out")
-    loaded = packed.load(tmp_path / "out")
+    loaded = packed.load_splits(tmp_path / "out")
     assert loaded.val is loaded.test
 
 
 def test_a_read_copies_nothing_and_takes_microseconds(tmp_path):
     root = make(tmp_path / "root", each=300)
     prepare(root, tmp_path / "cache", tmp_path / "out")
-    train = packed.load(tmp_path / "out").train
+    train = packed.load_splits(tmp_path / "out").train
     before = pa.total_allocated_bytes()
     views = [train.read(i) for i in range(len(train))]
     assert pa.total_allocated_bytes() == before
@@ -109,7 +109,7 @@ def test_hugging_face_datasets_reads_it(both, tmp_path):
     ]
     assert train.features["label"].names == list(CLASSES)
     train = train.cast_column("image", datasets.Image())
-    assert train[0]["image"].size == (packed.load(out).train[0][0]).size
+    assert train[0]["image"].size == (packed.load_splits(out).train[0][0]).size
     assert train[0]["name"] == "train/ant/0000.JPEG"
 
 
@@ -120,7 +120,7 @@ def _read_all(train):
 
 def test_two_processes(both):
     _, out = both
-    train = packed.load(out).train
+    train = packed.load_splits(out).train
     train.read(0)
     here = _read_all(pickle.loads(pickle.dumps(train)))
     with get_context("spawn").Pool(2) as pool:
@@ -133,11 +133,11 @@ def test_a_damaged_form_is_refused(both, tmp_path):
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-10])
     with pytest.raises(ValueError, match=f"^{shard}: has {len(whole) - 10:,} bytes, expected"):
-        packed.load(out)
+        packed.load_splits(out)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     shard.write_bytes(flipped)
-    packed.load(out)  # a size says nothing of a byte that flipped
+    packed.load_splits(out)  # a size says nothing of a byte that flipped
     words = "train-00001.arrow differ from their digests in packed.json; copy them again"
     with pytest.raises(ValueError, match=words):
         prepare(out, tmp_path / "cache")
@@ -148,12 +148,12 @@ def test_a_damaged_form_is_refused(both, tmp_path):
     about["classes"].reverse()
     (out / "packed.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="its classes or shards were changed by hand; pack anew"):
-        packed.load(out)
+        packed.load_splits(out)
     about["classes"].reverse()
     (out / "packed.json").write_text(json.dumps(about))
     shard.unlink()
     with pytest.raises(ValueError, match=f"^{shard}: is missing; copy it again"):
-        packed.load(out)
+        packed.load_splits(out)
     entry = about["splits"]["train"]["shards"][1]
     for name in ("../train-00001.arrow", "/tmp/train-00001.arrow", ".hidden", ""):
         entry["file"] = name
@@ -162,22 +162,22 @@ def test_a_damaged_form_is_refused(both, tmp_path):
             staged(out, tmp_path / "node")
     (out / "packed.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match=r"not a packed form \('fingerprint'\); pack the images"):
-        packed.load(out)
+        packed.load_splits(out)
     (out / "packed.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="of format 99, this version reads 1; pack anew"):
-        packed.load(out)
+        packed.load_splits(out)
     (out / "packed.json").write_text("{")
     with pytest.raises(ValueError, match=r"not a packed form .*; pack the images anew"):
-        packed.load(out)
+        packed.load_splits(out)
 
 
 def test_a_packed_form_is_verified_and_packed_again(both, tmp_path):
     _, out = both
     manifest = prepare(out, tmp_path / "cache")
-    assert manifest.difference(packed.load(out)) is None
+    assert manifest.difference(packed.load_splits(out)) is None
     prepare(out, tmp_path / "cache", tmp_path / "smaller", shrinking=Shrinking(32, 80))
-    smaller = packed.load(tmp_path / "smaller").train
-    assert len(smaller) == len(packed.load(out).train)
+    smaller = packed.load_splits(tmp_path / "smaller").train
+    assert len(smaller) == len(packed.load_splits(out).train)
     assert min(smaller[0][0].size) == 32
 
 
@@ -208,8 +208,8 @@ def test_it_is_staged_once_by_all_processes_of_a_node(both, tmp_path):
     assert digests(tmp_path / "node" / target) == digests(out)
     names = {path.name for path in (tmp_path / "node").iterdir() if "lock" not in path.name}
     assert names == {target.rpartition("/")[2]}
-    assert _read_all(packed.load(staged(out, tmp_path / "node")).train) == _read_all(
-        packed.load(out).train
+    assert _read_all(packed.load_splits(staged(out, tmp_path / "node")).train) == _read_all(
+        packed.load_splits(out).train
     )
 
 

@@ -20,7 +20,7 @@ from photos import UNREADABLE, digests, jpeg, make, prepare, spoil
 from deeper.data import manifest
 from deeper.data.images.encoded import Encoded
 from deeper.data.layouts import packed
-from deeper.data.sources.imagenet import ImageNet
+from deeper.data.sources.folder import Folder
 from deeper.prepare import checksums as files
 from deeper.prepare import pack
 from deeper.prepare import verify as chunks
@@ -190,7 +190,7 @@ def test_a_restart_skips_what_is_done(tmp_path, small_chunks, monkeypatch):
     assert not (out / "packed.json").exists()
     prepare(root, cache, out, shrinking=SMALL)
     assert len(looked) == 14 + 24 - 12  # four chunks of three stood
-    assert len(packed.load(out).train) == 12
+    assert len(packed.load_splits(out).train) == 12
 
 
 def test_a_rerun_is_a_no_op(tmp_path, small_chunks, monkeypatch, capsys):
@@ -211,7 +211,7 @@ def test_a_worker_opens_the_earlier_manifest_once(tmp_path, small_chunks, monkey
     root, cache = make(tmp_path / "root"), tmp_path / "cache"
     prepare(root, cache)
     path = manifest.folder(cache, root) / manifest.FILE
-    classes, train, val, _ = ImageNet(str(root), str(cache), num_classes=None).load()
+    classes, train, val, _ = Folder(root, cache).load()
     opened, read = [], manifest.Manifest.read
     monkeypatch.setattr(manifest.Manifest, "read", lambda path: opened.append(path) or read(path))
     work = chunks.Work({"train": train, "val": val}, classes, tmp_path, known=path)
@@ -258,7 +258,7 @@ def test_a_file_that_was_replaced_is_looked_at_again(tmp_path, small_chunks):
     prepare(root, cache)
     replace(path, good)
     prepare(root, cache, out, shrinking=None)
-    found = packed.load(out).train
+    found = packed.load_splits(out).train
     names = [found.name(i) for i in range(len(found))]
     assert bytes(found.read(names.index("train/bee/0002.JPEG"))) == good
 
@@ -310,7 +310,7 @@ def test_packed_with_bad_images(tmp_path, small_chunks):
     prepare(root, cache, out, shrinking=SMALL, quarantine=True)
     about = json.loads((out / "packed.json").read_text())["splits"]["train"]
     assert sorted(entry["name"] for entry in about["quarantined"]) == bad
-    train = packed.load(out).train
+    train = packed.load_splits(out).train
     names = [train.name(i) for i in range(len(train))]
     assert len(names) == about["images"] == 12 + len(odd)
     assert not set(names) & set(bad)
@@ -326,7 +326,7 @@ def test_a_small_picture_keeps_its_bytes_and_a_large_one_its_shape(tmp_path):
     (root / "train/ant/0000.JPEG").write_bytes(jpeg(1, (400, 80)))
     (root / "train/bee/0000.JPEG").write_bytes(jpeg(2, (300, 40)))
     prepare(root, tmp_path / "cache", tmp_path / "out", shrinking=SMALL)
-    train = packed.load(tmp_path / "out").train
+    train = packed.load_splits(tmp_path / "out").train
     first, second = (Encoded(train.read(i), "") for i in (0, 1))
     assert first.size == (200, 40)
     original = Encoded(jpeg(1, (400, 80)), "").pil().resize((200, 40), 1)
@@ -365,7 +365,7 @@ def test_a_full_disk(tmp_path, limit):
     assert not list((out / ".partial").glob(".*.arrow*"))
     driver.write_text(DRIVER.replace("12, 30_000", "1, 25_000"))
     assert command(sys.executable, str(driver), *words, **environment).returncode == 0
-    assert len(packed.load(out).train) == 12
+    assert len(packed.load_splits(out).train) == 12
 
 
 def test_no_room_is_said_before_the_first_shard(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.data.batch import collate
 from deeper.data.dataset import LazyLoader, Pipeline, Samples
-from deeper.data.images.stored import Files, Stored
+from deeper.data.images.stored import FileImages, StoredImages
 from deeper.data.layouts import packed
 from deeper.data.sampler import Key
 from deeper.data.source import LabelledImages, Splits
@@ -142,7 +142,7 @@ class Photos:
         names = [path.split("/")[1] for path in self.paths]
         classes = sorted(set(names))
         labels = [classes.index(name) for name in names]
-        train, val = (Files(self.root, self.paths, labels) for _ in range(2))
+        train, val = (FileImages(self.root, self.paths, labels) for _ in range(2))
         return Splits(classes, train, val, val)
 
 
@@ -150,17 +150,17 @@ def _photos(root: Path) -> Iterator[Path]:
     return (p for p in root.glob("train/*/*") if p.suffix.lower() in (".jpeg", ".jpg"))
 
 
-def pack(photos: Photos, scratch: Path) -> Stored:
+def pack(photos: Photos, scratch: Path) -> StoredImages:
     """As `prepare.py pack=true` does."""
     out = scratch / "packed"
     with redirect_stdout(StringIO()):
         Preparation(photos, "folder", photos.root, scratch / "cache", out, PACKED, workers=0).run()
-    images = packed.load(out).train
-    assert isinstance(images, Stored)  # noqa: S101
+    images = packed.load_splits(out).train
+    assert isinstance(images, StoredImages)  # noqa: S101
     return images
 
 
-def as_files(images: Stored, folder: Path) -> Path:
+def as_files(images: StoredImages, folder: Path) -> Path:
     """One file each, by class: how much of the gain is due to smaller pictures alone."""
     for index, label in enumerate(images.labels):
         path = folder / str(label) / f"{index}.JPEG"

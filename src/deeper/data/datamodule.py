@@ -95,7 +95,7 @@ class ImageData(L.LightningDataModule):
         root, cache = Path(self.root).expanduser(), Path(self.cache).expanduser()
         official = self.source.load()
         if self.stage_to is not None:
-            official = packed.load(staged(root, Path(self.stage_to).expanduser()))
+            official = packed.load_splits(staged(root, Path(self.stage_to).expanduser()))
         (classes, train, val, test), self.census = admitted(official, root, cache, self.bad)
         self._one_official = val is test
         if self.val_from == "holdout" and len(train):  # else it is a test set alone

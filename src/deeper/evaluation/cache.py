@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import StoredImages
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset
 from deeper.files import beside, whole
@@ -93,7 +93,9 @@ def files_digest(images: LabelledImages) -> str:
     while isinstance(part, Subset):
         part, places = part.images, part.indices[places]
     stamps = []
-    for path in sorted({part.path(int(i)) for i in places}) if isinstance(part, Stored) else []:
+    for path in (
+        sorted({part.path(int(i)) for i in places}) if isinstance(part, StoredImages) else []
+    ):
         with suppress(OSError):  # the error is reported where the image is read
             status = os.stat(path)
             stamps.append((status.st_size, status.st_mtime_ns))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import StoredImages
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset
 from deeper.evaluation.metrics import wilson
@@ -53,7 +53,7 @@ def _number(images: LabelledImages, place: int) -> int:
     """1..50000, from the file name of a validation image."""
     if isinstance(images, Subset):
         return _number(images.images, int(images.indices[place]))
-    name = images.name(place) if isinstance(images, Stored) else "an image without a name"
+    name = images.name(place) if isinstance(images, StoredImages) else "an image without a name"
     found = re.search(r"ILSVRC2012_val_(\d{8})(?!\d)", name)
     if not found or not 1 <= int(found[1]) <= IMAGES:
         raise ValueError(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import simplejpeg
 
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import StoredImages
 from deeper.data.layouts import packed
 from deeper.data.manifest import OK, Manifest, parts
 from deeper.data.source import Splits
@@ -145,7 +145,7 @@ def _key_in(path: Path) -> str | None:
     return str(metadata.get(b"deeper", b"").decode())
 
 
-def _images(shard: Shard, part: Stored) -> pa.Table:
+def _images(shard: Shard, part: StoredImages) -> pa.Table:
     """The records of a shard: what is good, in order."""
     good = pc.equal(shard.rows["status"], OK)
     rows = shard.rows if pc.all(good).as_py() else shard.rows.filter(good)

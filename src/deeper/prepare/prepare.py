@@ -14,7 +14,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from deeper.data import manifest as manifests
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import StoredImages
 from deeper.data.layouts import packed
 from deeper.data.manifest import Manifest
 from deeper.data.source import Source, Splits, prepare_once
@@ -64,7 +64,7 @@ class Preparation:
             self._require_same(out, way(self.shrinking))
             manifest, _ = self._verified(splits, self._folder / PARTIAL, None)
             about = self._require_same(out, how(manifest, self.shrinking))
-            packed.load(out)
+            packed.load_splits(out)
         else:
             _require_own(partial, f"{self.root.resolve()} {self.shrinking}\n")
             manifest, results = self._verified(splits, partial, self.shrinking)
@@ -91,7 +91,7 @@ class Preparation:
         prepare_once(self.source, self.root, self.cache)
         splits = self.source.load()
         for part in manifests.parts(splits).values():
-            if not isinstance(part, Stored):
+            if not isinstance(part, StoredImages):
                 raise ValueError(
                     f"data.root={self.root}: these images do not lie in files one by one, so there "
                     f"is nothing to verify; train on them as they are"

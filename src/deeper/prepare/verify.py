@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeper.data.images.encoded import FORMATS, Encoded
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import StoredImages
 from deeper.data.manifest import OK, SCHEMA, Manifest, spelt
 from deeper.files import whole
 from deeper.prepare.checksums import Digest
@@ -81,7 +81,7 @@ class Work:
     also `image`, the bytes to keep of each good one.
     """
 
-    parts: Mapping[str, Stored]
+    parts: Mapping[str, StoredImages]
     classes: list[str]
     folder: Path
     shrinking: Shrinking | None = None
@@ -180,7 +180,7 @@ def _finished(path: Path) -> bool:
         return False
 
 
-def _stamps(part: Stored, places: range) -> tuple[list[int], list[int]]:
+def _stamps(part: StoredImages, places: range) -> tuple[list[int], list[int]]:
     """Bytes of images without reading them, and when their files were last touched; 0 where one is
     not there. A file that was unpacked or downloaded again may have the old size and mtime.
     """

@@ -1,8 +1,7 @@
-"""ImageNet in every form: one set of images in all of them, and what is said about what is wrong."""
+"""ImageNet in every layout: the same set in all of them, and the errors about wrong files."""
 
 import gzip
 import hashlib
-import os
 import pickle
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from imagenet_forms import FORMS, WNIDS
 
 from deeper.data import classes, layouts
 from deeper.data.layouts import index
+from deeper.data.sources.folder import Folder
 from deeper.data.sources.imagenet import ImageNet
 
 
@@ -25,7 +25,7 @@ def mini():
 
 
 def load(root: Path, cache: Path, num_classes: int | None = len(WNIDS), **options):
-    return ImageNet(str(root), str(cache), num_classes, **options).load()
+    return Folder(root, cache, num_classes, **options).load()
 
 
 def contents(splits) -> list[set[tuple[str, str]]]:
@@ -60,18 +60,10 @@ def read_only(root: Path) -> None:
         path.chmod(0o555 if path.is_dir() else 0o444)
 
 
-def aged(root: Path) -> None:
-    """As if nothing had changed for a minute: only then is an index kept."""
-    for path in [root, *root.rglob("*")]:
-        then = path.stat().st_mtime_ns - 60 * 10**9
-        os.utime(path, ns=(then, then))
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_the_same_set(form, mini, tmp_path, monkeypatch):
     root, cache = tmp_path / "root", tmp_path / "cache"
     FORMS[form](root, mini)
-    aged(root)
     read_only(root)
     before = snapshot(root)
     for _ in range(2):  # listed, then from the cache
@@ -118,15 +110,22 @@ def test_kaggle_with_val_sorted_into_folders(mini, tmp_path):
 
 
 def test_the_hubs_thousand_classes_are_sorted_wnids(mini, tmp_path):
-    """Without names, with ImageNet's words, and with words that a set spells in its own way."""
-    names = [words.words for words in classes.synsets()]
-    spelt = [f"{name}2" if place == 517 else name for place, name in enumerate(names)]
-    for number, metadata in enumerate([{}, forms.hub(names), forms.hub(spelt)]):
+    """Without names, with ImageNet's words, and with one of them written differently."""
+    names = [synset.words for synset in classes.synsets()]
+    other = [f"{name.partition(',')[0]}2" if i == 517 else name for i, name in enumerate(names)]
+    for number, metadata in enumerate([{}, forms.hub(names), forms.hub(other)]):
         root = tmp_path / str(number)
         forms.parquet_of_1000(root, mini, metadata)
-        splits = load(root, tmp_path / "cache", 1000)
+        splits = ImageNet(root, tmp_path / "cache").load()
         assert splits.classes == list(classes.wnids())
         assert sorted(splits.val.labels.tolist()) == list(range(1000))
+
+
+def test_words_in_another_order_are_not_taken_for_imagenets(mini, tmp_path):
+    names = [f"{synset.words}, {synset.wnid}" for synset in classes.synsets()]
+    forms.parquet_of_1000(tmp_path / "root", mini, forms.hub([*names[1:], names[0]]))
+    with pytest.raises(ValueError, match="is no class of ILSVRC 2012"):
+        ImageNet(tmp_path / "root", tmp_path / "cache").load()
 
 
 def test_a_list_as_spreadsheets_and_editors_save_it(mini, tmp_path):
@@ -135,12 +134,6 @@ def test_a_list_as_spreadsheets_and_editors_save_it(mini, tmp_path):
     path = tmp_path / "root/LOC_val_solution.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert contents(load(tmp_path / "root", tmp_path / "cache")) == expected(mini)
-    pairs = "".join(f"{name}\t{wnid}\r\n" for name, wnid, _ in forms.labelled(mini["val"]))
-    path.with_name("val.txt").write_text(f"{pairs}\r\n")
-    path.unlink()
-    inside = tmp_path / "root/ILSVRC/Data/CLS-LOC"
-    path.with_name("val.txt").rename(inside / "val.txt")
-    assert contents(load(inside, tmp_path / "cache")) == expected(mini)
 
 
 def test_classes_of_another_set_keep_their_names(mini, tmp_path):
@@ -235,16 +228,12 @@ def float_labels(root, mini):
     pq.write_table(table.set_column(place, "label", table["label"].cast("double")), path)
 
 
-def numbers_of_any_order(root, mini):
-    lines = [f"{name} {WNIDS.index(wnid)}\n" for name, wnid, _ in forms.labelled(mini["val"])]
-    forms.write(root / "val.txt", "".join(lines))
-
-
 def lists_that_differ(root, mini):
-    lines = []
-    for number, (name, right, _) in enumerate(forms.labelled(mini["val"])):
-        lines.append(f"{name} {right if number else next(w for w in WNIDS if w != right)}\n")
-    forms.write(root / "val.txt", "".join(lines))
+    text = forms.solution(mini)
+    wnid = next(w for name, w, _ in forms.labelled(mini["val"]))  # of image 1
+    other = next(w for w in WNIDS if w != wnid)
+    line = next(line for line in text.splitlines() if "val_00000001," in line)
+    forms.write(root / "LOC_val_solution.csv", text.replace(line, line.replace(wnid, other)))
 
 
 def two_forms(root, mini):
@@ -285,8 +274,7 @@ def no_names(root, mini):
 
 def gzipped(root, mini):
     path = root / "ILSVRC2012_img_val.tar"
-    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
-    path.unlink()
+    path.write_bytes(gzip.compress(path.read_bytes()))
 
 
 def cut(root, mini):
@@ -313,26 +301,25 @@ FAULTS = {
     rename_class: ("tree", "{root}: the classes of train/ and val/ differ in n02510455, n99999999"),
     missing_class: ("tree", "{root}: the classes of train/ and val/ differ in n03255030"),
     empty_class: ("tree", "{root}/train/n02119789 holds no image"),
-    two_forms: ("tree", "data.root={root} holds ImageNet in 2 forms, archives and tree"),
+    two_forms: ("tree", "data.root={root} fits 2 layouts, archives and tree"),
     unlabelled: ("devkit", "{root}/val: the image ILSVRC2012_val_00000099.JPEG has no label in {root}/"),
-    lost: ("devkit", "ILSVRC2012_devkit_t12.tar.gz labels image 3, which is not in {root}/val"),
+    lost: ("devkit", "t12.tar.gz labels ILSVRC2012_val_00000003, which is not in {root}/val"),
     no_list: ("devkit", "{root}/val holds images without class folders, and no list of their classes"),
     not_in_the_devkit: ("devkit", "{root}/ILSVRC2012_devkit_t12.tar.gz holds no ILSVRC2012_validation"),
-    two_kinds_of_val: ("devkit", "data.root={root} holds ImageNet in 2 forms, flat_val and tree"),
-    lists_that_differ: ("devkit", "/val.txt says that ILSVRC2012_val_00000001.JPEG is n"),
+    two_kinds_of_val: ("devkit", "data.root={root} fits 2 layouts, flat_val and tree"),
+    lists_that_differ: ("devkit", "t12.tar.gz says that ILSVRC2012_val_00000001.JPEG is n"),
     short_list: ("unpacked devkit", "the image ILSVRC2012_val_00000010.JPEG has no label in {root}/"),
     strange_id: ("unpacked devkit", "_ground_truth.txt: line 1 is '1001'; expected an ILSVRC2012_ID"),
-    numbers_of_any_order: ("devkit", "{root}/val.txt has numbers for classes, which may follow any"),
     unknown_wnid: ("kaggle", "is n01443537, which is no class of train/"),
-    two_wnids: ("kaggle", "{root}/LOC_val_solution.csv: line "),
+    two_wnids: ("kaggle", "has the wnids ['n01440764', 'n02119789']; expected one"),
     wnids_that_differ: ("tiny", "{root}: wnids.txt and the folders of train/ differ in n01443537, n07"),
     wrong_annotation: ("tiny", "{root}/val/val_annotations.txt: line 1 is "),
     lost_shard: ("parquet", "{root}/data: train-00000-of-00002.parquet is one of 2 files, and part 1 is"),
     float_labels: ("parquet", "-00002.parquet has labels of the type double; expected whole numbers"),
-    wrong_row: ("parquet", "has the label 0, as n01440764_1_n01440764.JPEG has; one of them is wrong"),
+    wrong_row: ("parquet", "has the label 0, which is n01440764 (tench, Tinca tinca) by the class names"),
     wrong_names: ("parquet", "by the class names; one of them is wrong"),
-    no_names: ("parquet", "{root}: 5 classes without names"),
-    gzipped: ("archives", "{root}/ILSVRC2012_img_val.tar.gz is compressed with gzip"),
+    no_names: ("parquet", "-00002.parquet: 5 classes without names"),
+    gzipped: ("archives", "{root}/ILSVRC2012_img_val.tar is cut, or no uncompressed tar"),
     cut: ("archives", "{root}/ILSVRC2012_img_train.tar is cut"),
     empty_class_tar: ("archives", "{root}/ILSVRC2012_img_train.tar:n02510455.tar holds no image"),
 }  # fmt: skip
@@ -362,35 +349,25 @@ def test_a_thousand_classes_that_are_not_imagenets(tmp_path):
     for wnid in [*classes.wnids()[:-1], "n99999999"]:
         for split in ("train", "val"):
             forms.write(tmp_path / "root" / split / wnid / "a.jpg", b"")
-    with pytest.raises(
-        ValueError, match="n99999999 is no class of ILSVRC 2012, and n15075141 is miss"
-    ):
-        load(tmp_path / "root", tmp_path / "cache", 1000)
+    with pytest.raises(ValueError, match="n99999999 is no class of ILSVRC 2012; for another set"):
+        ImageNet(tmp_path / "root", tmp_path / "cache").load()
 
 
-def test_a_list_in_another_order_is_known_by_the_first_images(tmp_path):
-    """Numbers 0..999 in the devkit's order: no count gives them away. Folders may be wrong as well."""
-    root, by_id = tmp_path / "root", classes.by_devkit_id()
-    for wnid in classes.wnids():
-        forms.write(root / "train" / wnid / "a.jpg", b"")
-        forms.write(tmp_path / "tree/train" / wnid / "a.jpg", b"")
+def test_labels_in_another_order_are_known_by_the_first_images(tmp_path):
+    """val/ sorted into folders by the devkit's numbers as if they counted the sorted wnids."""
     names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 1001)]
-    for name in names:
-        forms.write(root / "val" / name, b"")
     ids = [490, 361, 171, 822, 297, 482, 13, 704, 599, 164]
     ids += sorted(set(range(1, 1001)) - set(ids))
-    lines = [f"{name} {i - 1}\n" for name, i in zip(names, ids, strict=True)]
-    forms.write(root / "val.txt", "".join(lines))
-    for name, i in zip(names, ids, strict=True):
-        forms.write(tmp_path / "tree/val" / classes.wnids()[i - 1] / name, b"")
-    for wrong in (root, tmp_path / "tree"):
-        message = r"in ILSVRC 2012 it is n\d+ \(.*another order"
-        with pytest.raises(ValueError, match=message):
-            load(wrong, tmp_path / "cache", 1000)
-    sorted_places = [classes.wnids().index(by_id[i]) for i in ids]
-    right = [f"{name} {place}\n" for name, place in zip(names, sorted_places, strict=True)]
-    forms.write(root / "val.txt", "".join(right))
-    assert len(load(root, tmp_path / "cache", 1000).val) == 1000
+    by_id = classes.by_devkit_id()
+    wrong, right = tmp_path / "wrong", tmp_path / "right"
+    for name, number in zip(names, ids, strict=True):
+        for root, wnid in ((wrong, classes.wnids()[number - 1]), (right, by_id[number])):
+            forms.write(root / "train" / wnid / "a.jpg", b"")
+            forms.write(root / "val" / wnid / name, b"")
+    message = r"in ILSVRC 2012 it is n\d+ \(.*another order"
+    with pytest.raises(ValueError, match=message):
+        ImageNet(wrong, tmp_path / "cache").load()
+    assert len(ImageNet(right, tmp_path / "cache").load().val) == 1000
 
 
 def test_nothing_that_is_known(tmp_path):
@@ -415,12 +392,24 @@ def test_a_root_too_low_or_too_high(inside, mini, tmp_path):
         load((root / inside).resolve(), tmp_path / "cache")
 
 
-def test_train_without_val(mini, tmp_path):
-    forms.folders(tmp_path / "root/train", mini["train"])
-    with pytest.raises(
-        ValueError, match="found train; train/ is there, but neither val/ nor test/"
-    ):
-        load(tmp_path / "root", tmp_path / "cache")
+@pytest.mark.parametrize("form", ["tree", "parquet"])
+def test_train_alone(form, mini, tmp_path):
+    """Validation is held out of train; there is no test set."""
+    FORMS[form](tmp_path / "root", mini)
+    for path in (tmp_path / "root").glob("*/validation-*"):
+        path.unlink()
+    for path in (tmp_path / "root").glob("*/test-*"):
+        path.unlink()
+    if form == "tree":
+        (tmp_path / "root/val").rename(tmp_path / "elsewhere")
+    splits = load(tmp_path / "root", tmp_path / "cache")
+    assert [len(part) for part in splits[1:]] == [15, 0, 0]
+
+
+def test_a_root_that_is_a_file(tmp_path):
+    root = forms.write(tmp_path / "README.md", "?")
+    with pytest.raises(ValueError, match=rf"^data\.root={root}: is a file, not a folder; pass"):
+        load(root, tmp_path / "cache")
 
 
 def test_which_of_two_forms_is_said_by_a_key(mini, tmp_path):
@@ -437,17 +426,15 @@ def test_which_of_two_forms_is_said_by_a_key(mini, tmp_path):
 def test_an_index_does_not_outlive_what_it_lists(mini, tmp_path):
     root, cache = tmp_path / "root", tmp_path / "cache"
     forms.tree(root, mini)
-    aged(root)
     assert len(load(root, cache).train) == 15
-    (kept,) = cache.glob("index/*.arrow")
+    (file,) = cache.glob("index/*.npz")
     assert len(load(root, cache).train) == 15
     new = forms.write(root / "train" / WNIDS[0] / "new.jpg", forms.jpeg(5))
     assert len(load(root, cache).train) == 16
     new.unlink()
     assert len(load(root, cache).train) == 15
-    kept.write_bytes(kept.read_bytes()[:-100])
+    file.write_bytes(file.read_bytes()[:-100])
     assert len(load(root, cache).train) == 15
-    aged(root)
     forms.folders(root / "test", mini["val"])  # a split that was not there
     assert len(load(root, cache).test) == 10
 

@@ -1,12 +1,16 @@
-"""The embedded data: repeatable to the byte, all of it or nothing."""
+"""The embedded data: repeatable to the byte, generated completely or not at all, and only where the config says."""
 
 import hashlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from entry import run_dirs, shell
 from PIL import Image
 
 from deeper.data.sources import synthetic
@@ -18,6 +22,16 @@ def digests(root):
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*.JPEG")
     }
+
+
+def made_at(root, **settings):
+    """The source of a config that may generate at `root`."""
+    return Synthetic(root, root.parent / "cache", generate_at=root, **settings)
+
+
+def elsewhere(root, tmp_path, **settings):
+    """The same config with `data.root=root`."""
+    return Synthetic(root, tmp_path / "cache", generate_at=tmp_path / "data/synthetic", **settings)
 
 
 @pytest.fixture(scope="module")
@@ -88,23 +102,23 @@ def test_interrupted_it_leaves_nothing(tmp_path, monkeypatch, error):
 def test_killed_it_leaves_no_half_made_set(tmp_path):
     """SIGKILL lets nobody tidy up, but `root` must not look complete; the next start makes it."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from deeper.data import synthetic as s\n"
+        "import os, signal, sys; from pathlib import Path; from deeper.data.sources import synthetic as s\n"
         "draw, left = s.draw, iter(range(5))\n"
         "def stop(*a): next(left, None) is None and os.kill(os.getpid(), 9); return draw(*a)\n"
         "s.draw = stop; s.generate(Path(sys.argv[1]), train_per_class=1, val_per_class=1)"
     )
     root = tmp_path / "images"
-    package = os.path.dirname(os.path.dirname(os.path.dirname(synthetic.__file__)))
+    package = str(Path(synthetic.__file__).parents[3])
     run = subprocess.run([sys.executable, "-c", code, root], env={"PYTHONPATH": package})
     assert run.returncode == -signal.SIGKILL
     assert not root.exists()
-    source = Synthetic(str(root), train_per_class=1, val_per_class=1)
+    source = made_at(root, train_per_class=1, val_per_class=1)
     source.prepare()
     assert len(source.load().train) == 10
 
 
 def test_the_source_generates_once_and_loads(tmp_path, monkeypatch):
-    source = Synthetic(str(tmp_path / "deep/images"), train_per_class=2, val_per_class=1)
+    source = made_at(tmp_path / "deep/images", train_per_class=2, val_per_class=1)
     source.prepare()
     monkeypatch.setattr(synthetic, "generate", lambda *_, **__: pytest.fail("generated anew"))
     source.prepare()
@@ -117,4 +131,56 @@ def test_the_source_generates_once_and_loads(tmp_path, monkeypatch):
 @pytest.mark.parametrize("counts", [{"train_per_class": 0}, {"val_per_class": 0}])
 def test_refuses_an_empty_split(tmp_path, counts):
     with pytest.raises(ValueError, match=r"^train_per_class and val_per_class must be at least 1$"):
-        Synthetic(str(tmp_path), **counts)
+        made_at(tmp_path, **counts)
+
+
+def test_a_misspelt_root_is_not_written_to(tmp_path):
+    root = tmp_path / "imagenete"
+    source = elsewhere(root, tmp_path)
+    message = (
+        f"data.root={root} does not exist, so it is no set that data=synthetic generated; did you mean "
+        f"data=folder data.root={root}?"
+    )
+    for step in (source.prepare, source.load):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            step()
+    assert os.listdir(tmp_path) == []
+
+
+def test_photos_are_not_taken_for_the_generated_set(tmp_path, made):
+    """Even where they lie in folders of the same names."""
+    root = tmp_path / "photos"
+    shutil.copytree(made, root, ignore=shutil.ignore_patterns(synthetic.MARKER))
+    for step in (elsewhere(root, tmp_path).prepare, elsewhere(root, tmp_path).load):
+        with pytest.raises(ValueError, match=rf"did you mean data=folder data\.root={root}\?$"):
+            step()
+    with pytest.raises(ValueError, match=r"; remove the folder to generate the set anew$"):
+        made_at(root).prepare()
+
+
+def test_a_generated_set_may_lie_elsewhere(tmp_path, made, caplog):
+    settings = {"seed": 3, "train_per_class": 2, "val_per_class": 1}
+    assert len(elsewhere(made, tmp_path, **settings).load().train) == 20
+    assert not caplog.messages
+    assert len(elsewhere(made, tmp_path, seed=4).load().train) == 20
+    assert "was generated with seed=3, train_per_class=2, val_per_class=1, which" in caplog.text
+
+
+def test_edited_settings_do_not_reuse_an_older_set(made):
+    message = (
+        "with seed=3, train_per_class=2, val_per_class=1, and data.source says seed=0, train_per"
+    )
+    with pytest.raises(ValueError, match=message):
+        made_at(made).prepare()
+
+
+def test_the_command_refuses_a_misspelt_root(tmp_path):
+    """`data=folder` was forgotten."""
+    root = tmp_path / "imagenete"
+    words = [f"paths.{name}={tmp_path / name}" for name in ("data", "cache", "logs")]
+    result = shell(f"data.root={root}", *words)
+    assert result.returncode == 2, result.stderr
+    assert f"did you mean data=folder data.root={root}?" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not root.exists()
+    assert not run_dirs(tmp_path / "logs")

@@ -1,7 +1,7 @@
 """The 1000 classes of ILSVRC 2012: wnids, the devkit's numbers, and words (WordNet 3.0).
 
-The devkit numbers classes in an order of its own (ILSVRC2012_ID, 1..1000): a label is the place of a
-wnid among the sorted ones, so every number passes through its wnid.
+A label is the index of a wnid among the sorted wnids. The devkit numbers the classes in another order
+(ILSVRC2012_ID, 1..1000), so each of its numbers is translated to a wnid.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ _FIRST = (
     "n01735189", "n02346627", "n02776631", "n03794056", "n02328150",
 )  # fmt: skip
 FIRST_OF_VAL = {f"ILSVRC2012_val_{number:08}.JPEG": w for number, w in enumerate(_FIRST, start=1)}
-"""The classes of ten images: labels that follow another order than the sorted wnids contradict them."""
+"""The classes of ten validation images, which labels in another order contradict."""
 
 
 class Synset(NamedTuple):
@@ -24,7 +24,7 @@ class Synset(NamedTuple):
 
 @cache
 def synsets() -> tuple[Synset, ...]:
-    """Sorted by wnid: the place is the label."""
+    """Sorted by wnid: the index is the label."""
     text = files(__name__).joinpath("ilsvrc2012.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines())
     return tuple(Synset(wnid, int(number), words) for wnid, number, words in rows)
@@ -46,8 +46,8 @@ def _words() -> dict[str, str]:
 
 
 def words(name: str) -> str:
-    """What a class shows, e.g. "tench, Tinca tinca"; its name where that is none of the 1000 wnids.
+    """The words of a class, e.g. "tench, Tinca tinca"; `name` itself if it is no wnid of ILSVRC 2012.
 
-    Two classes are called "crane", a bird and a machine.
+    Two classes have the word "crane", a bird and a machine.
     """
     return _words().get(name, name)

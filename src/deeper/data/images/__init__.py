@@ -1,1 +1,1 @@
-"""Encoded images and where their bytes lie."""
+"""Encoded images, and the files that store them."""

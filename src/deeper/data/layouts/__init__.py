@@ -1,6 +1,6 @@
-"""The forms in which people hold ImageNet, one module each: `fits(root)` looks, `load(root, cache)` lists.
+"""The layouts in which people store ImageNet, one module each: `fits(root)` and `load_splits(root, cache)`.
 
-Labels are places among the sorted class names, whatever a form numbers by.
+Labels are indices into the sorted class names, whatever numbers a layout has.
 """
 
 import importlib
@@ -19,39 +19,43 @@ LAYOUTS: dict[Layout, str] = {
     "tiny": "wnids.txt, train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt",
     "flat_val": "train/<wnid>/*.JPEG, val/*.JPEG and ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv",
     "numbered": "0/* … 999/*, a test set alone, as ImageNet-V2",
-    "tree": "train/<class>/*.JPEG and val/<class>/*.JPEG (or test/<class>/*.JPEG, or both)",
+    "tree": "train/<class>/*.JPEG, and val/<class>/*.JPEG, test/<class>/*.JPEG or both, if there are any",
 }
-"""In the order in which they are tried, with what `data.root` holds in each."""
+"""What `data.root` holds in each layout."""
 
-
-NEAR = 20
-"""Folders in a root without images that are looked at for some."""
+MAX_SUGGESTIONS = 20
+"""Folders in `data.root` that are tried for a suggestion."""
 
 
 def module(layout: Layout) -> ModuleType:
     return importlib.import_module(f"{__name__}.{layout}")
 
 
-def detect(root: Path) -> ModuleType:
-    """The module of the layout that `root` is in.
+def chosen(layout: Layout) -> ModuleType:
+    """The module of a layout that the config names."""
+    if layout not in get_args(Layout):
+        raise ValueError(f"data.source.layout={layout}: choose auto, {', '.join(LAYOUTS)}")
+    return module(layout)
 
-    Raises `ValueError` for none, and for two, that says what was found and what was expected.
-    """
+
+def detect(root: Path) -> ModuleType:
+    """The module of the layout of `root`. Raises `ValueError` if none fits, or several do."""
     if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "no such folder"
         raise ValueError(
-            f"data.root={root}: no such folder; pass data.root=<a folder with train/<class>/* and "
-            f"val/<class>/*>, or with ImageNet in another form: {', '.join(LAYOUTS)}"
+            f"data.root={root}: {what}; pass data.root=<a folder with train/<class>/* and "
+            f"val/<class>/*>, or with ImageNet in another layout: {', '.join(LAYOUTS)}"
         )
     fitting = _fitting(root)
     if len(fitting) > 1:
         choices = " or ".join(f"data.source.layout={name}" for name in fitting)
         raise ValueError(
-            f"data.root={root} holds ImageNet in {len(fitting)} forms, {' and '.join(fitting)}; say "
-            f"which one counts: {choices}"
+            f"data.root={root} fits {len(fitting)} layouts, {' and '.join(fitting)}; choose one: {choices}"
         )
     if not fitting:
+        expected = "\n".join(f"  {name:10}{what}" for name, what in LAYOUTS.items())
         raise ValueError(
-            f"data.root={root}: found {found(root)}; {_likely(root)}expected one of\n{expected()}"
+            f"data.root={root}: found {_first_names(root)}; {_suggestion(root)}expected one of\n{expected}"
         )
     return module(fitting[0])
 
@@ -60,33 +64,18 @@ def _fitting(root: Path) -> list[Layout]:
     return [name for name in LAYOUTS if module(name).fits(root)]
 
 
-def _likely(root: Path) -> str:
-    """What the mistake most likely is: a folder too high or too low, or a split that lacks."""
-    here = root.absolute()
-    below = sorted(path for path in here.iterdir() if path.is_dir())[:NEAR]
-    for folder in (*below, *here.parents[:2]):
+def _suggestion(root: Path) -> str:
+    """A folder just below or above `root` that fits a layout."""
+    root = root.absolute()
+    below = sorted(path for path in root.iterdir() if path.is_dir())[:MAX_SUGGESTIONS]
+    for folder in (*below, *root.parents[:2]):
         with suppress(OSError):
             if _fitting(folder):
                 return f"did you mean data.root={folder}? Else "
-    if (root / "train").is_dir():
-        return "train/ is there, but neither val/ nor test/ beside it; "
     return ""
 
 
-def chosen(layout: Layout) -> ModuleType:
-    """A layout by name."""
-    if layout not in get_args(Layout):
-        raise ValueError(f"data.source.layout={layout}: choose auto, {', '.join(LAYOUTS)}")
-    return module(layout)
-
-
-def found(folder: Path) -> str:
-    """The first names in a folder, and how many more there are."""
+def _first_names(folder: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
     more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
     return (", ".join(names[:8]) or "nothing") + more
-
-
-def expected() -> str:
-    """A line for each layout."""
-    return "\n".join(f"  {name:10}{what}" for name, what in LAYOUTS.items())

@@ -1,18 +1,19 @@
-"""The official archives, read in place: where each image lies is found once and kept in the cache.
+"""The official archives, read in place: the offset of each image is found once and cached.
 
 `ILSVRC2012_img_train.tar` holds a tar for each class.
 """
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deeper.data.images.stored import Columns, Ranges
-from deeper.data.layouts import ground_truth, index, listing, tar
+from deeper.data.images.stored import ArchiveImages, Columns
+from deeper.data.layouts import index, listing, tar, val_labels
 from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
 
@@ -21,95 +22,75 @@ log = logging.getLogger(__name__)
 
 
 def fits(root: Path) -> bool:
-    return all(_archive(root, name).is_file() for name in (TRAIN, VAL))
+    return all((root / name).is_file() for name in (TRAIN, VAL))
 
 
-def load(root: Path, cache: Path | None) -> Splits:
-    paths = [_archive(root, name) for name in (TRAIN, VAL)]
-    for path in paths:
-        tar.require_plain(path)
-    listed = index.kept("archives", root, cache, lambda: _listed(root, *paths))
+def load_splits(root: Path, cache: Path) -> Splits:
+    listed = index.cached("archives", root, cache, lambda: _listed(root))
     train, val = (
-        Ranges([path], c["file"], c["offset"], c["size"], c["names"], c["labels"])
-        for path, c in zip(paths, listed.splits.values(), strict=True)
+        ArchiveImages(root / name, **listed.splits[split])
+        for split, name in (("train", TRAIN), ("val", VAL))
     )
     return Splits(listed.classes, train, val, val)
 
 
-def _archive(root: Path, name: str) -> Path:
-    """Compressed ones are found too, and then refused with the reason."""
-    compressed = root / f"{name}.gz"
-    return compressed if compressed.is_file() and not (root / name).exists() else root / name
-
-
-def _listed(root: Path, train: Path, val: Path) -> Index:
-    log.info("finding the images in %s; this is done once", train)
+def _listed(root: Path) -> Index:
+    train, val = root / TRAIN, root / VAL
+    log.info("listing the images in %s; this is done once", train)
     classes, in_train = _train(train)
-    with _reader(val) as (read, size):
-        found = [m for m in tar.members(read, 0, size, str(val)) if _is_image(m)]
-    if not found:
-        raise ValueError(f"{val} holds no image; expected ILSVRC2012_val_00000001.JPEG …")
-    found.sort(key=lambda member: os.fsencode(member.name))
-    names = [member.name.rpartition("/")[2] for member in found]
-    labels, lists = ground_truth.labels(val, names, classes, [root])
+    with FileIO(val) as file:
+        images = _images(file, 0, val.stat().st_size, str(val))
+    names = [member.name for member in images]
+    labels, lists = val_labels.read_labels(val, names, classes, [root])
     order = np.argsort(labels, kind="stable")
-    in_val = _columns([found[i] for i in order], val.name, labels[order])
+    in_val = _columns([images[i] for i in order], VAL, labels[order])
     return Index(classes, {"train": in_train, "val": in_val}, [train, val, *lists])
 
 
 def _train(path: Path) -> tuple[list[str], Columns]:
-    """Classes, sorted, and their images, by class and then by name."""
-    parts: dict[str, Columns] = {}
-    with _reader(path) as (read, size):
-        for archive in tar.members(read, 0, size, str(path)):
-            name = archive.name.rpartition("/")[2]
-            wnid, _, suffix = name.rpartition(".")
-            if suffix != "tar" or wnid in parts:
+    """Sorted classes, and their images by class and then by name."""
+    images: dict[str, list[tar.Member]] = {}
+    with FileIO(path) as file:
+        for inner in [*tar.members(file, 0, path.stat().st_size, str(path))]:
+            wnid, _, suffix = inner.name.rpartition(".")
+            if suffix != "tar" or wnid in images:
                 raise ValueError(
-                    f"{path} holds {archive.name!r}; expected one <wnid>.tar for each class, as in "
-                    f"the official archive"
+                    f"{path} holds {inner.name!r}; expected one <wnid>.tar for each class, as in the "
+                    f"official archive"
                 )
-            end = archive.offset + archive.size
-            # The outer archive vouches for the length of this one.
-            inner = tar.members(read, archive.offset, end, f"{path}:{name}", marked=False)
-            if not (found := [member for member in inner if _is_image(member)]):
-                raise ValueError(f"{path}:{name} holds no image; is it complete?")
-            found.sort(key=lambda member: os.fsencode(member.name))
-            parts[wnid] = _columns(found, f"{path.name}:{name}", np.zeros(len(found), np.int64))
-    if not parts:
+            end = inner.offset + inner.size
+            images[wnid] = _images(file, inner.offset, end, f"{path}:{inner.name}")
+    classes = sorted(images)
+    if not classes:
         raise ValueError(f"{path} is empty; expected one <wnid>.tar for each class")
-    classes = sorted(parts)
-    for label, wnid in enumerate(classes):
-        parts[wnid]["labels"] += label
-    columns = {
-        key: np.concatenate([parts[wnid][key] for wnid in classes]) for key in parts[classes[0]]
-    }
-    return classes, columns
+    parts = [
+        _columns(images[wnid], f"{TRAIN}:{wnid}.tar", np.full(len(images[wnid]), label))
+        for label, wnid in enumerate(classes)
+    ]
+    return classes, {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _is_image(member: tar.Member) -> bool:
-    return listing.is_image(os.fsencode(member.name.rpartition("/")[2]))
+def _images(file: FileIO, start: int, end: int, archive: str) -> list[tar.Member]:
+    """The images of one tar, by name."""
+    images = [
+        member
+        for member in tar.members(file, start, end, archive)
+        if listing.is_image(os.fsencode(member.name))
+    ]
+    if not images:
+        raise ValueError(f"{archive} holds no image")
+    images.sort(key=lambda member: os.fsencode(member.name))
+    for first, second in pairwise(images):
+        if first.name == second.name:
+            raise ValueError(f"{archive} holds {first.name!r} twice; pack it anew")
+    return images
 
 
-def _columns(found: list[tar.Member], archive: str, labels: np.ndarray) -> Columns:
-    names = [os.fsencode(f"{archive}:{member.name}") for member in found]
+def _columns(images: list[tar.Member], archive: str, labels: NDArray[np.int64]) -> Columns:
+    names = [os.fsencode(f"{archive}:{member.name}") for member in images]
     return {
-        "file": np.zeros(len(found), dtype=np.int32),
-        "offset": np.array([member.offset for member in found], dtype=np.int64),
-        "size": np.array([member.size for member in found], dtype=np.int64),
+        "offset": np.array([member.offset for member in images], dtype=np.int64),
+        "size": np.array([member.size for member in images], dtype=np.int64),
         "names": np.array(names, dtype=np.bytes_),
         "labels": labels,
     }
-
-
-@contextmanager
-def _reader(path: Path) -> Iterator[tuple[tar.Read, int]]:
-    """Reads bytes at a place, and the size of the file."""
-    with path.open("rb", buffering=0) as file:
-        descriptor = file.fileno()
-        if hasattr(os, "posix_fadvise"):  # headers only: what lies between them is not wanted
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        yield (
-            (lambda count, offset: os.pread(descriptor, count, offset)),
-            os.fstat(descriptor).st_size,
-        )

@@ -1,129 +1,72 @@
-"""What was found under a root, kept in the cache: a million images open without a look at each.
-
-An Arrow file, one batch a split, memory-mapped: processes share its pages.
-"""
+"""Cache of the list of images under a root, so that a million images open without a look at each."""
 
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from deeper.data.images.stored import Columns
 from deeper.data.source import path_key
 from deeper.files import whole
 
-FORMAT = 2
-"""1: without GIF and what else `SUFFIXES` has now."""
-
-SETTLED_NS = 2 * 10**9
-"""Some file systems count in 2 s: a later change may leave no trace in what is younger than that."""
+FORMAT = 3
+ABOUT = "about"
+"""The array of the file that holds format, classes and stamps as JSON."""
 
 
 class Index(NamedTuple):
     classes: list[str]
     splits: dict[str, Columns]
     watched: list[Path]
-    """Files and folders that make the index stale when their size or time of change does."""
+    """Files and folders; the index is stale when the size or modification time of one changes."""
 
 
-def kept(layout: str, root: Path, cache: Path | None, build: Callable[[], Index]) -> Index:
-    """`build()`, or what it answered last time if nothing that it looked at has changed since.
-
-    Without a `cache` it is built each time.
-    """
-    if cache is None:
-        return build()
-    path = cache.expanduser() / "index" / f"{path_key(root.expanduser().absolute())}-{layout}.arrow"
-    if (found := _read(path)) is not None:
-        return found
-    before = time.time_ns()
+def cached(layout: str, root: Path, cache: Path, build: Callable[[], Index]) -> Index:
+    """The index from the cache, or `build()` if there is none or something watched has changed."""
+    path = cache / "index" / f"{path_key(root.expanduser().absolute())}-{layout}.npz"
+    if (stored := _read(path)) is not None:
+        return stored
+    start = time.time_ns()
     built = build()
     stamps = _stamps(built.watched)
-    if max((time for time, _ in stamps.values()), default=0) > before - SETTLED_NS:
-        return built
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, built, stamps)
-    return _read(path) or built  # mapped memory in place of this process's own
+    if all(changed < start for changed, _ in stamps.values()):  # nothing changed meanwhile
+        _write(path, built, stamps)
+    return built
 
 
 def _stamps(paths: list[Path]) -> dict[str, list[int]]:
-    """Path → time of change in ns, size."""
-    found = {}
-    for path in paths:
-        status = os.stat(path)
-        found[os.fspath(path)] = [status.st_mtime_ns, status.st_size]
-    return found
+    """Path → modification time in ns, size."""
+    statuses = {os.fspath(path): os.stat(path) for path in paths}
+    return {path: [status.st_mtime_ns, status.st_size] for path, status in statuses.items()}
 
 
 def _write(path: Path, index: Index, stamps: dict[str, list[int]]) -> None:
-    first, *others = index.splits.values()
-    widest = {
-        name: max([array, *(part[name] for part in others)], key=lambda a: a.dtype.itemsize).dtype
-        for name, array in first.items()
-    }
-    about = {
-        "format": FORMAT,
-        "classes": index.classes,
-        "splits": list(index.splits),
-        "stamps": stamps,
-    }
-    schema = pa.schema(
-        {name: _type(dtype) for name, dtype in widest.items()}, {"deeper": json.dumps(about)}
-    )
-    with (
-        whole(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        for part in index.splits.values():
-            arrays = [
-                _arrow(part[name].astype(dtype, copy=False)) for name, dtype in widest.items()
-            ]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    about = {"format": FORMAT, "classes": index.classes, "stamps": stamps}
+    arrays: dict[str, Any] = {ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)}
+    for split, columns in index.splits.items():
+        arrays |= {f"{split}/{name}": array for name, array in columns.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _read(path: Path) -> Index | None:
-    """None where there is none, or none that still holds."""
+    """None if there is no index, or it is damaged, stale or of another format."""
     try:
-        file = pa.ipc.open_file(pa.memory_map(str(path)))
-        about = json.loads(file.schema.metadata[b"deeper"])
-        if about["format"] != FORMAT:
-            return None
-        watched = [Path(path) for path in about["stamps"]]
-        if _stamps(watched) != about["stamps"]:
-            return None
-        splits = {
-            name: {
-                field.name: _numpy(array)
-                for field, array in zip(file.schema, batch.columns, strict=True)
-            }
-            for name, batch in zip(
-                about["splits"], map(file.get_batch, range(len(about["splits"]))), strict=True
-            )
-        }
+        with path.open("rb") as file, np.load(file) as arrays:
+            about = json.loads(arrays[ABOUT].tobytes())
+            watched = [Path(path) for path in about["stamps"]]
+            if about["format"] != FORMAT or _stamps(watched) != about["stamps"]:
+                return None
+            splits: dict[str, Columns] = {}
+            for key in arrays.files[1:]:
+                split, _, name = key.partition("/")
+                splits.setdefault(split, {})[name] = arrays[key]
         return Index(about["classes"], splits, watched)
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return None
-
-
-def _type(dtype: np.dtype[Any]) -> pa.DataType:
-    return pa.binary(dtype.itemsize) if dtype.kind == "S" else pa.from_numpy_dtype(dtype)
-
-
-def _arrow(array: NDArray[Any]) -> pa.Array:
-    buffer = pa.py_buffer(np.ascontiguousarray(array))
-    return pa.Array.from_buffers(_type(array.dtype), len(array), [None, buffer])
-
-
-def _numpy(array: pa.Array) -> NDArray[Any]:
-    """A view of mapped memory, read-only."""
-    kind = array.type
-    fixed = pa.types.is_fixed_size_binary(kind)
-    dtype = np.dtype(f"S{kind.byte_width}") if fixed else np.dtype(kind.to_pandas_dtype())
-    return np.frombuffer(array.buffers()[1], dtype, count=len(array))

@@ -1,4 +1,4 @@
-"""What lies in folders, listed without a look at each file."""
+"""Images and classes in folders, listed without a `stat` of each file."""
 
 import os
 from collections.abc import Iterable
@@ -7,82 +7,80 @@ from pathlib import Path
 import numpy as np
 
 from deeper.data.images.encoded import FORMATS, SUFFIXES, UNREAD
-from deeper.data.images.stored import Columns, Names
+from deeper.data.images.stored import Columns, FileImages, Names
+from deeper.data.layouts.index import Index
+from deeper.data.source import Splits
 
 _SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
 _UNREAD = tuple(suffix.encode() for suffix in UNREAD)
+_HIDDEN = (".", "__MACOSX", "@eaDir")
+"""Beginnings of folder names that macOS, notebooks and network disks leave anywhere."""
 
-_OF_SYSTEMS = ("__MACOSX", "@eaDir")
-"""Folders that unpacking on macOS and network disks leave anywhere."""
+
+def as_files(root: Path, index: Index) -> Splits:
+    """The splits of an index whose images are files of their own."""
+    parts = {split: FileImages(root, **columns) for split, columns in index.splits.items()}
+    return Splits.of(index.classes, parts, FileImages(root, [], []))
 
 
 def is_image(name: bytes) -> bool:
-    """By its suffix. `._x.jpg` is what macOS leaves beside x.jpg."""
+    """By its suffix. macOS leaves `._x.jpg` beside x.jpg."""
     return name.lower().endswith(_SUFFIXES) and not name.startswith(b"._")
 
 
 def images(folder: Path, beside_folders: bool = False) -> list[bytes]:
-    """Sorted names; what is no picture by its suffix is passed over. Refused are pictures that
-    would be passed over: of a format that is not read, or in folders below unless they may be there.
+    """Sorted names of the images in a folder.
+
+    Other files are ignored, but not images of a format that is not read, nor folders, whose images
+    would be lost, unless they may be there (`beside_folders`).
     """
     names = []
     with os.scandir(os.fsencode(folder)) as entries:
         for entry in entries:
             if is_image(entry.name):
-                # Links may dangle: that is said where the image is read. The rest tell their kind for free.
-                if not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
-                    raise ValueError(f"{os.fsdecode(entry.path)} is no file; expected an image")
                 names.append(entry.name)
-            elif entry.name.startswith(b"._"):
-                continue
-            elif entry.name.lower().endswith(_UNREAD):
+            elif entry.name.lower().endswith(_UNREAD) and not entry.name.startswith(b"._"):
                 raise ValueError(
                     f"{os.fsdecode(entry.path)} is of a format that is not read; convert such files "
                     f"to one of {', '.join(FORMATS)}, or remove them"
                 )
-            elif beside_folders or _hidden(os.fsdecode(entry.name)):
+            elif beside_folders or os.fsdecode(entry.name).startswith(_HIDDEN):
                 continue
-            elif entry.is_dir(follow_symlinks=False) and _holds_pictures(entry.path):
+            elif entry.is_dir():
                 raise ValueError(
-                    f"{os.fsdecode(entry.path)} is a folder among the images of one class, and what "
-                    f"is in it would be passed over; move its images up, or remove it"
+                    f"{os.fsdecode(entry.path)} is a folder among the images of one class, and images "
+                    f"in it would not be read; move them up, or remove it"
                 )
     return sorted(names)
 
 
-def _holds_pictures(folder: bytes) -> bool:
-    """Or other folders, in which there may be some."""
-    with os.scandir(folder) as entries:
-        return any(is_image(entry.name) or entry.is_dir() for entry in entries)
-
-
 def folders(folder: Path) -> list[str]:
-    """Sorted names of the folders in a folder, without hidden ones."""
+    """Sorted names of the folders in a folder, without hidden ones.
+
+    A link to nowhere counts as a folder, so that a class on a disk that is not mounted is missed.
+    """
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if not _hidden(e.name) and _is_folder(e))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Only a link costs a look, and may lead back to itself."""
-    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in _OF_SYSTEMS
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(_HIDDEN)
+            and (entry.is_dir() or (entry.is_symlink() and not entry.is_file()))
+        )
 
 
 def classes(split: Path) -> list[str]:
-    """The names of class folders."""
-    if not (found := folders(split)):
+    """The names of the class folders."""
+    names = folders(split)
+    if not names:
         raise ValueError(f"{split} holds no class folders; expected {split}/<class>/*.jpg")
-    with os.scandir(split) as entries:
-        for entry in entries:  # a class on a disk that is not there
-            if entry.is_symlink() and not os.path.exists(entry):
-                raise ValueError(f"{entry.path} is a link that leads nowhere; mend or remove it")
-    for name in found:
-        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise ValueError(f"{split}: the class {name!a} is no UTF-8; rename its folder")
-    return found
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # no checkpoint could store it
+            raise ValueError(
+                f"{split}: the class {name!a} is no UTF-8; rename its folder"
+            ) from None
+    return names
 
 
 def require_same(root: Path, expected: Iterable[str], split: str, found: Iterable[str]) -> None:
@@ -96,12 +94,12 @@ def require_same(root: Path, expected: Iterable[str], split: str, found: Iterabl
         ]
         raise ValueError(
             f"{root}: the classes of train/ and {split}/ differ in {', '.join(sorted(others)[:5])}; "
-            f"{', '.join(only)}: labels would shift without a word"
+            f"{', '.join(only)}: labels would shift"
         )
 
 
 def by_class(root: Path, split: str, names: list[str], inside: str = "") -> Columns:
-    """The images in `root/split/<class>/inside` for each class, in that order, then by name."""
+    """The images in `root/split/<class>/inside`, by class and then by name."""
     parts: list[Names] = []
     for name in names:
         folder = root / split / name / inside
@@ -119,5 +117,5 @@ def by_class(root: Path, split: str, names: list[str], inside: str = "") -> Colu
 
 
 def watched(root: Path, split: str, names: list[str], inside: str = "") -> list[Path]:
-    """The folders in which an image, a class or a split would come or go."""
+    """The folders that change when an image, a class or a split is added or removed."""
     return [root, root / split, *(root / split / name / inside for name in names)]

@@ -1,7 +1,7 @@
-"""Our packed form: `packed.json` and memory-mapped Arrow files, written by src/prepare.py.
+"""The packed layout: `packed.json` and memory-mapped Arrow files (shards), written by src/prepare.py.
 
-Each shard is an Arrow IPC file of one record batch with the columns image (large_binary), label
-(int64) and name (string), so anything that speaks Arrow opens it.
+A shard is an Arrow IPC file of one record batch with the columns image (large_binary), label (int64)
+and name (string), which any Arrow library opens.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Stored
+from deeper.data.images.stored import FileImages, StoredImages
 from deeper.data.source import Splits
 
 FORMAT = 1
@@ -28,17 +28,18 @@ def fits(root: Path) -> bool:
     return (root / FILE).is_file()
 
 
-def load(root: Path, cache: Path | None = None) -> Splits:
-    """Sizes of the shards are checked here; their digests by prepare, and when they are staged."""
+def load_splits(root: Path, cache: Path | None = None) -> Splits:
+    """Checks the sizes of the shards, not their digests, which prepare and staging check.
+
+    `cache` is unused: packed.json is the list of images.
+    """
     about = read(root)
-    loaded = {split: _part(root, split, about) for split in about["splits"]}
-    return Splits(
-        about["classes"], loaded["train"], loaded["val"], loaded.get("test", loaded["val"])
-    )
+    parts = {split: _images(root, split, about) for split in about["splits"]}
+    return Splits.of(about["classes"], parts, FileImages(root, [], []))
 
 
 def read(root: Path) -> dict[str, Any]:
-    """packed.json; `ValueError` for one that is not of this format."""
+    """The content of packed.json. Raises `ValueError` if it is not of this format."""
     path = root / FILE
     try:
         about: dict[str, Any] = json.loads(path.read_text())
@@ -58,39 +59,39 @@ def read(root: Path) -> dict[str, Any]:
 
 
 def shards(about: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every shard of packed.json: its file, images, bytes and sha256."""
+    """The shards of all splits, each with its file, images, bytes and sha256."""
     return [shard for split in about["splits"].values() for shard in split["shards"]]
 
 
 def fingerprint(classes: list[str], splits: dict[str, Any]) -> str:
-    """Of the classes and of every byte of the shards."""
+    """Hash of the classes and of the digests of all shards."""
     digests = [(split, [s["sha256"] for s in of["shards"]]) for split, of in splits.items()]
     return hashlib.sha256(json.dumps([classes, digests]).encode()).hexdigest()[:16]
 
 
-class Packed(Stored):
-    """The images of one split. Shards are mapped when first read, by each process for itself."""
+class PackedImages(StoredImages):
+    """The images of one split. A process maps a shard when it first reads from it."""
 
     def __init__(
         self, root: Path, files: Sequence[str], counts: Sequence[int], labels: NDArray[np.int64]
     ) -> None:
         self.root, self.files, self.labels = root, list(files), labels
         self._starts: list[int] = [0, *np.cumsum(counts).tolist()]
-        self._open: dict[int, _Shard] = {}
+        self._open: dict[int, _MappedShard] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_open": {}}
 
     def read(self, index: int) -> memoryview:
-        """Where the bytes lie in the file's mapping: nothing is copied."""
+        """A view of the mapped file: nothing is copied."""
         number, row = self._at(index)
         shard = self._shard(number)
         return shard.data[shard.offsets[row] : shard.offsets[row + 1]]
 
     def name(self, index: int) -> str:
-        """As it was in the root that was packed."""
+        """The name that the image had in the root that was packed."""
         number, row = self._at(index)
-        return self._shard(number).name(row)
+        return str(self._shard(number).names[row])
 
     def where(self, index: int) -> str:
         return f"{self.path(index)}:{self.name(index)}"
@@ -104,56 +105,48 @@ class Packed(Stored):
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Bytes of each image."""
+        """[n], bytes of each image."""
         shards = (self._shard(number) for number in range(len(self.files)))
         return np.concatenate([np.diff(shard.offsets) for shard in shards])
 
     def _at(self, index: int) -> tuple[int, int]:
-        """The number of the shard, and the row in it."""
+        """The number of the shard, and the row in it. Raises `IndexError`."""
         if not 0 <= index < len(self.labels):
             raise IndexError(index)
         number = bisect_right(self._starts, index) - 1
         return number, index - self._starts[number]
 
-    def _shard(self, number: int) -> "_Shard":
+    def _shard(self, number: int) -> "_MappedShard":
         shard = self._open.get(number)
         if shard is None:
-            shard = self._open[number] = _mapped(self.root / self.files[number])
+            shard = self._open[number] = _map_shard(self.root / self.files[number])
         return shard
 
 
-class _Shard(NamedTuple):
+class _MappedShard(NamedTuple):
     offsets: NDArray[np.int64]
     """[n + 1], into `data`"""
     data: memoryview
     names: pa.Array
-    spelt: tuple[NDArray[np.int32], memoryview]
-    """The names again, as offsets and bytes: a look in an Arrow array takes microseconds."""
     labels: NDArray[np.int64]
 
-    def name(self, row: int) -> str:
-        offsets, text = self.spelt
-        return str(text[offsets[row] : offsets[row + 1]], "utf-8")
 
-
-def _mapped(path: Path) -> _Shard:
+def _map_shard(path: Path) -> _MappedShard:
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         images, label, name = (batch[column] for column in ("image", "label", "name"))
         _, offsets, data = images.buffers()
-        _, starts, text = name.buffers()
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
-    return _Shard(
+    return _MappedShard(
         np.frombuffer(offsets, np.int64)[: len(batch) + 1],
         memoryview(data).cast("B"),
         name,
-        (np.frombuffer(starts, np.int32), memoryview(text).cast("B")),
         label.to_numpy(),
     )
 
 
-def _part(root: Path, split: str, about: dict[str, Any]) -> Packed:
+def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
     listed = about["splits"][split]["shards"]
     labels = []
     for shard in listed:
@@ -164,11 +157,7 @@ def _part(root: Path, split: str, about: dict[str, Any]) -> Packed:
             raise ValueError(
                 f"{path}: has {size:,} bytes, expected {shard['bytes']:,}; copy it again, or pack anew"
             )
-        labels.append(_mapped(path).labels)
+        labels.append(_map_shard(path).labels)
     joined = np.concatenate(labels)
     counts = [shard["images"] for shard in listed]
-    if [len(part) for part in labels] != counts:
-        raise ValueError(f"{root}: the shards of {split} hold other counts than {FILE} says")
-    if joined.size and not 0 <= joined.min() <= joined.max() < len(about["classes"]):
-        raise ValueError(f"{root}: {split} has labels beyond the {len(about['classes'])} classes")
-    return Packed(root, [shard["file"] for shard in listed], counts, joined)
+    return PackedImages(root, [shard["file"] for shard in listed], counts, joined)

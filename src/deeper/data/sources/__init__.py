@@ -1,1 +1,1 @@
-"""Sources of images, one class a kind of data set."""
+"""Sources of images, one class for each kind of data set."""

@@ -1,26 +1,39 @@
-"""Images in folders of classes: `train/<class>/*` with `val/<class>/*`, `test/<class>/*` or both."""
+"""Images in a folder, in any layout, with the classes that the layout names."""
 
 from pathlib import Path
+from typing import Literal
 
-from deeper.data.layouts import tree
+from deeper.data import layouts
 from deeper.data.source import Splits
 
 
 class Folder:
-    """Images under `root`, classes by the names of their folders; `num_classes` is what to expect."""
+    """The images under `root`, in any of `layouts.LAYOUTS`.
 
-    def __init__(self, root: str, num_classes: int | None = None) -> None:
-        self.root, self.num_classes = Path(root).expanduser(), num_classes
+    `layout` decides where `root` fits two layouts. `num_classes` is the number to expect, if given.
+    The list of images is stored in `cache`; nothing is written under `root`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        cache: str | Path,
+        num_classes: int | None = None,
+        layout: Literal["auto"] | layouts.Layout = "auto",
+    ) -> None:
+        self.root, self.cache = Path(root).expanduser(), Path(cache).expanduser()
+        self.num_classes, self.layout = num_classes, layout
 
     def prepare(self) -> None:
-        """Nothing: the images are there, or `load` says what is missing."""
+        """Lists the images once, so that all processes find the list in the cache."""
+        self.load()
 
     def load(self) -> Splits:
-        tree.require(self.root)
-        splits = tree.load(self.root, cache=None)
-        if self.num_classes is not None and len(splits.classes) != self.num_classes:
+        module = layouts.detect(self.root) if self.layout == "auto" else layouts.chosen(self.layout)
+        splits: Splits = module.load_splits(self.root, self.cache)
+        if self.num_classes not in (None, len(splits.classes)):
             raise ValueError(
-                f"{self.root / 'train'} holds {len(splits.classes)} class folders, expected "
-                f"{self.num_classes}; for another set of classes pass data=folder data.root={self.root}"
+                f"{self.root} holds {len(splits.classes)} classes, expected {self.num_classes}; for "
+                f"another set of classes pass data=folder data.root={self.root}"
             )
         return splits

@@ -1,8 +1,10 @@
-"""The embedded data set: textured pictures as JPEG files, laid out as ImageNet's are.
+"""The embedded data set: generated images of textures, JPEG files in ImageNet's layout.
 
-A class is a texture in a tint. Every texture comes in every tint, so a network has to see both.
+A class is a texture in a tint. Every texture comes in every tint, so a network needs both.
 """
 
+import json
+import logging
 import math
 from collections.abc import Callable
 from colorsys import hsv_to_rgb
@@ -15,7 +17,10 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from PIL import Image
 
+from deeper.data.source import Splits
 from deeper.data.sources.folder import Folder
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 
@@ -25,8 +30,8 @@ def _off(t: Any) -> Any:
     return np.abs(t - np.rint(t))
 
 
-# A texture maps coordinates, counted in its periods, to a height: ink lies where it is above 0.
-# All look the same after a flip or a turn, and a patch of two periods shows which one it is.
+# A texture maps coordinates, in periods, to a height; ink is where the height is above 0. Flips and
+# rotations do not change a texture, and a patch of two periods is enough to recognise it.
 TEXTURES: dict[str, Callable[[Array, Array], Any]] = {
     "bricks": lambda u, v: 6 * np.minimum(_off(u + np.floor(2 * v) / 2), _off(2 * v) / 2) - 0.5,
     "checks": lambda u, v: np.sin(2 * math.pi * u) * np.sin(2 * math.pi * v),
@@ -40,37 +45,84 @@ TINTS = {"amber": 0.09, "azure": 0.57}
 CLASSES = tuple(f"{texture}_{tint}" for texture in sorted(TEXTURES) for tint in sorted(TINTS))
 SPLITS = ("train", "val")
 
+MARKER = "synthetic.json"
+"""The settings that a set was generated with; the file tells a generated set from other images."""
+
 
 class Synthetic(Folder):
-    """The embedded set under `root`, generated there where there is none."""
+    """The embedded set. It is generated where `root` is `generate_at`, and read from any other root.
+
+    A root that holds no generated set is refused, so that nobody's own folder is written to, and
+    nobody's photos are taken for the generated ones.
+    """
 
     def __init__(
-        self, root: str, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
+        self,
+        root: str | Path,
+        cache: str | Path,
+        *,
+        generate_at: str | Path,
+        seed: int = 0,
+        train_per_class: int = 160,
+        val_per_class: int = 60,
     ) -> None:
-        super().__init__(root, num_classes=len(CLASSES))
+        super().__init__(root, cache, num_classes=len(CLASSES), layout="tree")
         if min(train_per_class, val_per_class) < 1:
             raise ValueError("train_per_class and val_per_class must be at least 1")
-        self.seed, self.train_per_class, self.val_per_class = seed, train_per_class, val_per_class
+        self.settings = {
+            "seed": seed,
+            "train_per_class": train_per_class,
+            "val_per_class": val_per_class,
+        }
+        self.ours = self.root.absolute() == Path(generate_at).expanduser().absolute()
+        """Whether the config lets this source write to `root`."""
 
     def prepare(self) -> None:
-        if not self.root.exists():
-            counts = {"train_per_class": self.train_per_class, "val_per_class": self.val_per_class}
-            generate(self.root, seed=self.seed, **counts)
+        if self.ours and not self.root.exists():
+            generate(self.root, **self.settings)
+        super().prepare()
+
+    def load(self) -> Splits:
+        self._require_generated()
+        return super().load()
+
+    def _require_generated(self) -> None:
+        try:
+            made = json.loads((self.root / MARKER).read_text())
+        except (OSError, ValueError):
+            found = f"has no {MARKER}" if self.root.exists() else "does not exist"
+            advice = (
+                "remove the folder to generate the set anew"
+                if self.ours
+                else f"did you mean data=folder data.root={self.root}?"
+            )
+            raise ValueError(
+                f"data.root={self.root} {found}, so it is no set that data=synthetic generated; {advice}"
+            ) from None
+        if made == self.settings:
+            return
+        if self.ours:
+            raise ValueError(
+                f"data.root={self.root} was generated with {_spelled(made)}, and data.source says "
+                f"{_spelled(self.settings)}; remove the folder to generate the set anew"
+            )
+        log.warning("%s was generated with %s, which counts here", self.root, _spelled(made))
 
 
 def generate(
     root: Path, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
 ) -> None:
-    """Write `root/train/<class>/*.JPEG` and `root/val/<class>/*.JPEG`, all or nothing.
+    """Write `root/train/<class>/*.JPEG`, `root/val/<class>/*.JPEG` and the settings, all or nothing.
 
-    An image depends on the seed, its split, its class and its number: asking for more of them
-    leaves the others as they were. Raises `FileExistsError` where there is a `root` already.
+    An image depends on the seed, its split, its class and its number: with more images per class
+    the others stay as they were. Raises `FileExistsError` if `root` exists.
     """
     if root.exists():
         raise FileExistsError(f"{root} exists: remove it to generate the data anew")
+    settings = {"seed": seed, "train_per_class": train_per_class, "val_per_class": val_per_class}
     root.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        # One level down, since a temporary folder itself is closed to other users.
+        # One level down, since other users cannot read a temporary folder itself.
         made = Path(scratch) / root.name
         for s, (split, count) in enumerate(
             zip(SPLITS, (train_per_class, val_per_class), strict=True)
@@ -82,11 +134,16 @@ def generate(
                     pixels = draw(default_rng([seed, s, c, number]), *name.split("_"))
                     path = folder / f"{name}_{split}_{number:05d}.JPEG"
                     Image.fromarray(pixels).save(path, format="JPEG", quality=85)
+        (made / MARKER).write_text(json.dumps(settings))
         made.rename(root)
 
 
+def _spelled(settings: dict[str, int]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
 def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
-    """[H, W, 3] with sides of 100..200 px: the texture, behind clutter of others, unevenly lit."""
+    """[H, W, 3] with sides of 100..200 px: the texture, partly covered by patches of others, unevenly lit."""
     height, width = random.integers(100, 201, size=2)
     if random.random() < 0.15:
         width = height
@@ -113,8 +170,8 @@ def _field(random: Generator, height: int, width: int) -> Array:
 
 
 def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> Any:
-    """The colours [3, ...], 0..1, at `x` and `y`: ink of the tint on a ground near grey."""
-    u, v = _turned(random, x, y)
+    """Colours [3, ...], 0..1, at `x` and `y`: ink of the tint on a nearly grey ground."""
+    u, v = _rotated(random, x, y)
     period = random.uniform(16, 30)
     share = TEXTURES[texture](u / period + random.random(), v / period + random.random())
     share = (0.5 + share).clip(0, 1)
@@ -130,16 +187,16 @@ def _paint(random: Generator, x: Array, y: Array, texture: str, tint: str) -> An
 
 
 def _shape(random: Generator, x: Array, y: Array) -> Any:
-    """[H, W], true inside a turned diamond, ellipse or box somewhere in the picture."""
+    """[H, W], true inside a rotated diamond, ellipse or box at a random position."""
     height, width = x.shape
-    a, b = _turned(random, x - random.uniform(0, width), y - random.uniform(0, height))
+    a, b = _rotated(random, x - random.uniform(0, width), y - random.uniform(0, height))
     a /= random.uniform(0.1, 0.25) * min(height, width)
     b /= random.uniform(0.1, 0.25) * min(height, width)
     norm = (np.add, np.hypot, np.maximum)[random.integers(3)]
     return norm(np.abs(a), np.abs(b)) < 1
 
 
-def _turned(random: Generator, x: Array, y: Array) -> tuple[Array, Array]:
+def _rotated(random: Generator, x: Array, y: Array) -> tuple[Array, Array]:
     angle = random.uniform(0, 2 * math.pi)
     cos, sin = math.cos(angle), math.sin(angle)  # np.cos would make all of it float64
     return cos * x + sin * y, cos * y - sin * x

@@ -1,0 +1,79 @@
+"""Class names of the Hugging Face Hub's files.
+
+The Hub's imagenet-1k numbers by sorted wnid and names its classes by their words ("tench, Tinca
+tinca"). Other sets are numbered by the names in their schema, in any order.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from deeper.data import classes as ilsvrc
+
+WNID = re.compile(r"(?<![A-Za-z0-9])n\d{8}(?!\d)")
+SAME_WORDS = 0.9
+"""Fraction of classes whose first word must agree: "crane" and a few others are written differently."""
+
+
+def names_by_number(file: Path, count: int) -> list[str]:
+    """The class of each number 0..count-1, as a wnid where the set is imagenet-1k."""
+    names = _in_schema(file)
+    wnids = [*ilsvrc.wnids()]
+    if names is None:
+        if count != len(wnids):
+            raise ValueError(
+                f"{file}: {count} classes without names in the schema; only the 1000 of ImageNet go "
+                f"without"
+            )
+        return wnids
+    if count > len(names):
+        raise ValueError(f"{file}: label {count - 1}, but {len(names)} class names in the schema")
+    if _words_of_imagenet(names):  # among them "crane" twice
+        return wnids
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"{file}: two labels are named {twice!r}")
+    return names
+
+
+def require_agreement(file: Path, labels: NDArray[np.int64], names: list[str]) -> None:
+    """Refuse rows whose path has another wnid than the class of their label."""
+    if not all(map(WNID.fullmatch, names)):
+        return
+    with pq.ParquetFile(file) as opened:
+        images = opened.read(["image.path"], use_threads=False)["image"].combine_chunks()
+    paths = images.field("path").to_pylist()
+    for path, label in zip(paths, labels.tolist(), strict=True):
+        wnids = set(WNID.findall(path or ""))
+        if len(wnids) == 1 and names[label] not in wnids:
+            raise ValueError(
+                f"{file}: {path} has the label {label}, which is {names[label]} "
+                f"({ilsvrc.words(names[label])}) by the class names; one of them is wrong"
+            )
+
+
+def _in_schema(file: Path) -> list[str] | None:
+    """As the library `datasets` stores them in the metadata."""
+    try:
+        about = json.loads((pq.read_schema(file).metadata or {})[b"huggingface"])
+        names = about["info"]["features"]["label"]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return [str(name) for name in names] or None
+
+
+def _words_of_imagenet(names: list[str]) -> bool:
+    synsets = ilsvrc.synsets()
+    if len(names) != len(synsets):
+        return False
+    pairs = zip(names, synsets, strict=True)
+    same = sum(_first_word(name) == _first_word(synset.words) for name, synset in pairs)
+    return same >= SAME_WORDS * len(names)
+
+
+def _first_word(words: str) -> str:
+    return words.partition(",")[0].strip().lower()
