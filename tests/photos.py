@@ -18,7 +18,7 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def jpeg(seed: int, size: tuple[int, int] = (90, 60), mode: str = "RGB", **options) -> bytes:
-    """A smooth picture, so that it stays small, in which every seed differs."""
+    """A smooth image, which compresses well; every seed gives another."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (4, 5, {"RGB": 3, "L": 1, "CMYK": 4}[mode]), np.uint8)
     picture = Image.fromarray(coarse.squeeze(), mode).resize(size, Image.Resampling.BICUBIC)
@@ -32,7 +32,7 @@ def encoded(picture: Image.Image, kind: str, **options) -> bytes:
 
 
 def make(root: Path, each: int = 4, splits=("train", "val"), size=(90, 60)) -> Path:
-    """Of an hour ago, so that what lists them may keep the list."""
+    """Images in root/<split>/<class>/, an hour old."""
     seed, past = 0, time.time() - 3600
     for split in splits:
         for name in CLASSES:
@@ -82,7 +82,7 @@ ODD = {
 
 
 def spoil(root: Path, each: int = 1) -> tuple[list[str], list[str]]:
-    """Add oddities and what cannot be read to train; the names of the latter, and of the former."""
+    """Add unreadable and odd images to train; returns the names of the unreadable and of the odd ones."""
     names: tuple[list[str], list[str]] = ([], [])
     for kinds, found in zip((UNREADABLE, ODD), names, strict=True):
         for number in range(each):
@@ -97,7 +97,7 @@ def spoil(root: Path, each: int = 1) -> tuple[list[str], list[str]]:
 
 
 def prepare(root: Path, cache: Path, out: Path | None = None, **options) -> Manifest:
-    """In this process, unless `workers` says otherwise."""
+    """Run prepare, in this process unless `workers` is given."""
     options = {"workers": 0} | options
     layout = options.pop("layout", "auto")
     source = Folder(root, cache, layout=layout)
@@ -108,7 +108,7 @@ def prepare(root: Path, cache: Path, out: Path | None = None, **options) -> Mani
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Of every file below a folder, links as links."""
+    """The digest of every file below a folder; of a link its target."""
     return {
         str(path.relative_to(folder)): os.readlink(path)
         if path.is_symlink()

@@ -1,4 +1,4 @@
-"""Images as files hold them: what is refused, what is read, and that it is what Pillow reads."""
+"""Encoded images: which are refused, and that the others decode to the pixels that Pillow decodes."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Rows of a JPEG cut out before it is decoded: the same pixels, and nothing hidden by the cut."""
+"""Rows extracted from a JPEG decode to the same pixels, and a truncated file is still noticed."""
 
 import io
 import random

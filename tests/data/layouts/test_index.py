@@ -1,4 +1,4 @@
-"""A million images: how long listing and opening take, and how much memory they hold."""
+"""A million images: the time to list and open them, and their memory."""
 
 import json
 import os
@@ -57,7 +57,7 @@ print(json.dumps(dict(images=len(splits.train), open_s=opened, setup_s=ready,
 
 
 def made(root: Path, images: int) -> Path:
-    """`images` empty files over the classes of train/, a 25th of them in val/; not of today."""
+    """`images` empty files over the classes of train/, and a 25th as many in val/, with an old mtime."""
     for label, wnid in enumerate(wnids()):
         train, val = root / "train" / wnid, root / "val" / wnid
         for folder in (train, val):
@@ -74,7 +74,7 @@ def made(root: Path, images: int) -> Path:
 
 
 def measured(root: Path, cache: Path) -> dict[str, float]:
-    """In a process of its own: first without an index, then with one."""
+    """Measured in a new process, first without an index, then with one."""
     source = str(Path(__file__).parents[2] / "src")
     rows = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""ImageNet-V2's folders 0 … 999: labels are their numbers, not their places among sorted names."""
+"""ImageNet-V2's folders 0 … 999: a label is the folder's number, not its index among the sorted names."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from deeper.data.sources.imagenet import ImageNet
 
 @pytest.fixture
 def root(tmp_path):
-    """A grey picture in each folder, as bright as its number allows."""
+    """A grey image in each folder, of brightness number // 4."""
     for number in range(1000):
         folder = tmp_path / "v2" / str(number)
         folder.mkdir(parents=True)
