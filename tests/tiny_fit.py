@@ -36,6 +36,9 @@ class Pictures:
 
 
 class Source:
+    def __init__(self, root: str, cache: str) -> None:
+        """Its images are in memory."""
+
     def prepare(self) -> None:
         """Nothing to do."""
 
@@ -67,7 +70,7 @@ class Net(nn.Module):
 def data(**options) -> ImageData:
     options = {"batch_size": 6, "eval_batch_size": 4, "image_size": 6} | options
     return ImageData(
-        Source(),
+        Source,
         root="/",
         cache=gettempdir(),
         augment={"flip": v2.RandomHorizontalFlip()},

@@ -12,7 +12,7 @@ from torch import nn
 
 from deeper.data.batch import Sample, collate
 from deeper.data.datamodule import ImageData
-from deeper.data.sampler import Shard, ViewSampler
+from deeper.data.sampler import RankSlice, ViewSampler
 from deeper.data.source import Splits
 from deeper.evaluation.chunks import Chunks
 from deeper.evaluation.fusion import Fused, fused
@@ -36,6 +36,8 @@ class Noise:
 
 
 class Source:
+    def __init__(self, root, cache): ...
+
     def prepare(self): ...
 
     def load(self):
@@ -56,7 +58,7 @@ class Net(nn.Module):
 
 def data(tmp_path, eval_batch_size=8, **options):
     module = ImageData(
-        Source(), root=str(tmp_path), cache=str(tmp_path), image_size=SIZE, batch_size=4,
+        Source, root=str(tmp_path), cache=str(tmp_path), image_size=SIZE, batch_size=4,
         augment={}, protocol=Single, seed=0, val_from="official", workers=0,
         eval_batch_size=eval_batch_size, **options,
     )  # fmt: skip
@@ -118,7 +120,7 @@ def over_ranks(tmp_path, protocol, world, batch):
     for rank in range(world):
         job = Job(net, protocol(SIZE), SIZE, module.splits.test, print)
         tally = Fused(crops(job.looks), "mean", hold=3)
-        chunks = job.chunks(module, Shard(rank, world))
+        chunks = job.chunks(module, RankSlice(rank, world))
         assert len(list(chunks)) == len(chunks) >= 1
         for chunk in chunks:
             assert len(chunk.images) == batch
@@ -146,7 +148,7 @@ def test_any_number_of_processes_is_bit_equal(tmp_path, protocol, batch):
 @pytest.mark.parametrize("size", [1, 4, 7])
 def test_chunks_hold_every_view_in_order(views, size):
     shape = (3, 2, 2) if views == 1 else (views, 3, 2, 2)
-    order = ViewSampler(13, views, size, Shard())
+    order = ViewSampler(13, views, size, RankSlice())
     batches = [
         collate(
             [Sample(torch.full(shape, k.index, dtype=torch.uint8), 0, k.index, k.valid) for k in b]
@@ -198,5 +200,5 @@ def test_max_is_scaled_to_probabilities():
 def test_a_training_validates_with_one_view(tmp_path):
     with pytest.raises(ValueError, match=r"the protocol has 10 views of an image, and a training"):
         ImageData(
-            Source(), root="", cache="", image_size=SIZE, batch_size=4, augment={}, protocol=Ten, seed=0
+            Source, root="", cache="", image_size=SIZE, batch_size=4, augment={}, protocol=Ten, seed=0
         )  # fmt: skip

@@ -17,14 +17,14 @@ from photos import CLASSES, digests, make, prepare, spoil
 from deeper.data.layouts import packed
 from deeper.data.sources.imagenet import ImageNet
 from deeper.data.staging import staged
-from deeper.prepare import pack
-from deeper.prepare.verify import Shrinking
+from deeper.prepare import prepare as preparing
+from deeper.prepare.verify import Resize
 
 
 @pytest.fixture
 def both(tmp_path, monkeypatch):
     """(root, out) of a set packed with its original bytes into several shards."""
-    monkeypatch.setattr(pack, "SHARD_BYTES", 9_000)
+    monkeypatch.setattr(preparing, "SHARD_BYTES", 9_000)
     monkeypatch.setattr("deeper.prepare.verify.IMAGES", 3)
     root = make(tmp_path / "root", splits=("train", "val", "test"))
     spoil(root)
@@ -175,7 +175,7 @@ def test_a_packed_form_is_verified_and_packed_again(both, tmp_path):
     _, out = both
     manifest = prepare(out, tmp_path / "cache")
     assert manifest.difference(packed.load(out)) is None
-    prepare(out, tmp_path / "cache", tmp_path / "smaller", shrinking=Shrinking(32, 80))
+    prepare(out, tmp_path / "cache", tmp_path / "smaller", resize=Resize(32, 80))
     smaller = packed.load(tmp_path / "smaller").train
     assert len(smaller) == len(packed.load(out).train)
     assert min(smaller[0][0].size) == 32

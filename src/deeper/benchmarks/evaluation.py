@@ -20,7 +20,7 @@ from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.benchmarks.loading import MEAN, SIZE, STD, Photos
 from deeper.data.datamodule import ImageData
-from deeper.data.sampler import Shard
+from deeper.data.sampler import RankSlice
 from deeper.data.splits import Subset
 from deeper.evaluation.chunks import Chunk
 from deeper.evaluation.protocol import Paper144, Single
@@ -46,7 +46,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
     photos = Photos(root)
     with TemporaryDirectory() as scratch:
         data = ImageData(
-            photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
+            Photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
             augment={"flip": RandomFlip()}, protocol=Single, val_from="official",
             eval_batch_size=CHUNK, workers=workers,
         )  # fmt: skip
@@ -55,7 +55,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
         some = Subset(data.splits.test, np.arange(min(images, len(photos.paths))))
         found: list[torch.Tensor] = []
         job = Job(net, Paper144(SIZE), SIZE, some, found.append)
-        ready = [*job.chunks(data, Shard())]
+        ready = [*job.chunks(data, RankSlice())]
         contestants: dict[str, Callable[[], Any]] = {
             "network on ready batches": lambda: bare(net, ready),
             "evaluation": lambda: evaluation(job, data, scratch),

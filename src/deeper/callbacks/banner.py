@@ -47,7 +47,7 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
     net: Any = pl_module.net
     parameters = sum(p.numel() for p in net.parameters())
     order = data.train_sampler()
-    shard = order.shard
+    shard = order.ranks
     rate = trainer.optimizers[0].defaults["lr"] if trainer.optimizers else None
     train, val, test = (len(split) for split in data.splits[1:])
     chosen = "held out of train" if data.val_from == "holdout" else "the official set"

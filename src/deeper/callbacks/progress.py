@@ -43,7 +43,7 @@ class ProgressBar(RichProgressBar):
         elapsed = perf_counter() - self._fit_start
         left = elapsed / (done - self._first_epoch) * (epochs - done)
         order = trainer.datamodule.train_sampler()  # type: ignore[attr-defined]
-        rate = int(trainer.num_training_batches) * order.micro_batch * order.shard.world_size
+        rate = int(trainer.num_training_batches) * order.micro_batch * order.ranks.world_size
         rate_text = f"{rate / max(self._train_seconds, 1e-9):,.0f} images/s"
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         parts = [

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deeper.data.datamodule import ImageData
 from deeper.data.dataset import Pipeline
-from deeper.data.sampler import Shard, ViewSampler
+from deeper.data.sampler import RankSlice, ViewSampler
 from deeper.data.source import LabelledImages
 from deeper.evaluation.chunks import Chunk, Chunks
 from deeper.evaluation.fusion import Fused, Fusion
@@ -33,7 +33,7 @@ class Job:
     keep: Callable[[Tensor], None]
     """Called in the first process with probabilities, float32 [N, K]."""
 
-    def chunks(self, data: ImageData, shard: Shard) -> Chunks:
+    def chunks(self, data: ImageData, shard: RankSlice) -> Chunks:
         views = crops(self.looks)
         order = ViewSampler(len(self.images), views, data.eval_batch_size, shard)
         pipeline = Pipeline({"protocol": self.looks}, self.size, views)
@@ -60,8 +60,8 @@ class Judge(L.LightningModule):
             self._start(0)
 
     def val_dataloader(self) -> list[Chunks]:
-        self.data.trainer = self.trainer  # so that batches travel while the device computes
-        shard = Shard(self.trainer.global_rank, self.trainer.world_size)
+        self.data.attach(self.trainer)  # so that batches travel while the device computes
+        shard = RankSlice(self.trainer.global_rank, self.trainer.world_size)
         return [job.chunks(self.data, shard) for job in self.jobs]
 
     def validation_step(self, chunk: Chunk, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -36,7 +36,7 @@ def child(work):
 root, cache = sys.argv[1:]
 source = ImageNet(root, cache)
 options = dict(image_size=224, batch_size=256, augment={"crop": FixedCrop(224)}, protocol=Single)
-module = ImageData(source, root=root, cache=cache, seed=0, holdout=0.01, **options)
+module = ImageData(ImageNet, root=root, cache=cache, seed=0, holdout=0.01, **options)
 before, start = held("Rss"), time.perf_counter()
 splits = source.load()
 opened = time.perf_counter() - start

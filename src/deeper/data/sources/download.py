@@ -30,7 +30,7 @@ class Labelled:
 class CIFAR10:
     """60,000 photos of 32 px in 10 classes (Krizhevsky, 2009), from `root`'s folders or downloaded there."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, cache: str | None = None) -> None:
         self.root = Path(root).expanduser()
 
     def prepare(self) -> None:
@@ -51,7 +51,7 @@ class Imagenette:
     Classes are named by wnid, as ImageNet's own.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, cache: str | None = None) -> None:
         self.root = Path(root).expanduser()
         self.unpacked = self.root / "imagenette2-160"
 

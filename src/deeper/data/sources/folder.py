@@ -9,7 +9,7 @@ from deeper.data.source import Splits
 class Folder:
     """Images under `root`, classes by the names of their folders; `num_classes` is what to expect."""
 
-    def __init__(self, root: str, num_classes: int | None = None) -> None:
+    def __init__(self, root: str, cache: str | None = None, num_classes: int | None = None) -> None:
         self.root, self.num_classes = Path(root).expanduser(), num_classes
 
     def prepare(self) -> None:

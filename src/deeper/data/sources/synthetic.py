@@ -45,7 +45,13 @@ class Synthetic(Folder):
     """The embedded set under `root`, generated there where there is none."""
 
     def __init__(
-        self, root: str, *, seed: int = 0, train_per_class: int = 160, val_per_class: int = 60
+        self,
+        root: str,
+        cache: str | None = None,
+        *,
+        seed: int = 0,
+        train_per_class: int = 160,
+        val_per_class: int = 60,
     ) -> None:
         super().__init__(root, num_classes=len(CLASSES))
         if min(train_per_class, val_per_class) < 1:
