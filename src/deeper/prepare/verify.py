@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import re
+import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -134,9 +135,16 @@ def verify(verifier: Verifier, start: int, workers: int) -> Iterator[list[Row]]:
         num_workers=workers,
         collate_fn=_as_it_is,
         worker_init_fn=_end_with_parent,
+        multiprocessing_context="spawn" if workers else None,  # a fork would copy locks of Arrow
     )
+    # Workers inherit that Ctrl-C is blocked: this process ends them, and they print no tracebacks.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield from loader
+        batches = iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield from batches
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
