@@ -18,12 +18,14 @@ import pytest
 from entry import PROJECT, command, hear_ctrl_c, shell
 from photos import UNREADABLE, digests, jpeg, make, prepare, spoil
 
+from deeper.config.errors import ConfigError
 from deeper.data import manifest
 from deeper.data.images.encoded import Encoded
 from deeper.data.layouts import packed
 from deeper.data.sources.imagenet import ImageNet
 from deeper.prepare import checksums, verify
 from deeper.prepare import prepare as preparing
+from deeper.prepare.request import preparation
 from deeper.prepare.verify import Resize, Verifier
 
 SMALL = Resize(40, 90)
@@ -515,29 +517,33 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def test_mistakes_are_said_at_once(tmp_path):
+def mistakes(configs, *words):
+    with pytest.raises(ConfigError) as error:
+        preparation(configs(*words, name="prepare"))
+    return str(error.value)
+
+
+def test_mistakes_are_said_at_once(configs):
     words = [word for given, _ in MISTAKES.values() for word in given if "pack=" not in word]
-    message = refused(shell(*dict.fromkeys(words), script="prepare"))
     lines = [line for name, (_, line) in MISTAKES.items() if name not in ("no root", "no out")]
-    assert message == "5 problems in the configuration:\n" + "\n".join(
-        f"  {line}" for line in lines
-    )
+    expected = "5 problems in the configuration:\n" + "\n".join(f"  {line}" for line in lines)
+    assert mistakes(configs, *dict.fromkeys(words)) == expected
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (MISTAKES["no root"][0], f"1 problem in the configuration:\n  {MISTAKES['no root'][1]}"),
-        (MISTAKES["no out"][0], f"1 problem in the configuration:\n  {MISTAKES['no out'][1]}"),
-        (["data.root=/nowhere"], "data.root=/nowhere: no such folder; pass data.root="),
-        (["on_bad=skip", "data.root=/x"], "Error merging override on_bad=skip"),
-        (["sise=3"], "Could not override 'sise': no such key; did you mean 'size'?"),
-        (["data.root=/x", "data.source._target_=os.system"], "1 problem in the configuration:\n"
-         "  data.source: _target_ 'os.system' is not trusted"),
-    ],
-)  # fmt: skip
-def test_mistakes(words, message):
-    assert refused(shell(*words, script="prepare")).startswith(message)
+@pytest.mark.parametrize("name", ["no root", "no out"])
+def test_what_is_required(configs, name):
+    words, line = MISTAKES[name]
+    assert mistakes(configs, *words) == f"1 problem in the configuration:\n  {line}"
+
+
+def test_a_source_that_is_not_trusted(configs):
+    words = ["data.root=/x", "data.source._target_=os.system"]
+    assert "data.source: _target_ 'os.system' is not trusted" in mistakes(configs, *words)
+
+
+def test_a_root_that_is_not_there():
+    message = refused(shell("data.root=/nowhere", script="prepare"))
+    assert message.startswith("data.root=/nowhere: no such folder; pass data.root=")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

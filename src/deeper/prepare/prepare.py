@@ -117,7 +117,9 @@ class Preparation:
         tables, shards = [SCHEMA.empty_table()], {}
         with report.progress(sum(counts.values()), "packing" if out else "verifying") as advance:
             for split, images in parts.items():
-                verifier = Verifier(split, images, splits.classes, to_pack, earlier and path)
+                verifier = Verifier(
+                    split, images, splits.classes, to_pack, path if earlier else None
+                )
                 groups = Groups(verifier, progress, out, repr((self.resize, splits.classes)))
                 found = groups.all(self._workers(), advance)
                 tables += found

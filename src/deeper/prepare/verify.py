@@ -93,13 +93,12 @@ class Verifier(Dataset[list[Row]]):
         if self.pack is None and self._earlier_rows is not None:
             earlier = self._earlier_rows.slice(places.start, len(places)).to_pylist()
         rows = []
-        for place, known in enumerate(listed):
-            row = earlier[place] if place < len(earlier) else {"status": None}
-            if row["status"] == OK and known.items() <= row.items():
-                row["class"] = self.classes[row["label"]]
+        for number, (index, now) in enumerate(zip(places, listed, strict=True)):
+            row = earlier[number] if number < len(earlier) else {}
+            if row.get("status") == OK and now.items() <= row.items():
+                rows.append(row | {"class": self.classes[now["label"]]})
             else:
-                row = self.verified(places[place], known)
-            rows.append(row)
+                rows.append(self.verified(index, now))
         return rows
 
     def verified(self, index: int, listed: Row) -> Row:
@@ -127,7 +126,7 @@ def verify(verifier: Verifier, start: int, workers: int) -> Iterator[list[Row]]:
     """The rows of all images from `start` on, in order, by `IMAGES`; `workers=0` is this process alone."""
     stop = len(verifier.images)
     order = [range(i, min(i + IMAGES, stop)) for i in range(start, stop, IMAGES)]
-    workers = min(workers, len(order))
+    workers = min(workers, len(order)) if len(order) > 1 else 0  # no process for a single batch
     loader: DataLoader[Any] = DataLoader(
         verifier,
         batch_size=None,
