@@ -163,7 +163,7 @@ class Killed(Verifier):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_is_killed(tmp_path):
+def test_a_worker_that_is_killed(tmp_path, small_shards):
     """By lack of memory, say."""
     root = make(tmp_path / "root")
     classes, train, _, _ = ImageNet(str(root), str(tmp_path / "cache"), num_classes=None).load()
