@@ -75,7 +75,7 @@ def made(root: Path, images: int) -> Path:
 
 def measured(root: Path, cache: Path) -> dict[str, float]:
     """In a process of its own: first without an index, then with one."""
-    source = str(Path(__file__).parents[2] / "src")
+    source = str(Path(__file__).parents[3] / "src")
     rows = []
     for _ in range(2):
         result = command(sys.executable, "-c", MEASURE, str(root), str(cache), PYTHONPATH=source)
