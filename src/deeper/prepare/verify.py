@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def verify(verifier: Verifier, start: int, workers: int) -> Iterator[list[Row]]:
         multiprocessing_context="spawn" if workers else None,  # a fork would copy locks of Arrow
     )
     # Workers inherit that Ctrl-C is blocked: this process ends them, and they print no tracebacks.
+    resource_tracker.ensure_running()  # its start, with the first worker, would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         batches = iter(loader)
