@@ -1,12 +1,12 @@
 """Verify a set of images before training on it, and pack it for speed.
 
-python src/prepare.py data.root=DIR                   open every image, list what is bad
+python src/prepare.py data.root=DIR                   open every image, list the unreadable ones
 python src/prepare.py data=imagenet data.root=DIR     the same, and insist on the 1000 classes
 python src/prepare.py data.root=DIR pack=true out=DIR shorter side 256, in memory-mapped shards
 python src/prepare.py data.root=DIR pack=true out=DIR size=original
-python src/prepare.py data.root=DIR on_bad=quarantine what is bad is left out of training
+python src/prepare.py data.root=DIR on_bad=quarantine unreadable images are left out of training
 
-Killed at any moment, the same command goes on where it was.
+After a kill the same command goes on where it was.
 """
 
 import hydra

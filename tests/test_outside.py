@@ -43,6 +43,8 @@ class Shades:
         return Image.new("RGB", (40 + index, 60), (200 * label, 90, 30)), label
 
 class TwoShades:
+    def __init__(self, root: str, cache: str) -> None: ...
+
     def prepare(self) -> None: ...
 
     def load(self) -> Splits:
@@ -80,7 +82,7 @@ CONFIGS = {
         "defaults: [standard, _self_]\ninvert:\n  _target_: my_transform.Invert\n  p: 0.3\n"
     ),
     "data/mine.yaml": (
-        "defaults: [_common, _self_]\nsource:\n  _target_: my_data.TwoShades\n"
+        "defaults: [_common, _self_]\nsource:\n  _target_: my_data.TwoShades\n  _partial_: true\n"
         "root: nowhere\nimage_size: 32\n"
     ),
     "loss/focal.yaml": "_target_: my_loss.Focal\naux_weight: 0.3\n",

@@ -37,6 +37,9 @@ class Images:
 
 
 class Source:
+    def __init__(self, root: str, cache: str) -> None:
+        """Its images are in memory."""
+
     def prepare(self) -> None:
         """Nothing has to be prepared."""
 
@@ -68,7 +71,7 @@ class Net(nn.Module):
 def data(**options) -> ImageData:
     options = {"batch_size": 6, "eval_batch_size": 4, "image_size": 6} | options
     return ImageData(
-        Source(),
+        Source,
         root="/",
         cache=gettempdir(),
         augment={"flip": v2.RandomHorizontalFlip()},

@@ -1,4 +1,4 @@
-"""Files that are whole under their names or absent, whenever the process is killed or the disk is full."""
+"""Files that are complete or absent, whenever the process is killed or the disk is full."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def replacement(path: Path) -> Iterator[Path]:
-    """A path to write to: synced and renamed to `path` at the end, removed after a failure."""
+    """A temporary path to write to, synced and renamed to `path` at the end, removed after an error."""
     with beside(path) as temporary:
         yield temporary
         sync(temporary)
@@ -25,9 +25,9 @@ def replacement(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A name of this process's own next to `path`, so that a rename is possible; gone at the end.
+    """A temporary path of this process in the folder of `path`, removed at the end.
 
-    What a kill leaves, `sweep` removes.
+    `sweep` removes those of processes that were killed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -42,7 +42,7 @@ def sync(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder that is ours."""
+    """Remove the temporary files of killed processes from a folder that is ours."""
     for path in folder.glob(".*"):
         if re.fullmatch(r"\..+\.\d+", path.name):
             path.unlink(missing_ok=True)
@@ -50,13 +50,14 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """As `replacement`. Raises `ValueError` where the disk is full."""
-    with disk_full_said(path), replacement(path) as temporary:
+    """As `replacement`, but raises `ValueError` where the disk is full."""
+    with disk_full_explained(path), replacement(path) as temporary:
         yield temporary
 
 
 @contextmanager
-def disk_full_said(path: Path) -> Iterator[None]:
+def disk_full_explained(path: Path) -> Iterator[None]:
+    """Raises `ValueError` in place of an `OSError` that means a full disk."""
     try:
         yield
     except OSError as error:
@@ -70,7 +71,7 @@ def disk_full_said(path: Path) -> Iterator[None]:
 
 
 def require_space(folder: Path, needed: int, key: str) -> None:
-    """Refuse before the first byte what `folder`, which `key` names, has no room for."""
+    """Refuse to start writing `needed` bytes where they don't fit; the option `key` names the folder."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
@@ -80,7 +81,7 @@ def require_space(folder: Path, needed: int, key: str) -> None:
 
 
 def gigabytes(count: int) -> str:
-    """12.3 GB, or 4.5 MB for what is small."""
+    """12.3 GB, or 4.5 MB below one of them."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 

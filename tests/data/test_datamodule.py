@@ -68,7 +68,10 @@ AUGMENT = {
 def data(source=None, **options):
     options = {"image_size": 8, "batch_size": 4, "eval_batch_size": 4, "workers": 0} | options
     options = {"augment": AUGMENT, "protocol": Single, "seed": 1, "val_from": "official"} | options
-    module = ImageData(source or Memory(), root="/nonexistent", cache=gettempdir(), **options)
+    source = source or Memory()
+    module = ImageData(
+        lambda root, cache: source, root="/nonexistent", cache=gettempdir(), **options
+    )
     module.setup()
     return module
 
@@ -144,31 +147,79 @@ def test_holdout_is_disjoint_stratified_and_the_same_for_every_seed():
     one, other = (data(seed=seed, **options).splits for seed in (1, 2))
     fit, held = one.train.indices, one.val.indices
     assert sorted([*fit, *held]) == list(range(24))
-    assert np.bincount(one.val.labels).tolist() == [2, 2, 2]
+    assert set(one.val.labels) == set(one.train.labels) == {0, 1, 2}
     assert held.tolist() == other.val.indices.tolist()
     assert one.val.images is one.train.images  # both of the train split …
     assert isinstance(one.test, Noise)  # … while the official set chooses nothing
-    assert [one.val[i][1] for i in range(6)] == one.val.labels.tolist()
+    assert [one.val[i][1] for i in range(len(held))] == one.val.labels.tolist()
 
 
-def test_a_rare_class_is_held_out_too():
-    fit, held = split_holdout(np.repeat([0, 1], [100, 2]), 0.05)
-    assert len(held) == 6
-    assert sum(held >= 100) == sum(fit >= 100) == 1
+def held_of(counts, fraction, seed=0):
+    """Hashes, labels and the images held out of a set with so many images a class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    hashes = np.random.default_rng(seed).integers(0, 2**64, len(labels), np.uint64)
+    return hashes, labels, split_holdout(hashes, labels, fraction, [*"abc"])[1]
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+def test_every_class_has_images_on_either_side(fraction):
+    for seed in range(50):
+        _, labels, held = held_of([100, 2, 3], fraction, seed)
+        assert set(labels[held]) == {0, 1, 2}
+        assert (np.bincount(labels[held]) < [100, 2, 3]).all()
+
+
+def test_the_share_that_is_held_out():
+    _, labels, held = held_of([200_000, 100_000], 0.05)
+    assert np.abs(np.bincount(labels[held]) / [10_000, 5_000] - 1).max() < 0.05
+
+
+def test_a_smaller_fraction_is_a_subset():
+    smaller, larger = (set(held_of([500, 500], fraction)[2]) for fraction in (0.01, 0.05))
+    assert smaller < larger
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.9])
+def test_what_a_removal_moves(fraction):
+    """The class's new lowest is held out; a held-out image trains only if its class has no other left."""
+    hashes, labels, held = held_of([40, 7, 3], fraction, seed=2)
+    for gone in range(len(labels)):
+        if (labels == labels[gone]).sum() < 3:
+            continue
+        kept = np.delete(np.arange(len(labels)), gone)
+        now = kept[split_holdout(hashes[kept], labels[kept], fraction, [*"abc"])[1]]
+        mates = set(np.flatnonzero(labels == labels[gone])) - {gone}
+        was, is_ = set(held) - {gone}, set(now)
+        assert len(was ^ is_) <= 1
+        if trains := was - is_:
+            assert mates <= set(held)
+            assert hashes[trains.pop()] == max(hashes[[*mates]])
+        if (now_held := is_ - was) and not mates & set(held):
+            assert hashes[now_held.pop()] == min(hashes[[*mates]])
 
 
 def test_a_single_image_cannot_be_held_out():
     message = (
-        "class 1 has a single training image, so none can be held out; pass data.val_from=official"
+        "class b has a single training image, so none can be held out; pass data.val_from=official"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        split_holdout(np.array([0, 0, 1]), 0.05)
+        held_of([2, 1], 0.05)
 
 
-def test_a_large_share_leaves_every_class_something_to_fit():
-    labels = np.array([0, 0, 1, 1])
-    fit, _ = split_holdout(labels, 0.8)
-    assert set(labels[fit]) == {0, 1}
+def test_images_without_names_are_told_by_their_content():
+    """In any order; torchvision's CIFAR-10, for one, has no names."""
+
+    class Reversed(Noise):
+        def __getitem__(self, index):
+            return super().__getitem__(len(self) - 1 - index)
+
+    def held(kind):
+        source = Memory(30)
+        source.load = lambda: Splits(["a"], kind([0] * 30), Noise([0]), Noise([0]))
+        found = data(source, val_from="holdout", holdout=0.2).splits.val
+        return {found[i][0].tobytes() for i in range(len(found))}
+
+    assert held(Noise) == held(Reversed)
 
 
 def test_the_official_set_may_choose():
@@ -218,6 +269,24 @@ def test_an_image_that_changes_its_split_changes_the_fingerprint():
     assert fingerprint([0, 1, 0], [1], [0]) != fingerprint([0, 1], [0, 1], [0])
 
 
+def test_other_images_change_the_fingerprint():
+    """Equal labels and counts; under a limit too."""
+
+    def fingerprint(seed, **options):
+        source = Memory()
+        test = Noise([0] * 3)
+        source.load = lambda: Splits(["a", "b"], Noise([0, 1] * 9, seed), test, test)
+        module = data(source, **options)
+        return module.fingerprint(), module.fingerprint("train"), module.fingerprint("test")
+
+    for options in ({}, {"limit": 4}, {"val_from": "holdout"}):
+        one, other = fingerprint(1, **options), fingerprint(2, **options)
+        assert one == fingerprint(1, **options)
+        assert one[0] != other[0]
+        assert one[1] != other[1]
+        assert one[2] == other[2]  # the test set is the same
+
+
 @pytest.mark.parametrize(
     ("transforms", "names", "made"),
     [
@@ -234,7 +303,7 @@ def test_an_image_that_changes_its_split_changes_the_fingerprint():
 )
 def test_a_pipeline_that_makes_something_else(transforms, names, made):
     message = (
-        f"{names} made {made} of a picture; expected torch.uint8 [3, 8, 8]: "
+        f"{names} made {made} of an image; expected torch.uint8 [3, 8, 8]: "
         "let a crop come first, e.g. augment/crop=fixed"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -260,7 +329,7 @@ def test_calibration_batches_repeat_and_are_those_of_epoch_0():
 
 def test_splits_come_after_setup():
     module = ImageData(
-        Memory(),
+        lambda root, cache: Memory(),
         root="/x",
         cache=gettempdir(),
         image_size=8,
@@ -293,8 +362,8 @@ def test_prepare_data_prepares_once(tmp_path: Path, root_exists):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"holdout": 0}, "holdout=0: the share of train that is held out, in 0..1"),
-        ({"holdout": 1.0}, "holdout=1.0: the share of train that is held out, in 0..1"),
+        ({"holdout": 0}, "holdout=0: the fraction of train held out, in 0..1"),
+        ({"holdout": 1.0}, "holdout=1.0: the fraction of train held out, in 0..1"),
         ({"limit": 0}, "limit=0: must be at least 1 image, or null"),
         ({"workers": -1}, "workers=-1: auto, or a number from 0 (no process) on"),
         ({"image_size": 0}, "image_size, batch_size and eval_batch_size must be at least 1"),
@@ -304,6 +373,33 @@ def test_prepare_data_prepares_once(tmp_path: Path, root_exists):
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         data(**options)
+
+
+@pytest.mark.parametrize("val_from", ["holdout", "official"])
+def test_a_root_without_an_official_set(val_from):
+    source = Memory()
+    empty = Noise([])
+    source.load = lambda: Splits(["a", "b"], Noise([0, 1] * 10), empty, empty)
+    module = data(source, val_from=val_from)
+    if val_from == "official":
+        with pytest.raises(ValueError, match=r"no validation images; pass data.val_from=holdout$"):
+            module.require_trainable(None, test=False)
+        return
+    module.require_trainable(None, test=False)
+    assert sum(int(batch.valid.sum()) for batch in module.val_dataloader()) == len(
+        module.splits.val
+    )
+    with pytest.raises(ValueError, match=r"has no test images, .*train with test=false"):
+        module.require_trainable(None, test=True)
+    assert re.fullmatch("[0-9a-f]{16}", module.fingerprint())
+
+
+def test_a_source_that_is_built_already():
+    with pytest.raises(ValueError, match=r"^data.source: is built already; add `_partial_: true`"):
+        ImageData(
+            Memory(), root="/x", cache="/c", image_size=8, batch_size=4, augment={}, protocol=Single,
+            seed=0,
+        )  # fmt: skip
 
 
 def test_what_is_no_transform_is_refused():
@@ -325,7 +421,7 @@ def test_one_process_at_a_time_prepares_a_root(tmp_path):
 
     modules = [
         ImageData(
-            Slow(), root=str(tmp_path), cache=str(tmp_path / "cache"), image_size=8, batch_size=4,
+            lambda root, cache: Slow(), root=str(tmp_path), cache=str(tmp_path / "cache"), image_size=8, batch_size=4,
             augment={}, protocol=Single, seed=0,
         )
         for _ in range(4)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from deeper.data.batch import Batch
-from deeper.data.dataset import LazyLoader
-from deeper.data.loader import ahead
+from deeper.data.loader import LazyLoader, ahead
 
 GPU = torch.device("cuda")
 
@@ -94,7 +93,7 @@ def test_a_loader_sends_ahead_where_it_has_a_gpu_to_send_to(monkeypatch):
     assert list(loader) == [1, 2, 3]
     loader.gpu = GPU
     sent = []
-    monkeypatch.setattr("deeper.data.dataset.ahead", lambda b, d: sent.append(d) or b)
+    monkeypatch.setattr("deeper.data.loader.ahead", lambda b, d: sent.append(d) or b)
     assert list(loader) == [1, 2, 3]
     assert sent == [GPU]
 

@@ -8,12 +8,12 @@ from entry import record, run_dirs, shell
 from photos import CLASSES, make, prepare, spoil
 
 from deeper.data.layouts import packed
-from deeper.data.quarantine import admitted
+from deeper.data.quarantine import without_bad
 from deeper.data.sources.folder import Folder
 
 
 def load(root, cache):
-    return Folder(root, cache).load()
+    return Folder(str(root), str(cache)).load()
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def spoiled(tmp_path):
     return root, cache, bad
 
 
-def test_without_a_manifest_all_are_admitted(tmp_path):
+def test_without_a_manifest_all_are_without_bad(tmp_path):
     root = make(tmp_path / "root")
     splits = load(root, tmp_path / "cache")
-    found, census = admitted(splits, root, tmp_path / "cache", "strict")
+    found, census = without_bad(splits, root, tmp_path / "cache", "strict")
     assert found is splits
     assert census == (False, 24, 0)
 
@@ -36,7 +36,7 @@ def test_without_a_manifest_all_are_admitted(tmp_path):
 def test_strict_names_the_first_ten(spoiled):
     root, cache, bad = spoiled
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        admitted(load(root, cache), root, cache, "strict")
+        without_bad(load(root, cache), root, cache, "strict")
     head, *lines, more, advice = str(error.value).splitlines()
     assert head == f"data.root={root}: 14 of 98 images cannot be read, as prepare found:"
     assert [re.match(r"  (\S+): \S", line)[1] for line in lines] == bad[:10]
@@ -50,7 +50,7 @@ def test_strict_names_the_first_ten(spoiled):
 def test_quarantine_leaves_out_exactly_these(spoiled):
     root, cache, bad = spoiled
     splits = load(root, cache)
-    found, census = admitted(splits, root, cache, "quarantine")
+    found, census = without_bad(splits, root, cache, "quarantine")
     assert census == (True, 98, 14)
     assert len(found.train) + len(found.val) + len(bad) == census.total
     names = {splits.train.name(int(i)) for i in found.train.indices}
@@ -67,7 +67,7 @@ def test_nothing_bad_is_nothing_changed(tmp_path):
     prepare(root, cache)
     splits = load(root, cache)
     for policy in ("strict", "quarantine"):
-        found, census = admitted(splits, root, cache, policy)
+        found, census = without_bad(splits, root, cache, policy)
         assert found == splits
         assert census == (True, 24, 0)
 

@@ -9,8 +9,8 @@ import torch
 
 from deeper.data.sampler import (
     EvalBatchSampler,
-    Key,
-    Shard,
+    RankSlice,
+    SampleKey,
     TrainBatchSampler,
     derive_seed,
     permutation,
@@ -19,7 +19,7 @@ from deeper.data.sampler import (
 
 
 def train_sampler(n=53, batch=8, *, seed=1, epoch=0, done=0, rank=0, world=1, accumulate=1):
-    shard = Shard(rank, world, accumulate)
+    shard = RankSlice(rank, world, accumulate)
     return TrainBatchSampler(n, seed, batch, shard, lambda: (epoch, done))
 
 
@@ -75,7 +75,7 @@ def test_a_resumed_pass_is_the_tail_of_the_whole(done, rank, world):
 
 def test_the_position_is_asked_when_a_pass_begins():
     position = [(0, 0)]
-    order = TrainBatchSampler(16, 1, 4, Shard(), lambda: position[0])
+    order = TrainBatchSampler(16, 1, 4, RankSlice(), lambda: position[0])
     position[0] = (5, 3)
     (keys,) = order
     assert {key.epoch for key in keys} == {5}
@@ -92,7 +92,7 @@ def test_a_batch_that_does_not_divide(batch, world, accumulate, near):
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         train_sampler(batch=batch, world=world, accumulate=accumulate)
-    assert Shard(0, world, accumulate).micro_batch(near)  # the advice holds
+    assert RankSlice(0, world, accumulate).micro_batch(near)  # the advice holds
 
 
 @pytest.mark.parametrize(("n", "advised"), [(53, 26), (1, 1)])
@@ -109,7 +109,7 @@ def test_a_batch_larger_than_the_set(n, advised):
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("n", [1, 7, 50, 101])
 def test_evaluation_has_each_index_once_and_ranks_in_step(n, world, batch):
-    orders = [EvalBatchSampler(n, batch, Shard(rank, world)) for rank in range(world)]
+    orders = [EvalBatchSampler(n, batch, RankSlice(rank, world)) for rank in range(world)]
     passes = [list(order) for order in orders]
     keys = [key for batches in passes for keys in batches for key in keys]
 
@@ -124,7 +124,7 @@ def test_evaluation_has_each_index_once_and_ranks_in_step(n, world, batch):
 
 def test_nothing_to_evaluate_on():
     with pytest.raises(ValueError, match=r"^there is no image to evaluate on$"):
-        EvalBatchSampler(0, 4, Shard())
+        EvalBatchSampler(0, 4, RankSlice())
 
 
 def test_mix_does_not_collide_on_a_grid():
@@ -142,9 +142,20 @@ def test_a_sample_repeats_with_every_generator():
         seed_sample(7, key)
         return torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()
 
-    first = draw(Key(1, 5))
-    assert draw(Key(1, 5)) == first
+    first = draw(SampleKey(1, 5))
+    assert draw(SampleKey(1, 5)) == first
     # Padding is the same picture: whether it counts has no part in what it looks like.
-    assert draw(Key(1, 5, valid=False)) == first
-    for key in (Key(1, 6), Key(2, 5)):
+    assert draw(SampleKey(1, 5, valid=False)) == first
+    for key in (SampleKey(1, 6), SampleKey(2, 5)):
         assert not any(a == b for a, b in zip(draw(key), first, strict=True))
+
+
+def test_generators_of_a_sample_draw_different_numbers():
+    """torch's and numpy's generators are the same Mersenne twister: equal seeds, equal numbers."""
+    seed_sample(7, SampleKey(1, 5))
+    ours = set(torch.empty(500, dtype=torch.int64).random_(0, 2**32).tolist())
+    theirs = set(np.random.randint(0, 2**32, 1000, dtype=np.uint32).tolist())
+    others = {random.getrandbits(32) for _ in range(1000)}
+    assert not ours & theirs
+    assert not theirs & others
+    assert not ours & others

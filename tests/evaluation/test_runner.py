@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from deeper.data.datamodule import ImageData
-from deeper.data.sampler import Shard
+from deeper.data.sampler import RankSlice
 from deeper.data.source import Splits
 from deeper.evaluation.protocol import Paper144, Single, Ten
 from deeper.evaluation.runner import Evaluator
@@ -113,7 +113,7 @@ def over_processes(tmp_path, protocol, world, batch):
     rows, index = [], []
     for rank in range(world):
         module = evaluator(tmp_path, Net().eval(), protocol, batch)
-        batches = [*module.batches(Shard(rank, world))]
+        batches = [*module.batches(RankSlice(rank, world))]
         assert batches
         for one in batches:
             with torch.inference_mode():
@@ -145,7 +145,7 @@ def test_a_network_sees_about_eval_batch_size_crops_at_once(tmp_path, batch, siz
             return super().forward(images)
 
     module = evaluator(tmp_path, Watched(), Ten, batch)
-    first = next(iter(module.batches(Shard())))
+    first = next(iter(module.batches(RankSlice())))
     module.validation_step(first)
     assert seen == sizes
 

@@ -17,14 +17,14 @@ from photos import CLASSES, digests, make, prepare, spoil
 from deeper.data.layouts import packed
 from deeper.data.sources.folder import Folder
 from deeper.data.staging import staged
-from deeper.prepare import pack
-from deeper.prepare.verify import Shrinking
+from deeper.prepare import prepare as preparing
+from deeper.prepare.verify import Resize
 
 
 @pytest.fixture
 def both(tmp_path, monkeypatch):
     """(root, out) of a set packed with its original bytes into several shards."""
-    monkeypatch.setattr(pack, "SHARD_BYTES", 9_000)
+    monkeypatch.setattr(preparing, "SHARD_BYTES", 9_000)
     monkeypatch.setattr("deeper.prepare.verify.IMAGES", 3)
     root = make(tmp_path / "root", splits=("train", "val", "test"))
     spoil(root)
@@ -34,8 +34,8 @@ def both(tmp_path, monkeypatch):
 
 def test_it_is_its_source(both, tmp_path):
     root, out = both
-    source = Folder(root, tmp_path / "cache").load()
-    loaded = Folder(out, tmp_path / "cache", num_classes=3).load()  # by detection
+    source = Folder(str(root), str(tmp_path / "cache")).load()
+    loaded = Folder(str(out), str(tmp_path / "cache"), num_classes=3).load()  # by detection
     assert loaded.classes == source.classes == list(CLASSES)
     for there, here in zip(source[1:], loaded[1:], strict=True):
         known = {there.name(i): i for i in range(len(there))}
@@ -175,7 +175,7 @@ def test_a_packed_form_is_verified_and_packed_again(both, tmp_path):
     _, out = both
     manifest = prepare(out, tmp_path / "cache")
     assert manifest.difference(packed.load_splits(out)) is None
-    prepare(out, tmp_path / "cache", tmp_path / "smaller", shrinking=Shrinking(32, 80))
+    prepare(out, tmp_path / "cache", tmp_path / "smaller", resize=Resize(32, 80))
     smaller = packed.load_splits(tmp_path / "smaller").train
     assert len(smaller) == len(packed.load_splits(out).train)
     assert min(smaller[0][0].size) == 32

@@ -13,41 +13,43 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from entry import PROJECT, command, hear_ctrl_c, shell
 from photos import UNREADABLE, digests, jpeg, make, prepare, spoil
 
+from deeper.config.errors import ConfigError
 from deeper.data import manifest
 from deeper.data.images.encoded import Encoded
 from deeper.data.layouts import packed
 from deeper.data.sources.folder import Folder
-from deeper.prepare import checksums as files
-from deeper.prepare import pack
-from deeper.prepare import verify as chunks
-from deeper.prepare.verify import Shrinking
-from deeper.prepare.workers import answers
+from deeper.prepare import checksums, verify
+from deeper.prepare import prepare as preparing
+from deeper.prepare.request import preparation
+from deeper.prepare.verify import Resize, Verifier
 
-SMALL = Shrinking(40, 90)
+SMALL = Resize(40, 90)
 LOCK = "out/.partial/lock"
+KILLS = 4
 
-# The real command with chunks and shards so small that there are many.
+# The real command, with many small batches and shards.
 DRIVER = """
 import sys
 if __name__ == "__main__":
     import prepare
     from deeper.cli import main as cli
-    from deeper.prepare import verify as chunks
-    from deeper.prepare import pack
-    chunks.IMAGES, pack.SHARD_BYTES = 12, 30_000
+    from deeper.prepare import verify
+    from deeper.prepare import prepare as preparing
+    verify.IMAGES, preparing.SHARD_BYTES = 12, 30_000
     sys.argv[0] = "prepare.py"
     cli.start(prepare.main)
 """
 
 
 @pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunks, "IMAGES", 3)
-    monkeypatch.setattr(pack, "SHARD_BYTES", 9_000)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(verify, "IMAGES", 3)
+    monkeypatch.setattr(preparing, "SHARD_BYTES", 5_000)
 
 
 def refused(result) -> str:
@@ -94,7 +96,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def test_ten_kills_cost_no_byte(tmp_path):
+def test_kills_cost_no_byte(tmp_path):
     """At random instants of the command, whose workers end with it; then it is run to its end."""
     root = make(tmp_path / "root", each=50, size=(300, 200))
     spoil(root)
@@ -116,20 +118,20 @@ def test_ten_kills_cost_no_byte(tmp_path):
     assert len(list((clean / "out").glob("train-*.arrow"))) > 3
     assert not [name for name in ours(clean) if "/." in name]
     instants, stood, ends = random.Random(2014), [], 0
-    while len(stood) < 10 or ends == 0:
+    while len(stood) < KILLS or ends == 0:
         (killed / LOCK).unlink(missing_ok=True)
         workers = f"workers={2 * instants.randint(0, 1)}"
-        process = start(driver, *words(killed), workers, MARK=killed.name)
+        process = start(driver, *words(killed), workers, MARK=str(killed))
         at_work(process, killed)
         try:
-            process.wait(instants.uniform(0, seconds) if len(stood) < 10 else 120)
+            process.wait(instants.uniform(0, seconds) if len(stood) < KILLS else 120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             folders = (killed / "out/.partial", killed / "out")
             stood.append(tuple(len(list(folder.glob("*.arrow"))) for folder in folders))
             deadline = time.monotonic() + 10
-            while marked(killed.name):
+            while marked(str(killed)):
                 assert time.monotonic() < deadline, "workers outlive the command"
                 time.sleep(0.05)
             continue
@@ -137,7 +139,7 @@ def test_ten_kills_cost_no_byte(tmp_path):
         ends += 1
         assert ours(killed) == ours(clean)
         shutil.rmtree(killed)
-    print(f"killed with (chunks, shards) {stood}; {ends} ends; {seconds:.1f} s of work in one go")
+    print(f"killed with (tables, shards) {stood}; {ends} ends; {seconds:.1f} s of work in one go")
 
 
 def test_ctrl_c(tmp_path):
@@ -156,72 +158,70 @@ def test_ctrl_c(tmp_path):
     assert marked(tmp_path.name) == []
 
 
-def halved(number: int) -> int:
-    if number % 2:
-        raise ValueError(f"{number} is odd")
-    return number // 2
+class Killed(Verifier):
+    def __getitem__(self, places):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed(number: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_processes_that_share_out_tasks():
-    assert sorted(answers(halved, [2, 4, 6], 2)) == [(2, 1), (4, 2), (6, 3)]
-    with pytest.raises(ValueError, match=r"^5 is odd$"):
-        list(answers(halved, [5, *range(0, 100, 2)], 2))
+def test_a_worker_that_is_killed(tmp_path, small_shards):
+    """By lack of memory, say."""
+    root = make(tmp_path / "root")
+    classes, train, _, _ = Folder(str(root), str(tmp_path / "cache")).load()
     with pytest.raises(ValueError, match=r"a worker process was killed, .* workers=1: it goes on"):
-        list(answers(killed, [1], 2))
+        list(verify.verify(Killed("train", train, classes, None, None), 0, 2))
 
 
-def test_a_restart_skips_what_is_done(tmp_path, small_chunks, monkeypatch):
-    root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
-    looked = []
+@pytest.mark.parametrize("out", [None, "out"])
+def test_a_restart_skips_what_is_done(tmp_path, small_shards, monkeypatch, out):
+    root, cache, out = make(tmp_path / "root"), tmp_path / "cache", out and tmp_path / out
+    opened = []
 
-    def look(self, split, index, original=chunks.Work._image):
-        looked.append(index)
-        if len(looked) == 14:
+    def verified(self, index, listed, original=Verifier.verified):
+        opened.append(index)
+        if len(opened) == 14:
             raise KeyboardInterrupt
-        return original(self, split, index)
+        return original(self, index, listed)
 
-    monkeypatch.setattr(chunks.Work, "_image", look)
+    monkeypatch.setattr(Verifier, "verified", verified)
     with pytest.raises(KeyboardInterrupt):
-        prepare(root, cache, out, shrinking=SMALL)
-    assert not (out / "packed.json").exists()
-    prepare(root, cache, out, shrinking=SMALL)
-    assert len(looked) == 14 + 24 - 12  # four chunks of three stood
-    assert len(packed.load_splits(out).train) == 12
+        prepare(root, cache, out, resize=SMALL)
+    done = sum(
+        len(pa.ipc.open_file(str(path)).read_all()) for path in tmp_path.rglob(".partial/*.arrow")
+    )
+    assert done >= 3
+    prepare(root, cache, out, resize=SMALL)
+    assert len(opened) == 14 + 24 - done
+    assert out is None or len(packed.load_splits(out).train) == 12
 
 
-def test_a_rerun_is_a_no_op(tmp_path, small_chunks, monkeypatch, capsys):
+def test_a_rerun_is_a_no_op(tmp_path, small_shards, monkeypatch, capsys):
     root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
     prepare(root, cache)
-    prepare(root, cache, out, shrinking=SMALL)
+    prepare(root, cache, out, resize=SMALL)
     said = capsys.readouterr().out.splitlines()[6:]
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    monkeypatch.setattr(chunks.Work, "_image", None)  # no image is opened again
+    monkeypatch.setattr(Verifier, "verified", None)  # no image is opened again
     prepare(root, cache)
     capsys.readouterr()
-    prepare(root, cache, out, shrinking=SMALL)
+    prepare(root, cache, out, resize=SMALL)
     assert capsys.readouterr().out.splitlines() == said
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
-def test_a_worker_opens_the_earlier_manifest_once(tmp_path, small_chunks, monkeypatch):
+def test_a_worker_maps_the_earlier_manifest_once(tmp_path, small_shards, monkeypatch):
     root, cache = make(tmp_path / "root"), tmp_path / "cache"
     prepare(root, cache)
     path = manifest.folder(cache, root) / manifest.FILE
-    classes, train, val, _ = Folder(root, cache).load()
+    classes, train, _, _ = Folder(str(root), str(cache)).load()
     opened, read = [], manifest.Manifest.read
     monkeypatch.setattr(manifest.Manifest, "read", lambda path: opened.append(path) or read(path))
-    work = chunks.Work({"train": train, "val": val}, classes, tmp_path, known=path)
-    results = [work(chunk) for chunk in chunks.chunks({"train": 12, "val": 12})]
-    assert len({*results}) == 8
+    verifier = Verifier("train", train, classes, None, path)
+    assert len(list(verify.verify(verifier, 0, 0))) == 4
     assert opened == [path]
-    assert "_earlier" not in vars(pickle.loads(pickle.dumps(work)))  # each maps it for itself
+    assert "_earlier_rows" not in vars(pickle.loads(pickle.dumps(verifier)))
 
 
-def test_what_was_mended_is_looked_at_again(tmp_path, small_chunks):
+def test_what_was_mended_is_looked_at_again(tmp_path, small_shards):
     """A file of another size, and one that was bad whatever its size."""
     root, cache = make(tmp_path / "root"), tmp_path / "cache"
     good = (root / "train/bee/0002.JPEG").read_bytes()
@@ -244,7 +244,7 @@ def replace(path: Path, content: bytes) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_file_that_was_replaced_is_looked_at_again(tmp_path, small_chunks):
+def test_a_file_that_was_replaced_is_looked_at_again(tmp_path, small_shards):
     """Unpacked again, it has the old size and mtime; it may be another picture now."""
     root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
     path = root / "train/bee/0002.JPEG"
@@ -257,7 +257,7 @@ def test_a_file_that_was_replaced_is_looked_at_again(tmp_path, small_chunks):
     replace(path, other)
     prepare(root, cache)
     replace(path, good)
-    prepare(root, cache, out, shrinking=None)
+    prepare(root, cache, out, resize=None)
     found = packed.load_splits(out).train
     names = [found.name(i) for i in range(len(found))]
     assert bytes(found.read(names.index("train/bee/0002.JPEG"))) == good
@@ -301,13 +301,13 @@ def test_reasons_are_words_of_their_own(tmp_path):
         assert str(tmp_path) not in why
 
 
-def test_packed_with_bad_images(tmp_path, small_chunks):
+def test_packed_with_bad_images(tmp_path, small_shards):
     root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
     bad, odd = spoil(root)
     with pytest.raises(ValueError, match="cannot be read"):
-        prepare(root, cache, out, shrinking=SMALL)
-    assert [path.name for path in out.iterdir()] == [".partial"]
-    prepare(root, cache, out, shrinking=SMALL, quarantine=True)
+        prepare(root, cache, out, resize=SMALL)
+    assert not (out / "packed.json").exists()
+    prepare(root, cache, out, resize=SMALL, quarantine=True)
     about = json.loads((out / "packed.json").read_text())["splits"]["train"]
     assert sorted(entry["name"] for entry in about["quarantined"]) == bad
     train = packed.load_splits(out).train
@@ -325,7 +325,7 @@ def test_a_small_picture_keeps_its_bytes_and_a_large_one_its_shape(tmp_path):
     root = make(tmp_path / "root", each=1)
     (root / "train/ant/0000.JPEG").write_bytes(jpeg(1, (400, 80)))
     (root / "train/bee/0000.JPEG").write_bytes(jpeg(2, (300, 40)))
-    prepare(root, tmp_path / "cache", tmp_path / "out", shrinking=SMALL)
+    prepare(root, tmp_path / "cache", tmp_path / "out", resize=SMALL)
     train = packed.load_splits(tmp_path / "out").train
     first, second = (Encoded(train.read(i), "") for i in (0, 1))
     assert first.size == (200, 40)
@@ -340,13 +340,13 @@ def test_a_read_only_root_and_nothing_written_in_it(tmp_path):
     before = digests(root)
     for path in [root, *root.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    prepare(root, tmp_path / "cache", tmp_path / "out", shrinking=SMALL)
+    prepare(root, tmp_path / "cache", tmp_path / "out", resize=SMALL)
     assert digests(root) == before
 
 
-@pytest.mark.parametrize("limit", [2_000, 20_000])
+@pytest.mark.parametrize("limit", [20_000])
 def test_a_full_disk(tmp_path, limit):
-    """While chunks are written, and while shards are: clear words, and nothing under a final name."""
+    """An error that says what to do, no file that is incomplete, and the same command goes on."""
     root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
     driver = tmp_path / "driver.py"
     driver.write_text(
@@ -361,22 +361,11 @@ def test_a_full_disk(tmp_path, limit):
     message = refused(command(sys.executable, str(driver), *words, **environment))
     assert "File too large" in message
     assert "make room or choose another folder, and run the command again" in message
-    assert [path.name for path in out.iterdir()] == [".partial"]
-    assert not list((out / ".partial").glob(".*.arrow*"))
+    assert not (out / "packed.json").exists()
+    assert not list(out.rglob(".*.arrow*"))
     driver.write_text(DRIVER.replace("12, 30_000", "1, 25_000"))
     assert command(sys.executable, str(driver), *words, **environment).returncode == 0
     assert len(packed.load_splits(out).train) == 12
-
-
-def test_no_room_is_said_before_the_first_shard(tmp_path, monkeypatch):
-    root, cache, out = make(tmp_path / "root"), tmp_path / "cache", tmp_path / "out"
-    usage = shutil._ntuple_diskusage(100, 99, 1)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(
-        ValueError, match=rf"^out={out}: needs 0.\d MB, and 0.0 MB are free; make room"
-    ):
-        prepare(root, cache, out)
-    assert [path.name for path in out.iterdir()] == [".partial"]
 
 
 def in_root(tmp_path):
@@ -395,13 +384,13 @@ def others(tmp_path):
 
 
 def of_another_size(tmp_path):
-    prepare(tmp_path / "root", tmp_path / "cache", tmp_path / "made", shrinking=Shrinking(50, 90))
+    prepare(tmp_path / "root", tmp_path / "cache", tmp_path / "made", resize=Resize(50, 90))
     return tmp_path / "made", "holds a packed form of other size already; choose another folder"
 
 
 def of_other_images(tmp_path):
     root = make(tmp_path / "other", each=2)
-    prepare(root, tmp_path / "cache", tmp_path / "made", shrinking=SMALL)
+    prepare(root, tmp_path / "cache", tmp_path / "made", resize=SMALL)
     return tmp_path / "made", "holds a packed form of other images already; choose another folder"
 
 
@@ -420,7 +409,7 @@ def test_a_wrong_out(tmp_path, case):
     out, words = case(tmp_path)
     before = digests(tmp_path / "root"), digests(out) if out.is_dir() else None
     with pytest.raises(ValueError, match=f"^out={out}: ") as error:
-        prepare(root, cache, out, shrinking=SMALL)
+        prepare(root, cache, out, resize=SMALL)
     assert words in str(error.value)
     after = digests(out) if out.is_dir() else None
     if after is not None:
@@ -473,7 +462,9 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
     root, cache = make(tmp_path / "root"), tmp_path / "cache"
     (root / "ILSVRC2012_img_val.tar").write_bytes(b"val")
     (root / "ILSVRC2012_img_train.tar").write_bytes(b"train")
-    monkeypatch.setitem(files.OFFICIAL, "ILSVRC2012_img_val.tar", hashlib.md5(b"val").hexdigest())
+    monkeypatch.setitem(
+        checksums.OFFICIAL, "ILSVRC2012_img_val.tar", hashlib.md5(b"val").hexdigest()
+    )
     with pytest.raises(
         ValueError, match="0 of 24 images cannot be read, and an official archive differs"
     ):
@@ -484,14 +475,16 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
         f"official  ILSVRC2012_img_train.tar differs: MD5 {hashlib.md5(b'train').hexdigest()}"
         in said
     )
-    monkeypatch.setattr(files.Digest, "value", None)
+    monkeypatch.setattr(checksums, "file_digest", None)
     assert set(prepare(root, cache, quarantine=True, layout="tree").archives) == {
         "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar",
     }  # fmt: skip
     monkeypatch.undo()
-    monkeypatch.setitem(files.OFFICIAL, "ILSVRC2012_img_val.tar", hashlib.md5(b"val").hexdigest())
     monkeypatch.setitem(
-        files.OFFICIAL, "ILSVRC2012_img_train.tar", hashlib.md5(b"TRAIN").hexdigest()
+        checksums.OFFICIAL, "ILSVRC2012_img_val.tar", hashlib.md5(b"val").hexdigest()
+    )
+    monkeypatch.setitem(
+        checksums.OFFICIAL, "ILSVRC2012_img_train.tar", hashlib.md5(b"TRAIN").hexdigest()
     )
     replace(root / "ILSVRC2012_img_train.tar", b"TRAIN")  # as wget would fetch it again
     prepare(root, cache, layout="tree")
@@ -524,29 +517,33 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def test_mistakes_are_said_at_once(tmp_path):
+def mistakes(configs, *words):
+    with pytest.raises(ConfigError) as error:
+        preparation(configs(*words, name="prepare"))
+    return str(error.value)
+
+
+def test_mistakes_are_said_at_once(configs):
     words = [word for given, _ in MISTAKES.values() for word in given if "pack=" not in word]
-    message = refused(shell(*dict.fromkeys(words), script="prepare"))
     lines = [line for name, (_, line) in MISTAKES.items() if name not in ("no root", "no out")]
-    assert message == "5 problems in the configuration:\n" + "\n".join(
-        f"  {line}" for line in lines
-    )
+    expected = "5 problems in the configuration:\n" + "\n".join(f"  {line}" for line in lines)
+    assert mistakes(configs, *dict.fromkeys(words)) == expected
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (MISTAKES["no root"][0], f"1 problem in the configuration:\n  {MISTAKES['no root'][1]}"),
-        (MISTAKES["no out"][0], f"1 problem in the configuration:\n  {MISTAKES['no out'][1]}"),
-        (["data.root=/nowhere"], "data.root=/nowhere: no such folder; pass data.root="),
-        (["on_bad=skip", "data.root=/x"], "Error merging override on_bad=skip"),
-        (["sise=3"], "Could not override 'sise': no such key; did you mean 'size'?"),
-        (["data.root=/x", "data.source._target_=os.system"], "1 problem in the configuration:\n"
-         "  data.source: _target_ 'os.system' is not trusted"),
-    ],
-)  # fmt: skip
-def test_mistakes(words, message):
-    assert refused(shell(*words, script="prepare")).startswith(message)
+@pytest.mark.parametrize("name", ["no root", "no out"])
+def test_what_is_required(configs, name):
+    words, line = MISTAKES[name]
+    assert mistakes(configs, *words) == f"1 problem in the configuration:\n  {line}"
+
+
+def test_a_source_that_is_not_trusted(configs):
+    words = ["data.root=/x", "data.source._target_=os.system"]
+    assert "data.source: _target_ 'os.system' is not trusted" in mistakes(configs, *words)
+
+
+def test_a_root_that_is_not_there():
+    message = refused(shell("data.root=/nowhere", script="prepare"))
+    assert message.startswith("data.root=/nowhere: no such folder; pass data.root=")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

@@ -21,7 +21,7 @@ from deeper.benchmarks import report
 from deeper.benchmarks.loading import MEAN, SIZE, STD, Photos
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
-from deeper.data.sampler import Shard
+from deeper.data.sampler import RankSlice
 from deeper.data.splits import Subset
 from deeper.evaluation.protocol import Paper144, Single
 from deeper.evaluation.runner import Evaluator
@@ -48,7 +48,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
     photos = Photos(root)
     with TemporaryDirectory() as scratch:
         data = ImageData(
-            photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
+            Photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
             augment={"flip": RandomFlip()}, protocol=Single, val_from="official",
             eval_batch_size=BATCH, workers=workers,
         )  # fmt: skip
@@ -58,7 +58,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
         evaluator = Evaluator(
             net, Paper144(SIZE), SIZE, some, data, "mean", save=lambda probabilities: None
         )
-        ready = [*evaluator.batches(Shard())]
+        ready = [*evaluator.batches(RankSlice())]
         contestants: dict[str, Callable[[], Any]] = {
             "network on ready batches": lambda: network_alone(evaluator, ready),
             "evaluation": lambda: evaluation(evaluator, scratch),

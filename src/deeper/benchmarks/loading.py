@@ -1,8 +1,8 @@
-"""From files to batches that a network could take: torchvision's reference pipeline against ours.
+"""Loading images, from files to float batches: torchvision's reference pipeline against ours.
 
 Both read the photos of `root/train/<class>/*`, crop 8–100 % of the area to 224 px, mirror, and make
-normalised float batches, each as its authors would: torchvision's a picture at a time, ours uint8
-pictures and the float batch at the end, as the device would.
+normalised float batches: torchvision's an image at a time, ours as uint8 images that become floats
+by the batch, as on a device.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,26 +23,28 @@ from deeper.augment.crops import AreaAspectCrop
 from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import report
 from deeper.data.batch import collate
-from deeper.data.dataset import LazyLoader, Pipeline, Samples
+from deeper.data.dataset import Pipeline, Samples
 from deeper.data.images.stored import FileImages, StoredImages
 from deeper.data.layouts import packed
-from deeper.data.sampler import Key
+from deeper.data.loader import LazyLoader
+from deeper.data.sampler import SampleKey
 from deeper.data.source import LabelledImages, Splits
 from deeper.models.preprocess import Preprocess
 from deeper.prepare.prepare import Preparation
-from deeper.prepare.verify import Shrinking
+from deeper.prepare.verify import Resize
 
 SIZE, BATCH = 224, 32
 IMAGES = 1200
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-PACKED = Shrinking(size=256, quality=90)
+PACKED = Resize(size=256, quality=90)
 
 Pass = Callable[[], Any]
 
 
 def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> None:
-    """Every contestant in every round, in turns; medians over rounds. `images` a pass, each of the
-    photos as often as the others.
+    """Time every pipeline once a round, in turns; report medians over rounds.
+
+    A pass loads `images` images, each photo as often as the others.
     """
     torch.set_num_threads(1)
     with TemporaryDirectory() as scratch:
@@ -72,7 +74,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
 def measured(
     contestants: dict[tuple[str, int], Pass], images: int, rounds: int
 ) -> dict[tuple[str, int], list[float]]:
-    """Images/s of each pass; the first, which starts workers and fills caches, counts for nothing."""
+    """Images/s of each pass, without the first, which starts workers and fills caches."""
     rates: dict[tuple[str, int], list[float]] = {key: [] for key in contestants}
     for number in range(rounds + 1):
         for key, one_pass in contestants.items():
@@ -84,13 +86,13 @@ def measured(
 
 
 def ratio(rates: dict[tuple[str, int], list[float]], name: str, workers: int) -> float:
-    """To torchvision with as many workers: the median over rounds, in which both met the same weather."""
+    """Speed relative to torchvision with as many workers: the median of the ratios in each round."""
     theirs = rates["torchvision, originals", workers]
     return median(a / b for a, b in zip(rates[name, workers], theirs, strict=True))
 
 
 def torchvision_pass(folder: Path, order: list[int], workers: int) -> Pass:
-    """references/classification of torchvision, backend PIL."""
+    """A pass as in torchvision's references/classification, backend PIL."""
     steps = [
         transforms.RandomResizedCrop(SIZE, antialias=True),
         transforms.RandomHorizontalFlip(),
@@ -106,9 +108,9 @@ def torchvision_pass(folder: Path, order: list[int], workers: int) -> Pass:
 
 
 def our_pass(images: LabelledImages, order: list[int], workers: int) -> Pass:
-    """What `augment=standard` and the device do, with the paper's range of areas."""
+    """A pass as with `augment=standard`, with the paper's range of areas."""
     pipeline = Pipeline({"crop": AreaAspectCrop(SIZE), "flip": RandomFlip()}, SIZE)
-    keys = [Key(0, index) for index in order]
+    keys = [SampleKey(0, index) for index in order]
     loader = LazyLoader(
         Samples(images, pipeline, seed=0),  # type: ignore[arg-type]  # collate makes the Batch
         batch_sampler=[keys[i : i + BATCH] for i in range(0, len(keys), BATCH)],
@@ -121,7 +123,7 @@ def our_pass(images: LabelledImages, order: list[int], workers: int) -> Pass:
 
 
 def exhaust(batches: Iterable[Any], use: Callable[[Any], Any] = lambda batch: None) -> None:
-    """Keep none of them, nor what is made of them."""
+    """Read all batches, and keep none."""
     for batch in batches:
         use(batch)
 
@@ -129,14 +131,14 @@ def exhaust(batches: Iterable[Any], use: Callable[[Any], Any] = lambda batch: No
 class Photos:
     """The photos under `root/train/<class>/`, as a source of images."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | str, cache: str | None = None) -> None:
+        self.root = root = Path(root)
         self.paths = sorted(str(p.relative_to(root)) for p in _photos(root))
         if not self.paths:
             raise ValueError(f"data.root={root}: found no train/<class>/*.JPEG (or .jpg)")
 
     def prepare(self) -> None:
-        """They are there."""
+        """Nothing to do."""
 
     def load(self) -> Splits:
         names = [path.split("/")[1] for path in self.paths]
@@ -151,7 +153,7 @@ def _photos(root: Path) -> Iterator[Path]:
 
 
 def pack(photos: Photos, scratch: Path) -> StoredImages:
-    """As `prepare.py pack=true` does."""
+    """The photos packed as by `prepare.py pack=true`."""
     out = scratch / "packed"
     with redirect_stdout(StringIO()):
         Preparation(photos, "folder", photos.root, scratch / "cache", out, PACKED, workers=0).run()
@@ -161,7 +163,7 @@ def pack(photos: Photos, scratch: Path) -> StoredImages:
 
 
 def as_files(images: StoredImages, folder: Path) -> Path:
-    """One file each, by class: how much of the gain is due to smaller pictures alone."""
+    """The packed images as files again, which shows how much of the gain smaller images bring."""
     for index, label in enumerate(images.labels):
         path = folder / str(label) / f"{index}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)

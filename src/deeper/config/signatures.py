@@ -16,6 +16,7 @@ RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 GIVEN_LATER: Mapping[str, set[str]] = {
     "data": {"augment", "protocol", "seed"},
+    "data.source": {"root", "cache"},
     "model": {"num_classes"},
     "trainer": {"callbacks", "logger", "plugins", "precision"},
 }
@@ -63,7 +64,7 @@ def _mistakes(key: str, node: Mapping[str, Any]) -> Iterator[str]:
     if not open_ended:
         for argument in sorted(later - set(parameters)):
             yield f"{key}: {name} has to take {argument}, which it is called with"
-    if not node.get("_partial_") or key in GIVEN_BY_PLACE:
+    if not node.get("_partial_") or key in {*GIVEN_BY_PLACE, *GIVEN_LATER}:
         given = set(node) | later | {*list(parameters)[: GIVEN_BY_PLACE.get(key, 0)]}
         for argument, parameter in parameters.items():
             variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)

@@ -1,4 +1,4 @@
-"""What a loader yields, and how samples become it."""
+"""The batches that a loader yields, and how samples are collated."""
 
 import math
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from torch.utils.data import get_worker_info
 
 class Sample(NamedTuple):
     image: Tensor
-    """uint8 [3, H, W], RGB; [V, 3, H, W] where an evaluation looks at V views of it"""
+    """uint8 [3, H, W], RGB; [V, 3, H, W] where an evaluation takes V views of an image"""
     label: int
     index: int  # type: ignore[assignment]  # tuple has a method of this name
-    """Place in the split's list of images."""
+    """Of the image in its split."""
     valid: bool
-    """False for the padding that gives every process equally many samples to evaluate."""
+    """False for padding, which gives every process as many samples to evaluate."""
 
 
 class Batch(NamedTuple):
@@ -30,14 +30,14 @@ class Batch(NamedTuple):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Pictures lie as [H, W, 3] in memory, so that they are copied once, without a turn.
+    """Images lie as [H, W, 3] in memory, so they are copied once, without a transposition.
 
-    Of samples with views a batch has [B, V, 3, H, W].
+    Samples with views make a batch of [B, V, 3, H, W].
     """
     images, labels, index, valid = zip(*samples, strict=True)
     rows = [image.movedim(-3, -1) for image in images]
     out = None
-    if get_worker_info() is not None:  # into the memory that the training process reads
+    if get_worker_info() is not None:  # memory that the training process shares
         shape = (len(rows), *rows[0].shape)
         storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
         out = torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)

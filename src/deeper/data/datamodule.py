@@ -1,4 +1,4 @@
-"""The LightningDataModule: a source, its splits, and loaders in a counter-based order."""
+"""The LightningDataModule: a source, its splits, and loaders in a deterministic order."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,36 +9,38 @@ from typing import Literal
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch, collate
-from deeper.data.dataset import LazyLoader, Pipeline, Samples, Transform
+from deeper.data.dataset import Pipeline, Samples, Transform
+from deeper.data.hashes import image_hashes, split_fingerprint
 from deeper.data.layouts import packed
-from deeper.data.quarantine import Census, Policy, admitted
-from deeper.data.sampler import EvalBatchSampler, Key, Shard, TrainBatchSampler
+from deeper.data.loader import LazyLoader, cores
+from deeper.data.quarantine import BadImages, ImageCounts, without_bad
+from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBatchSampler
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.splits import Subset, limited, split_holdout
 from deeper.data.staging import staged
-from deeper.prepare.workers import cores
 
 
 class ImageData(L.LightningDataModule):
-    """Images of `source` as `Batch`es of `image_size` pixels.
+    """Images of a source as `Batch`es of `image_size` pixels.
 
-    `batch_size` is global: processes and accumulated batches divide it. `val_from=holdout` takes
-    the validation set from train (`holdout` is its share, by class), so that the official set,
-    which `test` reports, chooses nothing. `limit` keeps that many images of each split, spread
-    over the classes. `scale` says to recipes how long to train, `eval_crop` to the protocol how
-    much of the shorter side the centre crop keeps. `cache` is a folder for what can be made again.
-    `bad` says what becomes of images that the manifest of prepare.py knows to be unreadable;
-    `stage_to` is a disk of the node to which a packed root is copied first.
+    `source` is called with `root` and `cache`, a folder for what can be made again. `batch_size` is
+    global: over all processes and accumulated batches. With `val_from=holdout` the validation set is
+    a fraction `holdout` of train, by class, so that the official set, which `test` reports, chooses
+    nothing. `limit` keeps that many images of each split, spread over the classes. Recipes read from
+    `scale` how long to train, and protocols from `eval_crop` which fraction of the shorter side the
+    centre crop keeps. `bad` says what becomes of images that `prepare.py` found unreadable.
+    `stage_to` is a disk of this node, to which a packed root is copied first.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: Callable[..., Source],
         *,
         root: str,
         cache: str,
@@ -53,38 +55,44 @@ class ImageData(L.LightningDataModule):
         val_from: Literal["holdout", "official"] = "holdout",
         holdout: float = 0.05,
         limit: int | None = None,
-        bad: Policy = "strict",
+        bad: BadImages = "strict",
         stage_to: str | None = None,
         workers: int | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
+        if not callable(source):
+            raise ValueError(
+                "data.source: is built already; add `_partial_: true` to it, and leave out root and "
+                "cache, with which it is called"
+            )
         if not 0 < holdout < 1:
-            raise ValueError(f"holdout={holdout}: the share of train that is held out, in 0..1")
+            raise ValueError(f"holdout={holdout}: the fraction of train held out, in 0..1")
         if min(image_size, batch_size, eval_batch_size) < 1:
             raise ValueError("image_size, batch_size and eval_batch_size must be at least 1")
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit}: must be at least 1 image, or null")
         if workers != "auto" and workers < 0:
             raise ValueError(f"workers={workers}: auto, or a number from 0 (no process) on")
-        self.source, self.root, self.cache = source, root, cache
+        self.source, self.root, self.cache = source(root=root, cache=cache), root, cache
         self.image_size, self.scale = image_size, scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
         self.bad, self.stage_to, self.workers = bad, stage_to, workers
         self._augment = Pipeline(augment, image_size)
-        looks = protocol(image_size, eval_crop)
-        if (views := getattr(looks, "views", 1)) != 1:
+        crops = protocol(image_size, eval_crop)
+        if (views := getattr(crops, "views", 1)) != 1:
             raise ValueError(
                 f"the protocol has {views} views of an image, and a training validates with one: train "
                 f"with protocol=single, then `python src/eval.py run=RUN protocol=…`"
             )
-        self._evaluate = Pipeline({"protocol": looks}, image_size)
-        self.census = Census(verified=False, total=0, quarantined=0)
+        self._evaluate = Pipeline({"protocol": crops}, image_size)
+        self.census = ImageCounts(verified=False, total=0, quarantined=0)
         self._splits: Splits | None = None
+        self._hashes: dict[str, NDArray[np.uint64]] = {}
         self._one_official = False
 
     def prepare_data(self) -> None:
-        """Safe for any number of processes: one at a time prepares a root, or copies it to a node."""
+        """Any number of processes may call it: one at a time prepares a root, or copies it to a node."""
         prepare_once(self.source, Path(self.root), Path(self.cache))
         if self.stage_to is not None:
             staged(Path(self.root).expanduser(), Path(self.stage_to).expanduser())
@@ -93,19 +101,21 @@ class ImageData(L.LightningDataModule):
         if self._splits is not None:
             return
         root, cache = Path(self.root).expanduser(), Path(self.cache).expanduser()
-        official = self.source.load()
+        splits = self.source.load()
         if self.stage_to is not None:
-            official = packed.load_splits(staged(root, Path(self.stage_to).expanduser()))
-        (classes, train, val, test), self.census = admitted(official, root, cache, self.bad)
-        self._one_official = val is test
-        if self.val_from == "holdout" and len(train):  # else it is a test set alone
-            fit, held = split_holdout(train.labels, self.holdout)
-            self._splits = Splits(classes, Subset(train, fit), Subset(train, held), test)
-        else:
-            self._splits = Splits(classes, train, val, test)
+            splits = packed.load_splits(staged(root, Path(self.stage_to).expanduser()))
+        splits, self.census = without_bad(splits, root, cache, self.bad)
+        self._one_official = splits.val is splits.test
+        if self.val_from == "holdout" and len(splits.train):  # a test set alone has no train
+            train, classes = splits.train, splits.classes
+            hashes = image_hashes(train, classes)
+            fit, held = split_holdout(hashes, train.labels, self.holdout, classes)
+            splits = splits._replace(train=Subset(train, fit), val=Subset(train, held))
+            if self.limit is None:
+                self._hashes = {"train": hashes[fit], "val": hashes[held]}
         if self.limit is not None:
-            parts = (limited(part, self.limit) for part in self._splits[1:])
-            self._splits = Splits(classes, *parts)
+            splits = Splits(splits.classes, *(limited(part, self.limit) for part in splits[1:]))
+        self._splits = splits
 
     @property
     def splits(self) -> Splits:
@@ -117,77 +127,60 @@ class ImageData(L.LightningDataModule):
     def classes(self) -> list[str]:
         return self.splits.classes
 
-    def fingerprint(self, split: str | None = None) -> str:
-        """Identifies the classes and the labels of one split, or of all."""
+    def fingerprint(self, split: Literal["train", "val", "test"] | None = None) -> str:
+        """Identifies the images of one split, or those of all splits and their order.
+
+        It covers the class names and, of each image, the label and the class and stem of its file's
+        name (the content, where there are no names), besides the size in bytes of 1,024 images. So it
+        is the same wherever the root lies, and in another layout that holds the same files; one
+        split's does not depend on the order. An image that was replaced by another under its name
+        may stay unseen; `prepare.py` and the manifest see it.
+        """
         digest = hashlib.sha256("\n".join(self.classes).encode())
-        for part in self.splits[1:] if split is None else [getattr(self.splits, split)]:
-            digest.update(len(part).to_bytes(8))
-            digest.update(np.ascontiguousarray(part.labels, dtype=np.int64).tobytes())
+        for name in ("train", "val", "test") if split is None else (split,):
+            images: LabelledImages = getattr(self.splits, name)
+            if name not in self._hashes:
+                self._hashes[name] = image_hashes(images, self.classes)
+            digest.update(split_fingerprint(images, self._hashes[name], ordered=split is None))
         return digest.hexdigest()[:16]
 
-    def shard(self) -> Shard:
+    def attach(self, trainer: L.Trainer) -> None:
+        """Take rank, device and position from `trainer`, as Lightning does for a fit."""
+        self.trainer = trainer
+
+    def rank_slice(self) -> RankSlice:
         t = self.trainer
         if t is None:
-            return Shard()
-        return Shard(t.global_rank, t.world_size, t.accumulate_grad_batches)
+            return RankSlice()
+        return RankSlice(t.global_rank, t.world_size, t.accumulate_grad_batches)
 
     def require_trainable(self, trainer: L.Trainer, test: bool) -> None:
-        """Refuse a batch size that these processes can't share, and a test that means nothing."""
-        self.trainer = trainer
+        """Refuse splits without images, a batch size that processes can't share, and a biased test."""
+        self.attach(trainer)
         if not len(self.splits.train):
             raise ValueError(
                 f"data.root={self.root} is a test set alone; train on another, and judge the run by "
                 f"`python src/eval.py run=RUN data.root={self.root}`"
             )
+        if not len(self.splits.val):
+            raise ValueError(
+                f"data.val_from=official: data.root={self.root} has no validation images; pass "
+                f"data.val_from=holdout"
+            )
         self.train_sampler()
         if test:
             self.require_test()
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.splits.train, self._augment, self.train_sampler())
-
-    def train_sampler(self) -> TrainBatchSampler:
-        n = len(self.splits.train)
-        return TrainBatchSampler(n, self.seed, self.batch_size, self.shard(), self._position)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self.eval_dataloader(self.splits.val)
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self.eval_dataloader(self.splits.test)
-
-    def eval_dataloader(self, part: LabelledImages) -> DataLoader[Batch]:
-        order = EvalBatchSampler(len(part), self.eval_batch_size, self.shard())
-        return self._loader(part, self._evaluate, order)
-
-    def view_dataloader(
-        self, part: LabelledImages, pipeline: Pipeline, order: EvalBatchSampler
-    ) -> DataLoader[Batch]:
-        """A loader with another pipeline than validation's, for an evaluation by another protocol."""
-        return self._loader(part, pipeline, order, persistent=False)
-
-    def calibration_batches(self, batches: int) -> Iterator[Batch]:
-        """What this process trains on in the first `batches` steps of epoch 0, read anew.
-
-        For statistics of averaged weights: a resumed run sees the same ones.
-        """
-        shard, part = self.shard(), self.splits.train
-        order = TrainBatchSampler(len(part), self.seed, self.batch_size, shard, lambda: (0, 0))
-        keys = [*islice(order, batches * shard.accumulate)]
-        yield from self._loader(part, self._augment, keys, persistent=False)
-
-    def _position(self) -> tuple[int, int]:
-        """Read when a pass begins, so that a resumed loader starts where Lightning says it stopped."""
-        t = self.trainer
-        if t is None:
-            return 0, 0
-        return t.current_epoch, t.fit_loop.epoch_loop.batch_progress.current.ready
-
     def require_test(self, val_from: str | None = None) -> None:
-        """Refuse to test on the set that chooses the checkpoint: its number would be too good.
+        """Refuse to test without images, or on the set that chooses the checkpoint, a biased number.
 
         `val_from` is that of another training on the same images.
         """
+        if not len(self.splits.test):
+            raise ValueError(
+                f"data.root={self.root} has no test images, neither in val/ nor in test/; go without "
+                f"a test (train with test=false, evaluate with split=val)"
+            )
         if (val_from or self.val_from) == "official" and self._one_official:
             raise ValueError(
                 "data.val_from=official: there is one official set, so it chooses the checkpoint "
@@ -195,16 +188,56 @@ class ImageData(L.LightningDataModule):
                 "(train with test=false, evaluate with split=val)"
             )
 
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.splits.train, self._augment, self.train_sampler())
+
+    def train_sampler(self) -> TrainBatchSampler:
+        n, ranks = len(self.splits.train), self.rank_slice()
+        return TrainBatchSampler(n, self.seed, self.batch_size, ranks, self._position)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader(self.splits.val)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader(self.splits.test)
+
+    def eval_dataloader(self, images: LabelledImages) -> DataLoader[Batch]:
+        order = EvalBatchSampler(len(images), self.eval_batch_size, self.rank_slice())
+        return self._loader(images, self._evaluate, order)
+
+    def view_dataloader(
+        self, images: LabelledImages, pipeline: Pipeline, order: EvalBatchSampler
+    ) -> DataLoader[Batch]:
+        """A loader with another pipeline than validation's, for an evaluation by another protocol."""
+        return self._loader(images, pipeline, order, persistent=False)
+
+    def calibration_batches(self, batches: int) -> Iterator[Batch]:
+        """The batches of this process in the first `batches` steps of epoch 0, read anew.
+
+        They serve to estimate the statistics of averaged weights: a resumed run sees the same ones.
+        """
+        ranks, images = self.rank_slice(), self.splits.train
+        order = TrainBatchSampler(len(images), self.seed, self.batch_size, ranks, lambda: (0, 0))
+        keys = [*islice(order, batches * ranks.accumulate)]
+        yield from self._loader(images, self._augment, keys, persistent=False)
+
+    def _position(self) -> tuple[int, int]:
+        """The epoch and its finished batches, read when a pass begins: a resumed loader goes on there."""
+        t = self.trainer
+        if t is None:
+            return 0, 0
+        return t.current_epoch, t.fit_loop.epoch_loop.batch_progress.current.ready
+
     def _loader(
         self,
-        part: LabelledImages,
+        images: LabelledImages,
         pipeline: Pipeline,
-        batches: Iterable[list[Key]],
+        batches: Iterable[list[SampleKey]],
         persistent: bool = True,
     ) -> DataLoader[Batch]:
         workers = self._num_workers()
         loader = LazyLoader(
-            Samples(part, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
+            Samples(images, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
             batch_sampler=batches,
             num_workers=workers,
             collate_fn=collate,
@@ -216,10 +249,9 @@ class ImageData(L.LightningDataModule):
         return loader
 
     def _num_workers(self) -> int:
-        """auto: one beside a CPU that trains, else the cores that this process can call its own."""
+        """auto: one beside a CPU that trains, else this process's share of the node's cores."""
         if self.workers != "auto":
             return self.workers
         if not torch.cuda.is_available():
             return 1
-        local = max(torch.cuda.device_count(), 1)
-        return max(min(cores() // local, 16), 1)
+        return max(min(cores() // torch.cuda.device_count(), 16), 1)

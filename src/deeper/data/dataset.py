@@ -1,29 +1,29 @@
-"""From a split to its loader: each sample through a pipeline, under a seed of its own."""
+"""Samples of a split: each image through a pipeline of transforms, under a seed of its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from deeper.augment.crops import Crop
-from deeper.data.batch import Batch, Sample
+from deeper.data.batch import Sample
 from deeper.data.images.encoded import Encoded
-from deeper.data.loader import ahead
-from deeper.data.sampler import Key, seed_sample
+from deeper.data.sampler import SampleKey, seed_sample
 from deeper.data.source import LabelledImages
 
 Transform = Callable[[Any], Any]
 
 
 class Pipeline:
-    """Transforms in the order of their names' appearance: a picture of any size → uint8 [3, size, size].
+    """Transforms in the order of the config: an image of any size → uint8 [3, size, size].
 
-    The first one gets PIL RGB, or what is still encoded if it is a `Crop`. A name that maps to an
-    empty mapping is no transform (`augment/color=none`). With `views` above 1 the result has as many.
+    The first transform gets a PIL image in RGB, or the encoded image if it is a `Crop`. A name that
+    maps to an empty mapping is no transform (`augment/color=none`). With `views` above 1 the result
+    is uint8 [views, 3, size, size].
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Pipeline:
         if result.shape != self.shape or result.dtype != torch.uint8:
             names = ", ".join(self.transforms) or "no transform"
             raise ValueError(
-                f"{names} made {result.dtype} {list(result.shape)} of a picture; expected "
+                f"{names} made {result.dtype} {list(result.shape)} of an image; expected "
                 f"torch.uint8 {list(self.shape)}: let a crop come first, e.g. augment/crop=fixed"
             )
         plain: Tensor = result.as_subclass(Tensor)
@@ -60,30 +60,15 @@ class Pipeline:
 
 
 class Samples(Dataset[Sample]):
-    """A split under a pipeline, each sample under a seed of its own."""
+    """The images of a split through a pipeline, each sample under a seed of its own."""
 
-    def __init__(self, part: LabelledImages, pipeline: Pipeline, seed: int) -> None:
-        self.part, self.pipeline, self.seed = part, pipeline, seed
+    def __init__(self, images: LabelledImages, pipeline: Pipeline, seed: int) -> None:
+        self.images, self.pipeline, self.seed = images, pipeline, seed
 
     def __len__(self) -> int:
-        return len(self.part)
+        return len(self.images)
 
-    def __getitem__(self, key: Key) -> Sample:
+    def __getitem__(self, key: SampleKey) -> Sample:
         seed_sample(self.seed, key)
-        image, label = self.part[key.index]
+        image, label = self.images[key.index]
         return Sample(self.pipeline(image), label, key.index, key.valid)
-
-
-class LazyLoader(DataLoader[Batch]):
-    """A loader that asks its order nothing before the first batch is wanted.
-
-    Lightning makes the iterator before it restores progress; an eager loader would by then have
-    sent the first keys of the wrong place to its workers.
-    """
-
-    gpu: torch.device | None = None
-    """Where batches go while it computes; None leaves the copy to Lightning."""
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        batches = super().__iter__()
-        yield from batches if self.gpu is None else ahead(batches, self.gpu)

@@ -1,6 +1,6 @@
-"""The manifest of a root: what `prepare` found, an image a row, as an Arrow file in the cache.
+"""The manifest of a root: what `prepare.py` found, an image a row, as an Arrow file in the cache.
 
-The root may be read-only, so it lies under <cache>/manifests/<hash of the root's path>/.
+The root may be read-only, so the manifest lies under <cache>/manifests/<hash of the root's path>/.
 """
 
 import json
@@ -26,34 +26,35 @@ SCHEMA = pa.schema(
         "label": pa.int64(),
         "class": pa.string(),
         "bytes": pa.int64(),
-        "changed": pa.int64(),  # ns, when the file that it lies in was last touched, by its ctime
+        "changed": pa.int64(),  # ctime in ns of the file that the image lies in
         "sha256": pa.binary(32),
         "width": pa.int32(),
         "height": pa.int32(),
-        "mode": pa.string(),  # Pillow's word for the file's colours: RGB, L, CMYK, P …
-        "status": pa.string(),  # ok, or why it cannot be read
+        "mode": pa.string(),  # Pillow's name of the file's colours: RGB, L, CMYK, P …
+        "status": pa.string(),  # ok, or why the image cannot be read
     }
 )
 REPEATING = ("split", "class", "mode", "status")
-"""Columns of few distinct words, written as dictionaries."""
+"""Columns of few distinct values, written as dictionaries."""
 
 OK = "ok"
 BLOCK = 2**16
+"""Names that are compared at a time: a copy of a million would stay in the process's memory."""
 
 
 def folder(cache: Path, root: Path) -> Path:
-    """Where the manifest of `root` lies, however the path to it is spelt."""
+    """Where the manifest of `root` lies: one folder, whichever path leads to the root."""
     return cache.expanduser() / "manifests" / path_key(root.expanduser().resolve())
 
 
-def parts(splits: Splits) -> dict[str, Any]:
-    """The sets of images that a source has, each once: `test` where it is one of its own."""
+def named_splits(splits: Splits) -> dict[str, Any]:
+    """The splits by name, without `test` where it is `val` again."""
     found = {"train": splits.train, "val": splits.val}
     return found if splits.test is splits.val else found | {"test": splits.test}
 
 
 class Manifest:
-    """Memory-mapped; columns become numpy arrays without a Python object a row."""
+    """A memory-mapped table; its columns become numpy arrays without a Python object a row."""
 
     def __init__(self, table: pa.Table) -> None:
         about = json.loads((table.schema.metadata or {}).get(b"deeper", b"{}"))
@@ -64,7 +65,7 @@ class Manifest:
         self.counts: dict[str, int] = about["counts"]
         """Images of each split; the rows stand in this order."""
         self.archives: dict[str, dict[str, Any]] = about["archives"]
-        """Size, time of change and MD5 of the official archives that lay in the root."""
+        """Size, ctime and MD5 of the official archives in the root."""
 
     @classmethod
     def of(
@@ -98,12 +99,7 @@ class Manifest:
         return cls.read(path) if path.exists() else None
 
     def write(self, path: Path) -> None:
-        with (
-            whole(path) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, self.table.schema) as writer,
-        ):
-            writer.write_table(self.table, max_chunksize=max(len(self.table), 1))  # one batch
+        write_table(path, self.table)
 
     def rows(self, split: str) -> pa.Table:
         span = self._span(split)
@@ -118,7 +114,7 @@ class Manifest:
         return slice(0, 0)
 
     def column(self, name: str, split: str) -> NDArray[Any]:
-        """Of numbers: label, bytes, width, height."""
+        """A column of numbers: label, bytes, width or height."""
         values: NDArray[Any] = self.rows(split)[name].to_numpy()
         return values
 
@@ -126,29 +122,28 @@ class Manifest:
     def _good(self) -> NDArray[np.bool_]:
         if not len(self.table):
             return np.zeros(0, dtype=bool)
-        status = _array(self.table["status"])
-        words = status.dictionary.to_pylist()
-        code = words.index(OK) if OK in words else -1
+        status = self.table["status"].combine_chunks()
+        values = status.dictionary.to_pylist()
+        code = values.index(OK) if OK in values else -1
         good: NDArray[np.bool_] = status.indices.to_numpy() == code
         return good
 
     def good(self, split: str) -> NDArray[np.bool_]:
-        """[n], false for what cannot be read."""
+        """bool [n], false for images that cannot be read."""
         return self._good[self._span(split)]
 
     def bad(self) -> list[tuple[str, str, str]]:
-        """(split, name, why) of every image that cannot be read."""
+        """(split, name, reason) of every image that cannot be read."""
         rows = self.table.take(np.flatnonzero(~self._good))
         columns = (rows[name].to_pylist() for name in ("split", "name", "status"))
         return list(zip(*columns, strict=True))
 
     def require_classes(self) -> None:
-        """Refuse a split in which nothing is left of a class."""
+        """Refuse a split in which no readable image is left of a class."""
         for split in self.counts:
-            labels = self.column("label", split)
-            known = labels[self.good(split)]
+            labels, good = self.column("label", split), self.good(split)
             before, after = (
-                np.bincount(part, minlength=len(self.classes)) for part in (labels, known)
+                np.bincount(some, minlength=len(self.classes)) for some in (labels, labels[good])
             )
             lost = np.flatnonzero((before > 0) & (after == 0))
             if lost.size:
@@ -158,73 +153,56 @@ class Manifest:
                 )
 
     def difference(self, splits: Splits) -> str | None:
-        """What a source lists otherwise than it did when it was verified: classes, names, labels,
-        sizes where it knows them without a look at each file. None where the manifest still holds.
+        """How the classes, names, labels or sizes of a source differ from those that were verified.
+
+        Sizes count where the source knows them without a look at each file. None: the manifest holds.
         """
         if self.classes != splits.classes:
             others = sorted(set(self.classes) ^ set(splits.classes))
             differ = ", ".join(others[:5]) or "their order"
             return f"it has {len(splits.classes)} classes and had {len(self.classes)}: {differ}"
-        now = parts(splits)
+        now = named_splits(splits)
         if list(now) != list(self.counts):
             return f"it has the splits {', '.join(now)} and had {', '.join(self.counts)}"
-        for split, part in now.items():
-            if found := self._difference(split, part):
-                return found
+        for split, images in now.items():
+            if len(images) != self.counts[split]:
+                return f"{split} has {len(images):,} images and had {self.counts[split]:,}"
+            if not self._same(split, images):
+                return f"names, classes or sizes of the images of {split} are other ones"
         return None
 
-    def _difference(self, split: str, part: Any) -> str | None:
-        then, now = _array(self.rows(split)["name"]), part.names
-        place = _first_difference(then, now)
-        if len(part) != len(then):
-            more = now if len(part) > len(then) else then
-            what = _strings(more[place : place + 1])[0]
-            return f"{split} has {len(part):,} images and had {len(then):,}: look at {what}"
-        if place < len(then):
-            return f"{split} has {_strings(now[place : place + 1])[0]} in place of {then[place]}"
-        labels = self.column("label", split)
-        if (wrong := np.flatnonzero(labels != part.labels)).size:
-            i = int(wrong[0])
-            return (
-                f"{then[i]} is of class {self.classes[part.labels[i]]} and was of "
-                f"{self.classes[labels[i]]}"
+    def _same(self, split: str, images: Any) -> bool:
+        rows, sizes = self.rows(split), getattr(images, "sizes", None)
+        return (
+            np.array_equal(self.column("label", split), images.labels)
+            and (sizes is None or np.array_equal(self.column("bytes", split), sizes))
+            and all(
+                rows["name"].slice(start, BLOCK).combine_chunks() == block
+                for start in range(0, len(rows), BLOCK)
+                for block in [name_strings(images.names[start : start + BLOCK])]
             )
-        sizes = getattr(part, "sizes", None)
-        if sizes is not None:
-            wrong = np.flatnonzero(self.column("bytes", split) != sizes)
-            if wrong.size:
-                return f"{then[int(wrong[0])]} has another size"
-        return None
+        )
 
 
-def spelt(name: str) -> str:
+def write_table(path: Path, table: pa.Table) -> None:
+    """An Arrow IPC file of one record batch, complete or absent."""
+    with (
+        whole(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_table(table, max_chunksize=max(len(table), 1))
+
+
+def name_string(name: str) -> str:
+    """A file name as UTF-8 can hold it: other bytes are written \\udc80…\\udcff."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _strings(names: Any) -> pa.Array:
-    """Names as a manifest has them; bytes that are no UTF-8 are spelt \\udc80…\\udcff."""
+def name_strings(names: Any) -> pa.Array:
+    """An Arrow array of names, given as bytes or as an Arrow array."""
     try:
         found: pa.Array = pa.array(names, pa.binary()).cast(pa.string())
         return found
     except pa.ArrowInvalid:
-        return pa.array([spelt(os.fsdecode(name)) for name in names], pa.string())
-
-
-def _array(column: pa.ChunkedArray) -> pa.Array:
-    """`combine_chunks` would copy even a single one."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _first_difference(then: pa.Array, now: Any) -> int:
-    """The first place where two lists of names differ, or where the shorter one ends.
-
-    In blocks: a copy of a million names would stay in the process that compares them.
-    """
-    end = min(len(then), len(now))
-    for start in range(0, end, BLOCK):
-        stop = min(start + BLOCK, end)
-        one, other = then[start:stop], _strings(now[start:stop])
-        if not one.equals(other):
-            pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
-            return start + next(i for i, (a, b) in enumerate(pairs) if a != b)
-    return end
+        return pa.array([name_string(os.fsdecode(name)) for name in names], pa.string())

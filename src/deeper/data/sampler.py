@@ -1,6 +1,6 @@
-"""Which sample stands where, as a pure function of (seed, epoch).
+"""The order of samples, as a pure function of (seed, epoch).
 
-No state is kept and none is saved: a step's samples follow from its number, at any number of
+Samplers keep no state and save none: the samples of a step follow from its number, at any number of
 workers, and at any number of processes and accumulated batches that share one global batch.
 """
 
@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 
-class Key(NamedTuple):
-    """What the order asks of the data set."""
+class SampleKey(NamedTuple):
+    """What a sampler asks the data set for."""
 
     epoch: int
     index: int  # type: ignore[assignment]  # tuple has a method of this name
@@ -24,23 +24,23 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shard:
-    """The part of every global batch that one process computes at a time."""
+class RankSlice:
+    """The part of each global batch that one process computes at a time."""
 
     rank: int = 0
     world_size: int = 1
     accumulate: int = 1
 
     def micro_batch(self, global_batch: int) -> int:
-        parts = self.world_size * self.accumulate
-        if global_batch < 1 or global_batch % parts:
-            near = max(round(global_batch / parts), 1) * parts
+        slices = self.world_size * self.accumulate
+        if global_batch < 1 or global_batch % slices:
+            near = max(round(global_batch / slices), 1) * slices
             raise ValueError(
                 f"data.batch_size={global_batch} is global and does not divide over "
                 f"{self.world_size} processes × {self.accumulate} accumulated batches; "
                 f"the nearest that does: data.batch_size={near}"
             )
-        return global_batch // parts
+        return global_batch // slices
 
 
 def permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -48,9 +48,9 @@ def permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 class TrainBatchSampler:
-    """Batches of keys for one process: shuffled anew each epoch, the incomplete last batch left out.
+    """Batches for one process: shuffled anew each epoch, without the incomplete last global batch.
 
-    `position` answers (epoch, batches of it already done) when a pass begins.
+    `position` is called when a pass begins, and returns the epoch and how many of its batches are done.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class TrainBatchSampler:
         n: int,
         seed: int,
         global_batch: int,
-        shard: Shard,
+        ranks: RankSlice,
         position: Callable[[], tuple[int, int]],
     ) -> None:
-        self.n, self.seed, self.global_batch, self.shard = n, seed, global_batch, shard
-        self.micro_batch = shard.micro_batch(global_batch)
+        self.n, self.seed, self.global_batch, self.ranks = n, seed, global_batch, ranks
+        self.micro_batch = ranks.micro_batch(global_batch)
         self.position = position
         if n < global_batch:
             raise ValueError(
@@ -71,40 +71,42 @@ class TrainBatchSampler:
             )
 
     def __len__(self) -> int:
-        return self.n // self.global_batch * self.shard.accumulate
+        return self.n // self.global_batch * self.ranks.accumulate
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, done = self.position()
         order = permutation(self.n, self.seed, epoch)
         for batch in range(done, len(self)):
-            step, part = divmod(batch, self.shard.accumulate)
-            place = part * self.shard.world_size + self.shard.rank
+            step, number = divmod(batch, self.ranks.accumulate)
+            place = number * self.ranks.world_size + self.ranks.rank
             start = step * self.global_batch + place * self.micro_batch
-            yield [Key(epoch, int(i)) for i in order[start : start + self.micro_batch]]
+            yield [SampleKey(epoch, int(i)) for i in order[start : start + self.micro_batch]]
 
 
 class EvalBatchSampler:
-    """Every sample once over all processes; all get equally many batches of equal size, by padding."""
+    """Every sample once over all processes; padding gives all of them as many batches of equal size."""
 
-    def __init__(self, n: int, batch: int, shard: Shard) -> None:
+    def __init__(self, n: int, batch: int, ranks: RankSlice) -> None:
         if n < 1:
             raise ValueError("there is no image to evaluate on")
-        self.n, self.batch, self.shard = n, min(batch, n), shard
+        self.n, self.batch, self.ranks = n, min(batch, n), ranks
 
     def __len__(self) -> int:
-        return ceil(self.n / (self.batch * self.shard.world_size))
+        return ceil(self.n / (self.batch * self.ranks.world_size))
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         for number in range(len(self)):
-            start = (number * self.shard.world_size + self.shard.rank) * self.batch
-            yield [Key(0, i % self.n, valid=i < self.n) for i in range(start, start + self.batch)]
+            start = (number * self.ranks.world_size + self.ranks.rank) * self.batch
+            yield [
+                SampleKey(0, i % self.n, valid=i < self.n) for i in range(start, start + self.batch)
+            ]
 
 
-def derive_seed(*words: int) -> int:
-    """63 well-mixed bits of some integers (splitmix64, Steele et al., 2014): near keys, far seeds."""
+def derive_seed(*numbers: int) -> int:
+    """A seed of 63 bits from some integers, unrelated for similar ones (splitmix64, Steele et al., 2014)."""
     state = 0
-    for word in words:
-        state = (state ^ (word & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+    for number in numbers:
+        state = (state ^ (number & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
         state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
         state ^= state >> 31
@@ -114,12 +116,13 @@ def derive_seed(*words: int) -> int:
 _MASK = (1 << 64) - 1
 
 
-def seed_sample(seed: int, key: Key) -> None:
-    """Seed every generator that a transform may use, third-party ones included: about 10 µs.
+def seed_sample(seed: int, key: SampleKey) -> None:
+    """Seed the generators of torch, numpy and random, which a transform may use: about 10 µs.
 
-    `torch.manual_seed` would cost 83 µs, since it also visits the accelerators.
+    Each gets a seed of its own: torch's and numpy's are the same Mersenne twister, and would draw the
+    same numbers. `torch.manual_seed` would cost 83 µs, since it also seeds the accelerators.
     """
-    bits = derive_seed(seed, key.epoch, key.index)
-    torch.default_generator.manual_seed(bits)
-    np.random.seed(bits & 0xFFFFFFFF)
-    random.seed(bits)
+    sample = derive_seed(seed, key.epoch, key.index)
+    torch.default_generator.manual_seed(sample)
+    np.random.seed(derive_seed(sample, 1) & 0xFFFFFFFF)
+    random.seed(derive_seed(sample, 2))

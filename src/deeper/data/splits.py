@@ -1,4 +1,6 @@
-"""Parts of a split: what is held out, what a limit leaves."""
+"""Parts of a split: what is held out for validation, and what a limit leaves."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,9 +8,6 @@ from PIL.Image import Image
 
 from deeper.data.images.encoded import Encoded
 from deeper.data.source import LabelledImages
-
-HOLDOUT_SEED = 2014
-"""The slice of train that chooses is the same for every seed of a run."""
 
 
 class Subset:
@@ -26,24 +25,32 @@ class Subset:
 
 
 def split_holdout(
-    labels: NDArray[np.int64], share: float
+    hashes: NDArray[np.uint64], labels: NDArray[np.int64], fraction: float, classes: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to fit on and indices held out: `share` of each class, at least one image in either."""
-    by_class = np.argsort(labels, kind="stable")
-    names, starts = np.unique(labels[by_class], return_index=True)
-    held = []
-    for label, members in zip(names, np.split(by_class, starts[1:]), strict=True):
-        if len(members) < 2:
-            raise ValueError(
-                f"class {label} has a single training image, so none can be held out; "
-                f"pass data.val_from=official"
-            )
-        order = np.random.default_rng([HOLDOUT_SEED, int(label)]).permutation(members)
-        held.append(order[: min(max(round(share * len(members)), 1), len(members) - 1)])
-    chosen = np.sort(np.concatenate(held))
-    kept = np.ones(len(labels), dtype=bool)
-    kept[chosen] = False
-    return np.flatnonzero(kept), chosen
+    """Indices of the images to train on, and of those held out for validation.
+
+    An image is held out if its own hash (`hashes.image_hashes`) lies in the lowest `fraction` of all
+    hashes, whatever other images there are. So order and layout don't matter, a smaller fraction
+    holds out a subset of a larger one's images, and the share of n images varies as n draws do: of
+    ImageNet's 1,281,167 at 1 %, 12,812 ± 113 are held out. Besides, of each class the image with
+    the lowest hash is always held out, and the one with the highest always trains.
+
+    If images are only removed, at most one image a removal changes sides. It is the class's new
+    lowest, which is held out from then on. A held-out image becomes a training image only where all
+    that is left of its class was held out.
+    """
+    by_hash = np.lexsort((hashes, labels))  # by class, then by hash
+    found, starts = np.unique(labels[by_hash], return_index=True)
+    ends = np.append(starts[1:], len(labels))
+    if (single := np.flatnonzero(ends - starts < 2)).size:
+        raise ValueError(
+            f"class {classes[found[single[0]]]} has a single training image, so none can be held "
+            f"out; pass data.val_from=official"
+        )
+    held = hashes < np.uint64(fraction * 2**64)
+    held[by_hash[starts]] = True
+    held[by_hash[ends - 1]] = False
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def limited(images: LabelledImages, limit: int) -> LabelledImages:

@@ -1,4 +1,4 @@
-"""A packed form copied once to a disk of this node, its digests compared."""
+"""Copies a packed root once to a disk of this node, and compares the digests."""
 
 import hashlib
 import os
@@ -9,16 +9,16 @@ from typing import Any
 from filelock import FileLock
 
 from deeper.data.layouts import packed
-from deeper.files import disk_full_said, gigabytes, require_space, sweep, whole
+from deeper.files import disk_full_explained, gigabytes, require_space, sweep, whole
 
 BLOCK = 2**22
 
 
 def staged(root: Path, to: Path) -> Path:
-    """The folder below `to` that holds a copy of the packed `root`.
+    """A folder below `to` with a copy of the packed `root`.
 
-    Any process of the node may ask: one copies, the others wait for it. What stands there from an
-    earlier run is taken if it is of the same packed form; a copy that was killed goes on.
+    Any number of processes of a node may ask: one copies, the others wait for it. A copy that was
+    made before is taken; one that was killed is gone on with.
     """
     if not packed.fits(root):
         raise ValueError(
@@ -41,24 +41,24 @@ def _copy(root: Path, target: Path, about: dict[str, Any]) -> None:
     partial = target.with_name(f".{target.name}.partial")
     partial.mkdir(exist_ok=True)
     sweep(partial)
-    left = [shard for shard in packed.shards(about) if not (partial / shard["file"]).exists()]
-    size = sum(shard["bytes"] for shard in left)
+    missing = [shard for shard in packed.shards(about) if not (partial / shard["file"]).exists()]
+    size = sum(shard["bytes"] for shard in missing)
     require_space(target.parent, size, "data.stage_to")
     print(f"staging   {gigabytes(size)} from {root} to {target}", flush=True)
-    for shard in left:
+    for shard in missing:
         with whole(partial / shard["file"]) as temporary:
             if (found := _copied(root / shard["file"], temporary)) != shard["sha256"]:
                 raise ValueError(
                     f"{root / shard['file']}: has SHA-256 {found}, {packed.FILE} says "
                     f"{shard['sha256']}; copy or pack it again"
                 )
-    with disk_full_said(partial):
+    with disk_full_explained(partial):
         shutil.copyfile(root / packed.FILE, partial / packed.FILE)
     os.rename(partial, target)
 
 
 def _copied(source: Path, target: Path) -> str:
-    """The SHA-256 of what was copied."""
+    """Copies a file, and returns its SHA-256."""
     digest = hashlib.sha256()
     with source.open("rb") as read, target.open("wb") as write:
         while block := read.read(BLOCK):

@@ -26,11 +26,7 @@ def trained_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
     here = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(here, dict)  # noqa: S101
     data, cache = trained["data"], here["paths"]["cache"]
-    if data.get("cache") is not None:
-        data = _replaced(data, data["cache"], cache)
-    if here["data"]["root"] is not None:
-        data = _replaced(data, data["root"], here["data"]["root"])
-    data |= {key: value for key, value in here["data"].items() if value is not None}
+    data = data | {key: value for key, value in here["data"].items() if value is not None}
     # stage_to also where it is null: the training node's disk is not this node's.
     data |= {"cache": cache, "stage_to": here["data"]["stage_to"]}
     if problems := trusted.refused({"data": data}) or signatures.problems({"data": data}):
@@ -39,13 +35,6 @@ def trained_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
     bar = {"_target_": "deeper.callbacks.progress.ProgressBar"}
     config |= {"data": data, "callbacks": {"progress": bar}, "logger": {}, "averaging": {}}
     return stored.as_config(config | {"augment": {}, "compile": False})
-
-
-def _replaced(node: Any, old: Any, new: str) -> Any:
-    """A source repeats the data's root under a key of its own."""
-    if isinstance(node, dict):
-        return {key: _replaced(value, old, new) for key, value in node.items()}
-    return new if node == old else node
 
 
 def facts(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.data.dataset import Pipeline
-from deeper.data.sampler import EvalBatchSampler, Shard
+from deeper.data.sampler import EvalBatchSampler, RankSlice
 from deeper.data.source import LabelledImages
 from deeper.evaluation.protocol import CropProtocol, crop_count
 
@@ -49,15 +49,15 @@ class Evaluator(L.LightningModule):
         self.found: list[tuple[Tensor, Tensor]] = []
 
     def val_dataloader(self) -> Any:
-        self.data.trainer = self.trainer  # so that batches travel while the device computes
+        self.data.attach(self.trainer)  # so that batches travel while the device computes
         if not self.trainer.strategy.broadcast(self.needed()):
             return []
-        return self.batches(Shard(self.trainer.global_rank, self.trainer.world_size))
+        return self.batches(RankSlice(self.trainer.global_rank, self.trainer.world_size))
 
-    def batches(self, shard: Shard) -> Any:
+    def batches(self, ranks: RankSlice) -> Any:
         """Batches of whole images, with about `eval_batch_size` crops each, and at least one image."""
         batch = max(round(self.data.eval_batch_size / self.crops), 1)
-        order = EvalBatchSampler(len(self.images), batch, shard)
+        order = EvalBatchSampler(len(self.images), batch, ranks)
         return self.data.view_dataloader(self.images, self.pipeline, order)
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:

@@ -1,10 +1,12 @@
-"""prepare: every image of a root opened once, by all cores; packed on request.
+"""Verifies every image of a root, and packs them on request.
 
-Results are kept by chunk until all is done, so that a run that was killed goes on where it was.
+Images are done in groups that fill a shard of the packed form. What a group found is kept until all
+are done, so that a run that was killed goes on after the last complete one.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +18,25 @@ from filelock import FileLock, Timeout
 from deeper.data import manifest as manifests
 from deeper.data.images.stored import StoredImages
 from deeper.data.layouts import packed
-from deeper.data.manifest import Manifest
+from deeper.data.loader import cores
+from deeper.data.manifest import OK, SCHEMA, Manifest, write_table
 from deeper.data.source import Source, Splits, prepare_once
 from deeper.files import sweep, whole
-from deeper.prepare import checksums as digests
-from deeper.prepare import report
-from deeper.prepare.checksums import Digest
-from deeper.prepare.pack import how, pack, way
-from deeper.prepare.verify import Chunk, Shrinking, Work, chunks
-from deeper.prepare.workers import answers, cores
+from deeper.prepare import pack, report
+from deeper.prepare.checksums import archive_digests, require_shards
+from deeper.prepare.verify import Resize, Row, Verifier, listing, original, verify
 
-PARTIAL = ".partial"
+SHARD_BYTES = 256 * 2**20
+PROGRESS = ".partial"
+"""The folder of what an unfinished run has found."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is wanted. `out` gets the packed form, where one is; `workers=0` is this process alone.
+    """What `prepare.py` is asked to do. `data` is the option of the config group `data`.
 
-    `data` is the option of the group `data` that describes the source.
+    `out` is the folder of the packed form, None where none is wanted; without `resize` images are
+    packed as they are. `workers=0` is this process alone.
     """
 
     source: Source
@@ -41,40 +44,38 @@ class Preparation:
     root: Path
     cache: Path
     out: Path | None = None
-    shrinking: Shrinking | None = None
+    resize: Resize | None = None
     workers: int | Literal["auto"] = "auto"
     quarantine: bool = False
 
     def run(self) -> None:
-        """Raises `ValueError` with the list of what is bad, unless it is to be quarantined."""
-        with _alone(self._folder / "lock", "paths.cache", self.cache):
+        """Raises `ValueError` with the list of unreadable images, unless they are to be quarantined."""
+        with _locked(self._folder, "paths.cache", self.cache):
             splits = self._load()
             if self.out is None:
-                self._verified(splits, self._folder / PARTIAL, None)
+                self._verify(splits)
                 report.next_command(self.data, self.root)
                 return
             require_out(self.out, self.root)
-            partial = self.out / PARTIAL
-            with _alone(partial / "lock", "out", self.out):
-                self._pack(splits, self.out, partial)
-                shutil.rmtree(partial)
+            with _locked(self.out / PROGRESS, "out", self.out):
+                self._pack(splits, self.out)
+                shutil.rmtree(self.out / PROGRESS)
 
-    def _pack(self, splits: Splits, out: Path, partial: Path) -> None:
+    def _pack(self, splits: Splits, out: Path) -> None:
         if packed.fits(out):
-            self._require_same(out, way(self.shrinking))
-            manifest, _ = self._verified(splits, self._folder / PARTIAL, None)
-            about = self._require_same(out, how(manifest, self.shrinking))
+            self._require_same(out, pack.options(self.resize))
+            manifest, _ = self._verify(splits)
+            about = self._require_same(out, pack.made_of(manifest))
             packed.load_splits(out)
         else:
-            _require_own(partial, f"{self.root.resolve()} {self.shrinking}\n")
-            manifest, results = self._verified(splits, partial, self.shrinking)
-            with report.progress(len(manifest.table), "writing") as advance:
-                about = pack(out, splits, manifest, results, self.shrinking, advance)
+            _require_own(out, f"{self.root.resolve()} {self.resize}\n")
+            manifest, shards = self._verify(splits, out)
+            about = pack.finish(out, manifest, shards, self.resize)
         report.packed(out, about)
         report.next_command("imagenet" if self.data == "imagenet" else "folder", out)
 
     def _require_same(self, out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-        """packed.json of a packed form that was made so before."""
+        """The content of an earlier packed.json, made of the same images with the same options."""
         about = packed.read(out)
         if differ := [key for key in wanted if about["made"].get(key) != wanted[key]]:
             raise ValueError(
@@ -90,53 +91,122 @@ class Preparation:
     def _load(self) -> Splits:
         prepare_once(self.source, self.root, self.cache)
         splits = self.source.load()
-        for part in manifests.parts(splits).values():
-            if not isinstance(part, StoredImages):
+        for images in manifests.named_splits(splits).values():
+            if not isinstance(images, StoredImages):
                 raise ValueError(
                     f"data.root={self.root}: these images do not lie in files one by one, so there "
                     f"is nothing to verify; train on them as they are"
                 )
         return splits
 
-    def _verified(
-        self, splits: Splits, partial: Path, shrinking: Shrinking | None
-    ) -> tuple[Manifest, dict[str, list[Path]]]:
-        """The manifest and the results of the chunks, by split; reported, and refused if bad."""
-        partial.mkdir(parents=True, exist_ok=True)
-        path = self._folder / manifests.FILE
+    def _verify(
+        self, splits: Splits, out: Path | None = None
+    ) -> tuple[Manifest, dict[str, list[str]]]:
+        """The manifest, and the names of the shards in `out` by split.
+
+        Prints what was found. Raises `ValueError` for unreadable images.
+        """
+        path, progress = self._folder / manifests.FILE, (out or self._folder) / PROGRESS
+        progress.mkdir(exist_ok=True)
         earlier = _earlier(path)
-        seen = earlier.archives if earlier else {}
-        parts = manifests.parts(splits)
-        counts = {split: len(part) for split, part in parts.items()}
-        work = Work(parts, splits.classes, partial, shrinking, path if earlier else None)
-        tasks: list[Chunk | Digest] = [
-            *digests.official(self.root, seen),
-            *digests.shards(self.root),
-            *chunks(counts),
-        ]
-        workers = min(cores(), len(tasks)) if self.workers == "auto" else self.workers
-        answered: dict[Any, Any] = {}
-        doing = "verifying" if shrinking is None else "shrinking"
-        with report.progress(sum(counts.values()), doing) as advance:
-            for task, answer in answers(work, tasks, workers):
-                answered[task] = answer
-                advance(task.images)
-        digests.require_shards(self.root, answered)
-        results = {
-            split: [
-                answered[task] for task in tasks if isinstance(task, Chunk) and task.split == split
-            ]
-            for split in parts
-        }
-        rows = pa.concat_tables(_rows(path) for paths in results.values() for path in paths)
-        manifest = Manifest.of(rows, splits.classes, counts, digests.known(answered, seen))
+        parts = manifests.named_splits(splits)
+        require_shards(self.root)
+        archives = archive_digests(self.root, earlier.archives if earlier else {})
+        counts = {split: len(images) for split, images in parts.items()}
+        to_pack = None if out is None else self.resize or original
+        tables, shards = [SCHEMA.empty_table()], {}
+        with report.progress(sum(counts.values()), "packing" if out else "verifying") as advance:
+            for split, images in parts.items():
+                verifier = Verifier(
+                    split, images, splits.classes, to_pack, path if earlier else None
+                )
+                groups = Groups(verifier, progress, out, repr((self.resize, splits.classes)))
+                found = groups.all(self._workers(), advance)
+                tables += found
+                shards[split] = [groups.name(number) for number in range(len(found))]
+        manifest = Manifest.of(pa.concat_tables(tables), splits.classes, counts, archives)
         manifest.write(path)
         sweep(self._folder)
-        if partial.parent == self._folder:
-            shutil.rmtree(partial)
+        if out is None:
+            shutil.rmtree(progress)
         report.verified(self.root, path, manifest)
         report.require_good(self._folder, manifest, self.quarantine)
-        return manifest, results
+        return manifest, shards
+
+    def _workers(self) -> int:
+        return cores() if self.workers == "auto" else self.workers
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of consecutive images of a split, each with a table of rows in `progress` and, where
+    images are packed, a shard in `out`. A table stands for a complete group.
+    """
+
+    verifier: Verifier
+    progress: Path
+    out: Path | None
+    options: str
+    """What the shards depend on besides the images."""
+
+    def name(self, number: int) -> str:
+        return f"{self.verifier.split}-{number:05d}.arrow"
+
+    def all(self, workers: int, advance: Callable[[int], None]) -> list[pa.Table]:
+        """The tables of all groups; `advance` is called with the number of images done since."""
+        tables: list[pa.Table] = []
+        start = 0
+        while (table := self._finished(len(tables), start)) is not None:
+            tables.append(table)
+            start += len(table)
+            advance(len(table))
+        group, size = list[Row](), 0
+        for rows in verify(self.verifier, start, workers):
+            group += rows
+            size += sum(map(_size, rows))
+            advance(len(rows))
+            if size >= SHARD_BYTES:
+                tables.append(self._write(len(tables), group))
+                group, size = [], 0
+        if group:
+            tables.append(self._write(len(tables), group))
+        return tables
+
+    def _write(self, number: int, group: list[Row]) -> pa.Table:
+        if self.out is not None:
+            pack.write_shard(self.out / self.name(number), group, self.verifier.classes)
+        columns = {name: [row[name] for row in group] for name in SCHEMA.names}
+        table = pa.table(columns, schema=SCHEMA.with_metadata({"options": self._key}))
+        write_table(self.progress / self.name(number), table)
+        return table.replace_schema_metadata(None)
+
+    def _finished(self, number: int, start: int) -> pa.Table | None:
+        """The table of a group that an earlier start completed, if its images are the same and what
+        was unreadable is so still.
+        """
+        path = self.progress / self.name(number)
+        if not path.exists() or (self.out and not (self.out / self.name(number)).exists()):
+            return None
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        images = self.verifier.images
+        if start + len(table) > len(images) or table.schema.metadata != {b"options": self._key}:
+            return None
+        listed = listing(images, range(start, start + len(table)))
+        for place, (row, now) in enumerate(zip(table.to_pylist(), listed, strict=True), start):
+            if not now.items() <= row.items():
+                return None
+            if row["status"] != OK and self.verifier.verified(place, now)["status"] == OK:
+                return None
+        return table.replace_schema_metadata(None)
+
+    @property
+    def _key(self) -> bytes:
+        return hashlib.sha256(self.options.encode()).hexdigest().encode()
+
+
+def _size(row: Row) -> int:
+    """Bytes of an image in its shard; where none is written, of its file."""
+    return len(row["image"] or b"") if "image" in row else int(row["bytes"])
 
 
 def require_out(out: Path, root: Path) -> None:
@@ -148,7 +218,7 @@ def require_out(out: Path, root: Path) -> None:
         )
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out}: is a file; choose a folder")
-    ours = (PARTIAL, packed.FILE)
+    ours = (PROGRESS, packed.FILE)
     if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
         raise ValueError(
             f"out={out}: holds other files ({', '.join(sorted(p.name for p in out.iterdir())[:5])}); "
@@ -156,49 +226,44 @@ def require_out(out: Path, root: Path) -> None:
         )
 
 
-def _require_own(partial: Path, what: str) -> None:
-    """An unfinished packed form is gone on with only if it is of the same root and options."""
-    note = partial / "of.txt"
-    if note.exists() and note.read_text() != what:
+def _require_own(out: Path, made_of: str) -> None:
+    """Refuse to go on with an unfinished packed form of another root or of other options."""
+    note = out / PROGRESS / "of.txt"
+    if note.exists() and note.read_text() != made_of:
         raise ValueError(
-            f"out={partial.parent}: holds an unfinished packed form of {note.read_text().strip()}; "
-            f"choose another folder, or remove it"
+            f"out={out}: holds an unfinished packed form of {note.read_text().strip()}; choose "
+            f"another folder, or remove it"
         )
     with whole(note) as temporary:
-        temporary.write_text(what)
+        temporary.write_text(made_of)
 
 
 @contextmanager
-def _alone(lock: Path, key: str, folder: Path) -> Iterator[None]:
-    """Released by the system when its holder is killed."""
+def _locked(folder: Path, key: str, named: Path) -> Iterator[None]:
+    """Holds the lock of a folder, which the system releases when this process is killed.
+
+    `key=named` is what the user gave.
+    """
+    lock = FileLock(folder / "lock", timeout=0)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock, timeout=0)
-        held.acquire()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
-        raise ValueError(f"{key}={folder}: another prepare is at work there; let it end") from None
+        raise ValueError(f"{key}={named}: another prepare is at work there; let it end") from None
     except OSError as error:
         why = error.strerror or error
         raise ValueError(
-            f"{key}={folder}: cannot be written ({why}); pass {key}=<a folder of yours>"
+            f"{key}={named}: cannot be written ({why}); pass {key}=<a folder of yours>"
         ) from error
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
-def _earlier(manifest: Path) -> Manifest | None:
-    """None for one that is damaged or of another version: it is made anew."""
+def _earlier(path: Path) -> Manifest | None:
+    """The manifest of an earlier run; None for one that is damaged or of another version."""
     try:
-        return Manifest.read(manifest) if manifest.exists() else None
+        return Manifest.read(path) if path.exists() else None
     except ValueError:
         return None
-
-
-def _rows(result: Path) -> pa.Table:
-    """Of a chunk, as a manifest wants them: without the images."""
-    columns = list(range(len(manifests.SCHEMA)))
-    with pa.OSFile(str(result)) as file:
-        options = pa.ipc.IpcReadOptions(included_fields=columns)
-        return pa.ipc.open_file(file, options=options).read_all()

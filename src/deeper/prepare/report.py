@@ -1,4 +1,4 @@
-"""What prepare says while it works and at its end."""
+"""What prepare prints while it works and at its end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +17,12 @@ from deeper.files import gigabytes, whole
 from deeper.prepare.checksums import OFFICIAL
 
 LISTED = 100
-"""Bad files that are printed; the file `bad.txt` beside the manifest has them all."""
+"""Unreadable images that are printed; `bad.txt` beside the manifest has all of them."""
 
 
 @contextmanager
 def progress(images: int, doing: str) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; nothing in a file. Yields what is told how many images are done."""
+    """A bar, on a terminal only. Yields a function to call with the number of images done since."""
     console = Console()
     columns = (
         TextColumn("{task.description}"),
@@ -42,7 +42,7 @@ def progress(images: int, doing: str) -> Iterator[Callable[[int], None]]:
 
 
 def verified(root: Path, path: Path, manifest: Manifest) -> None:
-    """Counts of splits, classes, modes, sizes; official checksums."""
+    """Prints counts, classes, modes and sizes, and how the official archives compare."""
     print(f"data      {len(manifest.classes):,} classes from {root}")
     for split, count in manifest.counts.items():
         good = manifest.good(split)
@@ -54,12 +54,12 @@ def verified(root: Path, path: Path, manifest: Manifest) -> None:
             f"{split:<9} {count:,} images, {each} a class, {size}"
             + (f", {_sides(*sides)}" if good.any() else "")
         )
-    modes = pc.value_counts(manifest.table["mode"]).to_pylist()
-    words = [f"{m['values']} {m['counts']:,}" for m in modes if m["values"]]
-    print(f"modes     {' · '.join(words) or 'none'}")
-    for name, seen in manifest.archives.items():
-        as_published = seen["md5"] == OFFICIAL[name]
-        print(f"official  {name} {'as published' if as_published else _other(name, seen)}")
+    counted = pc.value_counts(manifest.table["mode"]).to_pylist()
+    modes = [f"{mode['values']} {mode['counts']:,}" for mode in counted if mode["values"]]
+    print(f"modes     {' · '.join(modes) or 'none'}")
+    for name, archive in manifest.archives.items():
+        as_published = archive["md5"] == OFFICIAL[name]
+        print(f"official  {name} {'as published' if as_published else _differs(name, archive)}")
     print(f"manifest  {path}")
 
 
@@ -77,7 +77,7 @@ def next_command(data: str, root: Path) -> None:
 
 
 def require_good(folder: Path, manifest: Manifest, quarantine: bool) -> None:
-    """Raise `ValueError` with the list of what is bad, or with `quarantine` print it."""
+    """Raise `ValueError` with the list of unreadable images, or with `quarantine` print it."""
     lines = [f"{name}: {why}" for _, name, why in manifest.bad()]
     full = folder / "bad.txt"
     if lines:
@@ -90,9 +90,9 @@ def require_good(folder: Path, manifest: Manifest, quarantine: bool) -> None:
     if len(lines) > LISTED:
         shown.append(f"and {len(lines) - LISTED:,} more, all of them in {full}")
     archives = [
-        f"{name}: {_other(name, seen)}"
-        for name, seen in manifest.archives.items()
-        if seen["md5"] != OFFICIAL[name]
+        f"{name}: {_differs(name, archive)}"
+        for name, archive in manifest.archives.items()
+        if archive["md5"] != OFFICIAL[name]
     ]
     text = "\n".join(f"  {line}" for line in [*archives, *shown])
     if (lines or archives) and not quarantine:
@@ -117,5 +117,5 @@ def _sides(width: np.ndarray, height: np.ndarray) -> str:
     )
 
 
-def _other(name: str, seen: Any) -> str:
-    return f"differs: MD5 {seen['md5']}, published {OFFICIAL[name]}"
+def _differs(name: str, archive: Any) -> str:
+    return f"differs: MD5 {archive['md5']}, published {OFFICIAL[name]}"

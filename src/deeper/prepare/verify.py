@@ -1,67 +1,55 @@
-"""A chunk: consecutive images of a split, verified by one worker into one result file.
-
-The file's name holds what was asked of which images, so that a restart knows what is done, and a
-file that was replaced since is looked at again.
-"""
+"""Opens images, and makes them smaller on request: what `prepare.py` does in its worker processes."""
 
 import hashlib
 import io
+import multiprocessing
 import os
 import re
+import signal
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from deeper.data.images.encoded import FORMATS, Encoded
 from deeper.data.images.stored import StoredImages
-from deeper.data.manifest import OK, SCHEMA, Manifest, spelt
-from deeper.files import whole
-from deeper.prepare.checksums import Digest
+from deeper.data.manifest import OK, Manifest, name_string
 
 IMAGES = 256
-"""Of a chunk: about a second of a core, and what a kill costs."""
+"""Images that a worker process verifies at a time: about a second of a core."""
+
+THREADS = 8
+"""Threads that look at files: what costs time there is the answer of a disk or a network."""
 
 LONGEST = 65_500
-"""Pixels of a side that libjpeg writes."""
+"""Pixels of the longest side that libjpeg writes."""
 
-
-class Chunk(NamedTuple):
-    split: str
-    number: int
-    start: int
-    stop: int
-
-    @property
-    def images(self) -> int:
-        return self.stop - self.start
-
-
-def chunks(counts: Mapping[str, int]) -> Iterator[Chunk]:
-    """Every image of every split, in the order of the splits: the same wherever it is asked."""
-    for split, count in counts.items():
-        for number, start in enumerate(range(0, count, IMAGES)):
-            yield Chunk(split, number, start, min(start + IMAGES, count))
+Bytes = bytes | memoryview
+Row = dict[str, Any]
+"""A row of the manifest; with `image`, the bytes to pack, where images are packed."""
 
 
 @dataclass(frozen=True)
-class Shrinking:
-    """A shorter side of more than `size` pixels becomes `size`, as JPEG of `quality` (1..100)."""
+class Resize:
+    """Makes the shorter side `size` pixels, where it is longer, as JPEG of `quality` (1..100)."""
 
     size: int
     quality: int
 
-    def __call__(self, pixels: NDArray[np.uint8], data: bytes | memoryview) -> bytes | memoryview:
-        """Smaller pictures keep their bytes. Lanczos over the whole picture, chroma halved as
-        photographs mostly have it, and a restart marker after each row of blocks: 55 bytes a
-        picture, for which a crop need not decode other rows (`deeper.data.images.strip`).
+    def __call__(self, pixels: NDArray[np.uint8], data: Bytes) -> Bytes:
+        """Smaller images keep their bytes. Lanczos over the whole image, 4:2:0 as photos mostly are,
+        and a restart marker after each row of blocks: 55 bytes an image, for which a crop need not
+        decode other rows (`deeper.data.images.strip`).
         """
         height, width = pixels.shape[:2]
         scale = self.size / min(height, width)
@@ -75,138 +63,156 @@ class Shrinking:
         return stream.getvalue()
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every worker needs to know. Results have the columns of a manifest; with `shrinking`
-    also `image`, the bytes to keep of each good one.
-    """
+def original(pixels: NDArray[np.uint8], data: Bytes) -> Bytes:
+    """Packs the image's own bytes."""
+    return bytes(data)
 
-    parts: Mapping[str, StoredImages]
+
+@dataclass(frozen=True)
+class Verifier(Dataset[list[Row]]):
+    """The manifest's rows of consecutive images of a split."""
+
+    split: str
+    images: StoredImages
     classes: list[str]
-    folder: Path
-    shrinking: Shrinking | None = None
-    known: Path | None = None
-    """The manifest of an earlier run, for what has not changed since."""
+    pack: Callable[[NDArray[np.uint8], Bytes], Bytes] | None
+    """The bytes to pack of an image's pixels and bytes; None where nothing is packed."""
+    earlier: Path | None
+    """The manifest of an earlier run, for images that have not changed since."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is mapped stays: every worker opens the earlier manifest itself."""
-        return {name: value for name, value in vars(self).items() if name != "_earlier"}
+        """Without the mapped manifest: each worker process maps it for itself."""
+        return {name: value for name, value in vars(self).items() if name != "_earlier_rows"}
 
     @cached_property
-    def _earlier(self) -> Manifest | None:
-        return None if self.known is None else Manifest.read(self.known)
+    def _earlier_rows(self) -> Any:
+        return Manifest.read(self.earlier).rows(self.split) if self.earlier else None
 
-    def __call__(self, task: Chunk | Digest) -> Path | str:
-        return task.value() if isinstance(task, Digest) else self.result(task)
+    def __getitem__(self, places: range) -> list[Row]:
+        listed = listing(self.images, places, threads=1)
+        earlier: list[Row] = []
+        if self.pack is None and self._earlier_rows is not None:
+            earlier = self._earlier_rows.slice(places.start, len(places)).to_pylist()
+        rows = []
+        for number, (index, now) in enumerate(zip(places, listed, strict=True)):
+            row = earlier[number] if number < len(earlier) else {}
+            if row.get("status") == OK and now.items() <= row.items():
+                rows.append(row | {"class": self.classes[now["label"]]})
+            else:
+                rows.append(self.verified(index, now))
+        return rows
 
-    def result(self, chunk: Chunk) -> Path:
-        """The path of the chunk's result, which is there when this returns."""
-        part = self.parts[chunk.split]
-        places = range(chunk.start, chunk.stop)
-        sizes, changed = _stamps(part, places)
-        listed = pa.table(
-            {
-                "name": [spelt(part.name(i)) for i in places],
-                "label": part.labels[chunk.start : chunk.stop],
-                "bytes": pa.array(sizes, pa.int64()),
-                "changed": pa.array(changed, pa.int64()),
-            }
-        )
-        path = self.folder / f"{chunk.split}-{chunk.number:06d}-{self._digest(listed)}.arrow"
-        if not _finished(path):
-            rows = self._known(chunk, listed)
-            if rows is None:
-                rows = self._examine(chunk, changed)
-            with (
-                whole(path) as temporary,
-                pa.OSFile(str(temporary), "wb") as sink,
-                pa.ipc.new_file(sink, rows.schema) as writer,
-            ):
-                writer.write_table(rows)
-        return path
-
-    def _digest(self, listed: pa.Table) -> str:
-        digest = hashlib.sha256(repr((self.shrinking, self.classes)).encode())
-        for column in listed.columns:
-            digest.update(repr(column.to_pylist()).encode())
-        return digest.hexdigest()[:16]
-
-    def _known(self, chunk: Chunk, listed: pa.Table) -> pa.Table | None:
-        """Rows of an earlier run for the same images, if all were good."""
-        if self.shrinking is not None or (earlier := self._earlier) is None:
-            return None
-        rows = earlier.rows(chunk.split).slice(chunk.start, len(listed)).cast(SCHEMA)
-        rows = rows.replace_schema_metadata(None)
-        same = rows.select(listed.column_names).equals(listed) and earlier.classes == self.classes
-        return rows if same and set(rows["status"].to_pylist()) == {OK} else None
-
-    def _examine(self, chunk: Chunk, changed: list[int]) -> pa.Table:
-        places = zip(range(chunk.start, chunk.stop), changed, strict=True)
-        seen = [self._image(chunk.split, i) | {"changed": when} for i, when in places]
-        columns = {name: [row[name] for row in seen] for name in SCHEMA.names}
-        rows = pa.table(columns, schema=SCHEMA)
-        if self.shrinking is None:
-            return rows
-        images = pa.array([row["image"] for row in seen], pa.large_binary())
-        return rows.append_column("image", images)
-
-    def _image(self, split: str, index: int) -> dict[str, Any]:
-        part = self.parts[split]
-        name, label = part.name(index), int(part.labels[index])
-        row = {"split": split, "name": spelt(name), "label": label, "class": self.classes[label]}
-        row |= {"bytes": 0, "sha256": bytes(32), "width": 0, "height": 0, "mode": ""}
-        row |= {"status": OK, "image": None}
+    def verified(self, index: int, listed: Row) -> Row:
+        """The row of one image, which is opened and decoded."""
+        row = listed | {"split": self.split, "class": self.classes[listed["label"]]}
+        row |= {"sha256": bytes(32), "width": 0, "height": 0, "mode": "", "status": OK}
+        row.setdefault("bytes", 0)
+        if self.pack is not None:
+            row["image"] = None
         try:
-            data = part.read(index)
+            data = self.images.read(index)
             row |= {"bytes": len(data), "sha256": hashlib.sha256(data).digest()}
-            encoded = Encoded(data, name)
+            encoded = Encoded(data, listed["name"])
             width, height = encoded.size
             pixels, _ = encoded.pixels()
             row |= {"width": width, "height": height, "mode": _mode(data)}
-            if self.shrinking is not None:
-                row["image"] = self.shrinking(pixels, data)
+            if self.pack is not None:
+                row["image"] = bytes(self.pack(pixels, data))
         except (OSError, ValueError) as error:
-            row["status"] = _reason(error, name)
+            row["status"] = _reason(error, self.images.name(index))
         return row
 
 
-def _finished(path: Path) -> bool:
-    """Whether a result is there and found nothing bad: what is bad may have been mended since."""
+def verify(verifier: Verifier, start: int, workers: int) -> Iterator[list[Row]]:
+    """The rows of all images from `start` on, in order, by `IMAGES`; `workers=0` is this process alone."""
+    stop = len(verifier.images)
+    order = [range(i, min(i + IMAGES, stop)) for i in range(start, stop, IMAGES)]
+    workers = min(workers, len(order)) if len(order) > 1 else 0  # no process for a single batch
+    loader: DataLoader[Any] = DataLoader(
+        verifier,
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_end_with_parent,
+        multiprocessing_context="spawn" if workers else None,  # a fork would copy locks of Arrow
+    )
+    # Workers inherit that Ctrl-C is blocked: this process ends them, and they print no tracebacks.
+    resource_tracker.ensure_running()  # its start, with the first worker, would unblock Ctrl-C
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with pa.memory_map(str(path)) as source:
-            rows = pa.ipc.open_file(source).read_all()
-            return set(rows["status"].to_pylist()) == {OK}
-    except (FileNotFoundError, pa.ArrowInvalid):
-        return False
+        batches = iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ValueError(
+            "a worker process was killed, by lack of memory most likely; run the same command again "
+            f"with fewer, e.g. workers={max(workers // 2, 1)}: it goes on where it was"
+        ) from error
 
 
-def _stamps(part: StoredImages, places: range) -> tuple[list[int], list[int]]:
-    """Bytes of images without reading them, and when their files were last touched; 0 where one is
-    not there. A file that was unpacked or downloaded again may have the old size and mtime.
+def _as_it_is(rows: list[Row]) -> list[Row]:
+    return rows
+
+
+def _end_with_parent(worker: int) -> None:
+    """A worker whose parent was killed would wait for ever to hand over its rows."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None  # noqa: S101
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def listing(images: StoredImages, places: range, threads: int = THREADS) -> list[Row]:
+    """What is known of images before they are opened: name, label, `changed`, and bytes where it is.
+
+    `changed` is the ctime of their file: one that was downloaded again may have the old size and mtime.
     """
-    sizes, changed = [], []
-    seen: dict[str, tuple[int, int]] = {}
-    for place in places:
-        if (path := part.path(place)) not in seen:
-            try:
-                status = os.stat(path)
-                seen[path] = status.st_size, status.st_ctime_ns
-            except OSError:
-                seen[path] = 0, 0
-        sizes.append(seen[path][0])
-        changed.append(seen[path][1])
-    known = getattr(part, "sizes", None)  # of many in one file
-    return sizes if known is None else known[places.start : places.stop].tolist(), changed
+    paths = [images.path(i) for i in places]
+    distinct = list(dict.fromkeys(paths))
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            stamps = dict(zip(distinct, pool.map(_stamp, distinct), strict=True))
+    else:
+        stamps = {path: _stamp(path) for path in distinct}
+    sizes = getattr(images, "sizes", None)  # of many images in one file
+    found = []
+    for i, path in zip(places, paths, strict=True):
+        row = {"name": name_string(images.name(i)), "label": int(images.labels[i])}
+        size, row["changed"] = stamps[path]
+        if sizes is not None:
+            row["bytes"] = int(sizes[i])
+        elif isinstance(images, FileImages):
+            row["bytes"] = size
+        found.append(row)
+    return found
 
 
-def _mode(data: bytes | memoryview) -> str:
+def _stamp(path: str) -> tuple[int, int]:
+    """Bytes and ctime in ns of a file; 0 for one that is not there."""
+    try:
+        status = os.stat(path)
+        return status.st_size, status.st_ctime_ns
+    except OSError:
+        return 0, 0
+
+
+def _mode(data: Bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return str(Image.open(io.BytesIO(data), formats=FORMATS).mode)
 
 
 def _reason(error: Exception, name: str) -> str:
-    """Why, in words that are the same in every run and wherever the root lies."""
+    """Why an image cannot be read, in the same words in every run and wherever the root lies."""
     for of_system in (error, error.__cause__):
         if isinstance(of_system, OSError) and of_system.strerror:
             return of_system.strerror  # its text has the path

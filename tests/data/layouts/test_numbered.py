@@ -23,7 +23,7 @@ def root(tmp_path):
 
 def data(root, cache):
     module = ImageData(
-        ImageNet(str(root), str(cache)),
+        ImageNet,
         root=str(root),
         cache=str(cache),
         image_size=8,
