@@ -134,16 +134,16 @@ def test_a_stem_is_what_stands_between_folder_and_suffix(tmp_path):
         "train/a/.x",
         "é.JPEG",
     ]
-    hashes = image_hashes(Files(tmp_path, names, [0] * 7), ["c"]).tolist()
+    hashes = image_hashes(FileImages(tmp_path, names, [0] * 7), ["c"]).tolist()
     assert hashes[0] == hashes[1] == hashes[2]
     assert hashes[3] == hashes[4]
     assert len(set(hashes)) == 4
-    assert hashes[0] not in image_hashes(Files(tmp_path, names, [0] * 7), ["d"]).tolist()
+    assert hashes[0] not in image_hashes(FileImages(tmp_path, names, [0] * 7), ["d"]).tolist()
 
 
 def test_hashes_are_uniform_and_fast(tmp_path):
     names = np.array([b"train/n%08d/n%08d_%d.JPEG" % (i % 100, i % 100, i) for i in range(100_000)])
-    images = Files(tmp_path, names, np.arange(100_000) % 100)
+    images = FileImages(tmp_path, names, np.arange(100_000) % 100)
     started = time.perf_counter()
     hashes = image_hashes(images, [f"n{i:08d}" for i in range(100)])
     seconds = time.perf_counter() - started

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from deeper.data.images.stored import StoredImages
+from deeper.data.images.stored import FileImages, StoredImages
 from deeper.data.manifest import name_strings
 from deeper.data.source import LabelledImages
 from deeper.data.splits import Subset

@@ -22,7 +22,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from deeper.data.images.encoded import FORMATS, Encoded
-from deeper.data.images.stored import StoredImages
+from deeper.data.images.stored import FileImages, StoredImages
 from deeper.data.manifest import OK, Manifest, name_string
 
 IMAGES = 256
