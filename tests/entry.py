@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -55,6 +56,10 @@ def call(
         code = int(ended.code or 0)
     finally:
         signal.signal(signal.SIGPIPE, pipe)
+        for handler in logging.root.handlers[:]:  # Hydra's, to a log file that may be gone
+            if isinstance(handler, logging.FileHandler):
+                logging.root.removeHandler(handler)
+                handler.close()
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None  # type: ignore[assignment]
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())

@@ -329,7 +329,7 @@ def test_one_failed_job_leaves_the_others(images, tmp_path):
 
 REFUSED_SWEEPS = {
     "a job that check refuses": (["model.width=1,-1"], "job 1 (model.width=-1"),
-    "a job that does not compose": (["experiment=no_auxx,no_aux"], "Could not find"),
+    "a job that does not compose": (["experiment=no_auxx,no_aux"], "did you mean 'no_aux'?"),
     "a glob without a match": (["recipe=glob(zz*)"], "the sweep has no jobs"),
 }
 

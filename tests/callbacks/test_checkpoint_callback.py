@@ -100,12 +100,14 @@ def test_weights_that_were_never_validated_do_not_become_the_best(tmp_path, monk
         kept = Checkpoint(str(tmp_path), "val/score")
         with pytest.raises(ValueError, match="cannot read the image x"):
             trainer(Scores(0.9), kept).fit(module(), data())
-    steps = [checkpoint.load(tmp_path / f"{n}.ckpt")["global_step"] for n in ("last", "best")]
+    steps = [
+        checkpoint.load_checkpoint(tmp_path / f"{n}.ckpt")["global_step"] for n in ("last", "best")
+    ]
     assert steps == [4, 3]
     again = Checkpoint(str(tmp_path), "val/score")
     run = trainer(Scores(0.9, 0.1), again)
     run.fit(module(), data(), ckpt_path=again.last, weights_only=True)
-    assert checkpoint.load(again.best_file)["global_step"] == 3
+    assert checkpoint.load_checkpoint(again.best_file)["global_step"] == 3
     assert again.best_metrics["val/score"] == pytest.approx(0.9)
 
 
@@ -121,8 +123,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     kept = Checkpoint(str(tmp_path), "val/loss", "minimize")
     with pytest.raises(Diverged, match="the weights are not finite at step 6 "):
         trainer(kept, Poisoned()).fit(module(Net(aux=True)), data())
-    assert checkpoint.load(kept.last)["global_step"] == 3
-    assert checkpoint.load(kept.best_file)["global_step"] == 3
+    assert checkpoint.load_checkpoint(kept.last)["global_step"] == 3
+    assert checkpoint.load_checkpoint(kept.best_file)["global_step"] == 3
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")

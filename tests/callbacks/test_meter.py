@@ -67,8 +67,8 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path, every):
     assert (found.step, found.lr, found.samples) == (5, 0.25, seen.images[4])
     assert (found.status, found.exit_status) == ("diverged", 1)
     assert f"training images {', '.join(map(str, seen.images[4]))})" in str(found)
-    assert checkpoint.load(kept.last)["global_step"] == 3
-    assert checkpoint.load(kept.best_file)["global_step"] == 3
+    assert checkpoint.load_checkpoint(kept.last)["global_step"] == 3
+    assert checkpoint.load_checkpoint(kept.best_file)["global_step"] == 3
     assert all(math.isfinite(value) for row in log.rows for value in row.values())
 
 

@@ -63,7 +63,7 @@ def fit(folder, net):
 def test_both_ranks_evaluate_the_network_of_the_checkpoint(tmp_path):
     fit(tmp_path, Net())
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-    saved = checkpoint.network_state(checkpoint.load(tmp_path / "last.ckpt"))
+    saved = checkpoint.network_state(checkpoint.load_checkpoint(tmp_path / "last.ckpt"))
     for name in ("norm.running_mean", "norm.running_var"):
         first, second = (rank["nets"][-1][name] for rank in ranks)
         assert torch.equal(first, second), name

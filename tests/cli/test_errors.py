@@ -130,7 +130,7 @@ BY_CHECK = {
             "seed=-1: must lie in 0..2^63-1",
             "init_seed=-1: must lie in 0..2^63-1",
             "data_seed=18446744073709551616: must lie in 0..2^63-1",
-            "lr=nan: must be above 0 and finite",
+            "optimizer: lr=nan: must be above 0",
         ],
     ),
     "arguments that are never read": (
@@ -270,7 +270,7 @@ def test_a_missing_data_root(refused, tmp_path):
     message = refused("data=folder", "data.root=/nowhere", f"paths.logs={tmp_path}")
     assert message == (
         "data.root=/nowhere: no such folder; pass data.root=<a folder with train/<class>/* and "
-        "val/<class>/*>, or with ImageNet in another form: packed, parquet, archives, kaggle, tiny, "
+        "val/<class>/*>, or with ImageNet in another layout: packed, parquet, archives, kaggle, tiny, "
         "flat_val, numbered, tree"
     )
 

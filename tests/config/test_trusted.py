@@ -19,7 +19,7 @@ HOSTILE = [
     "hydra.utils.instantiate", "omegaconf.OmegaConf.load", "numpy.load", "deeper.runs.directory.os.remove",
     "deeper.runs.directory.shutil.rmtree", "deeper.checkpoint.torch.load", "deeper.files.replacement",
     "deeper.cli.main.start", "deeper.models.googlenet.nn.Linear", "deeper.runs.record.count_test_look",
-    "deeper.models.pretrained.published.path_of", "deeper.config.errors.ConfigError",
+    "deeper.models.pretrained.published.download", "deeper.config.errors.ConfigError",
 ]  # fmt: skip
 
 

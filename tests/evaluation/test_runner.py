@@ -53,7 +53,7 @@ class Net(nn.Module):
 
 def data(tmp_path, eval_batch_size=8):
     module = ImageData(
-        Source(), root=str(tmp_path), cache=str(tmp_path), image_size=SIZE, batch_size=4,
+        lambda root, cache: Source(), root=str(tmp_path), cache=str(tmp_path), image_size=SIZE, batch_size=4,
         augment={}, protocol=Single, seed=0, val_from="official", workers=0,
         eval_batch_size=eval_batch_size,
     )  # fmt: skip
@@ -171,5 +171,5 @@ def test_what_the_first_process_has_cached_is_not_computed(tmp_path):
 def test_a_training_validates_with_one_crop(tmp_path):
     with pytest.raises(ValueError, match=r"the protocol has 10 views of an image, and a training"):
         ImageData(
-            Source(), root="", cache="", image_size=SIZE, batch_size=4, augment={}, protocol=Ten, seed=0
+            lambda root, cache: Source(), root="", cache="", image_size=SIZE, batch_size=4, augment={}, protocol=Ten, seed=0
         )  # fmt: skip

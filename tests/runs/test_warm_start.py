@@ -24,7 +24,7 @@ SMALL = ["data=folder", "data.image_size=32", "model.width=0.125", "data.limit=2
 def halves(images, tmp_path_factory):
     """Two data sets of five classes each."""
     roots = [tmp_path_factory.mktemp("halves") / name for name in ("first", "second")]
-    for split in images.iterdir():
+    for split in (images / "train", images / "val"):
         for n, folder in enumerate(sorted(p for p in split.iterdir() if p.is_dir())):
             shutil.copytree(folder, roots[n % 2] / split.name / folder.name)
     return roots

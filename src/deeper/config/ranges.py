@@ -1,7 +1,6 @@
 """Numbers out of range, and names of metrics that no run has."""
 
 from collections.abc import Iterator, Mapping
-from math import inf
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -24,8 +23,6 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
     for key in SEEDS:
         if not 0 <= config[key] < 2**63:
             yield f"{key}={config[key]}: must lie in 0..2^63-1"
-    if not 0 < config["lr"] < inf:
-        yield f"lr={config['lr']}: must be above 0 and finite"
     yield from _metric_problems(config)
 
 

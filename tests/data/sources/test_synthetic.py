@@ -158,12 +158,10 @@ def test_photos_are_not_taken_for_the_generated_set(tmp_path, made):
         made_at(root).prepare()
 
 
-def test_a_generated_set_may_lie_elsewhere(tmp_path, made, caplog):
+def test_a_generated_set_may_lie_elsewhere(tmp_path, made):
     settings = {"seed": 3, "train_per_class": 2, "val_per_class": 1}
     assert len(elsewhere(made, tmp_path, **settings).load().train) == 20
-    assert not caplog.messages
     assert len(elsewhere(made, tmp_path, seed=4).load().train) == 20
-    assert "was generated with seed=3, train_per_class=2, val_per_class=1, which" in caplog.text
 
 
 def test_edited_settings_do_not_reuse_an_older_set(made):

@@ -4,7 +4,6 @@ A class is a texture in a tint. Every texture comes in every tint, so a network 
 """
 
 import json
-import logging
 import math
 from collections.abc import Callable
 from colorsys import hsv_to_rgb
@@ -19,8 +18,6 @@ from PIL import Image
 
 from deeper.data.source import Splits
 from deeper.data.sources.folder import Folder
-
-log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 
@@ -99,14 +96,11 @@ class Synthetic(Folder):
             raise ValueError(
                 f"data.root={self.root} {found}, so it is no set that data=synthetic generated; {advice}"
             ) from None
-        if made == self.settings:
-            return
-        if self.ours:
+        if self.ours and made != self.settings:
             raise ValueError(
-                f"data.root={self.root} was generated with {_spelled(made)}, and data.source says "
-                f"{_spelled(self.settings)}; remove the folder to generate the set anew"
+                f"data.root={self.root} was generated with {_described(made)}, and data.source says "
+                f"{_described(self.settings)}; remove the folder to generate the set anew"
             )
-        log.warning("%s was generated with %s, which counts here", self.root, _spelled(made))
 
 
 def generate(
@@ -138,7 +132,7 @@ def generate(
         made.rename(root)
 
 
-def _spelled(settings: dict[str, int]) -> str:
+def _described(settings: dict[str, int]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
