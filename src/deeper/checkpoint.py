@@ -130,6 +130,16 @@ def network_state(checkpoint: dict[str, Any], weights: str = "averaged") -> dict
     return _below("net.", checkpoint["state_dict"])
 
 
+def require_current_statistics(state: dict[str, Any], path: Path, weights: str) -> None:
+    """Refuse averaged weights whose batch-norm statistics belong to other weights."""
+    if weights == "averaged" and state.get("averaged_statistics") == "stale":
+        raise ValueError(
+            f"{path}: was saved between validations, so the batch-norm statistics of its averaged "
+            f"weights belong to other weights; pass weights=live, or a checkpoint that was validated, "
+            f"as run={path.parent.parent} does"
+        )
+
+
 def preprocess_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The preprocessing's state dict: scale, mean, standard deviation."""
     return _below("preprocess.", checkpoint["state_dict"])

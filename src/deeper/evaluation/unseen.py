@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from deeper import checkpoint
+from deeper.checkpoint import require_current_statistics
 from deeper.data.datamodule import ImageData
-from deeper.inference.model import require_current_statistics
 
 
 def require_evaluable(cfg: Any, checkpoints: dict[Path, dict[str, Any]], data: ImageData) -> None:

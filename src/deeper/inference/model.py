@@ -86,7 +86,7 @@ def load(path: str | Path, weights: str = "averaged") -> Trained:
 
 def from_checkpoint(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
     """As `load`, from the content of a checkpoint that `load_with_config` read from `path`."""
-    require_current_statistics(state, path, weights)
+    checkpoint.require_current_statistics(state, path, weights)
     config = stored.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]
     net = builder.network(config, classes)
@@ -103,16 +103,6 @@ def from_checkpoint(state: dict[str, Any], path: Path, weights: str = "averaged"
         preprocess.eval(),
         Pipeline({"protocol": view}, config.data.image_size),
     )
-
-
-def require_current_statistics(state: dict[str, Any], path: Path, weights: str) -> None:
-    """Refuse averaged weights whose batch-norm statistics belong to other weights."""
-    if weights == "averaged" and state.get("averaged_statistics") == "stale":
-        raise ValueError(
-            f"{path}: was saved between validations, so the batch-norm statistics of its averaged "
-            f"weights belong to other weights; pass weights=live, or a checkpoint that was validated, "
-            f"as run={path.parent.parent} does"
-        )
 
 
 def _as_rgb(image: Any) -> Image | Encoded:

@@ -69,6 +69,7 @@ def read(cfg: Any) -> Weights:
 def _read_checkpoint(path: Path, cfg: Any) -> Weights:
     """A checkpoint's averaged weights, or its live ones where nothing was averaged."""
     state = stored.load_with_config(path)
+    checkpoint.require_current_statistics(state, path, "averaged")
     config = stored.as_config(state["deeper"]["config"] | {"compile": False})
     classes = state["deeper"]["classes"]
     with torch.device("meta"):
