@@ -300,7 +300,7 @@ def test_a_run_continues_compiled_or_eager(images, tmp_path, first):
 )
 def test_multirun_gives_each_job_a_process_and_a_directory(sweep, images, tmp_path):
     words = ["-m", *sweep, TINY, *small(images, tmp_path)]
-    result = shell(*words)
+    result = call(*words)
     assert result.returncode == 0, result.stderr
     runs, jobs = run_dirs(tmp_path), math.prod(len(word.split(",")) for word in sweep)
     assert len({run.parent for run in runs}) == 1

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from entry import record, run_dirs, shell
+from entry import call, record, run_dirs
 from photos import CLASSES, make, prepare, spoil
 
 from deeper.data.layouts import packed
@@ -83,11 +83,11 @@ def small(root, tmp_path, *more):
 
 def test_a_training_with_a_manifest(spoiled, tmp_path):
     root, _, bad = spoiled
-    result = shell(*small(root, tmp_path))
+    result = call(*small(root, tmp_path))
     assert result.returncode == 2, result.stderr
     assert f"14 of 98 images cannot be read, as prepare found:\n  {bad[0]}: " in result.stderr
     assert not run_dirs(tmp_path)
-    result = shell(*small(root, tmp_path, "data.bad=quarantine"))
+    result = call(*small(root, tmp_path, "data.bad=quarantine"))
     assert result.returncode == 0, result.stderr
     assert "bad       14 of 98 images quarantined, 84 good" in result.stdout
     (run,) = run_dirs(tmp_path)
@@ -103,7 +103,7 @@ def test_a_training_without_one_stops_at_the_image(tmp_path):
     for name in CLASSES:
         for path in sorted((root / "train" / name).iterdir())[::3]:
             path.write_bytes(path.read_bytes()[:300])
-    result = shell(*small(root, tmp_path, "epochs=3"))
+    result = call(*small(root, tmp_path, "epochs=3"))
     assert result.returncode == 2, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     assert f"\ncannot read the image {root}/train/" in f"\n{result.stderr}"
@@ -115,7 +115,7 @@ def test_a_packed_root_is_staged_and_trained_on(tmp_path):
     root, cache = make(tmp_path / "root", each=12), tmp_path / "cache"
     prepare(root, cache, tmp_path / "packed")
     node = tmp_path / "node"
-    result = shell(*small(tmp_path / "packed", tmp_path, f"data.stage_to={node}", "test=false"))
+    result = call(*small(tmp_path / "packed", tmp_path, f"data.stage_to={node}", "test=false"))
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("staging   ")
     (copy,) = node.glob("packed-*")
@@ -124,5 +124,5 @@ def test_a_packed_root_is_staged_and_trained_on(tmp_path):
     about["classes"][0] = "wasp"
     about["fingerprint"] = packed.fingerprint(about["classes"], about["splits"])
     (copy / "packed.json").write_text(json.dumps(about))
-    message = shell(f"run={run}", f"data.root={copy}", "trainer=cpu", script="eval").stderr
+    message = call(f"run={run}", f"data.root={copy}", "trainer=cpu", script="eval").stderr
     assert "first at 0: 'ant' against 'wasp'" in message

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from entry import record, shell
+from entry import call, record, shell
 
 import deeper
 from deeper.export import parity
@@ -19,10 +19,10 @@ def test_a_network_of_timm_from_training_to_files(train, tmp_path):
         "model=timm", "model.name=test_resnet", "averaging=ema", "data.image_size=64",
         "epochs=2", "trainer.max_epochs=1",
     )  # fmt: skip
-    again = shell(f"resume={run}", "trainer.max_epochs=2")
+    again = call(f"resume={run}", "trainer.max_epochs=2")
     assert again.returncode == 0, again.stderr
     assert len(record(run)["starts"]) == 2
-    judged = shell(f"run={run}", "trainer=cpu", "precision=fp32", script="eval")
+    judged = call(f"run={run}", "trainer=cpu", "precision=fp32", script="eval")
     assert judged.returncode == 0, judged.stderr
 
     written = shell(f"run={run}", "rounds=1", f"paths.cache={tmp_path / 'cache'}", script="export")

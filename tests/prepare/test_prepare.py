@@ -30,7 +30,6 @@ from deeper.prepare.verify import Resize, Verifier
 
 SMALL = Resize(40, 90)
 LOCK = "out/.partial/lock"
-KILLS = 4
 
 # The real command, with many small batches and shards.
 DRIVER = """
@@ -96,7 +95,8 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def test_kills_cost_no_byte(tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_kills_cost_no_byte(tmp_path, kills):
     """At random instants of the command, whose workers end with it; then it is run to its end."""
     root = make(tmp_path / "root", each=50, size=(300, 200))
     spoil(root)
@@ -118,13 +118,13 @@ def test_kills_cost_no_byte(tmp_path):
     assert len(list((clean / "out").glob("train-*.arrow"))) > 3
     assert not [name for name in ours(clean) if "/." in name]
     instants, stood, ends = random.Random(2014), [], 0
-    while len(stood) < KILLS or ends == 0:
+    while len(stood) < kills or ends == 0:
         (killed / LOCK).unlink(missing_ok=True)
         workers = f"workers={2 * instants.randint(0, 1)}"
         process = start(driver, *words(killed), workers, MARK=str(killed))
         at_work(process, killed)
         try:
-            process.wait(instants.uniform(0, seconds) if len(stood) < KILLS else 120)
+            process.wait(instants.uniform(0, seconds) if len(stood) < kills else 120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
