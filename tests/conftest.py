@@ -1,13 +1,11 @@
 """Shared fixtures: a small data set, composed configs, a trained run, a training in this process."""
 
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from entry import PROJECT, call, run_dirs, small
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -18,26 +16,6 @@ from deeper.data.sources.synthetic import generate
 torch.set_num_threads(1)  # more threads would wait for one another on a shared machine
 schema.register()
 resolvers.register()
-
-
-def _read_configs_once() -> None:
-    """Parse each config file once, since a test composes tens of them; a changed file is read anew."""
-    read, known = FileConfigSource.load_config, {}
-
-    def load_config(self: FileConfigSource, config_path: str):
-        try:
-            file = Path(self.path, self._normalize_file_name(config_path)).resolve().stat()
-        except OSError:
-            return read(self, config_path)
-        key = (self.provider, self.path, config_path, file.st_ino, file.st_mtime_ns, file.st_size)
-        if key not in known:
-            known[key] = pickle.dumps(read(self, config_path))
-        return pickle.loads(known[key])
-
-    FileConfigSource.load_config = load_config
-
-
-_read_configs_once()
 
 
 @pytest.fixture(scope="session")
