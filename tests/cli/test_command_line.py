@@ -89,3 +89,20 @@ def test_a_key_that_nothing_reads_is_refused(configs):
         "epoch: no such key; did you mean 'epochs'?",
         "foo: no such key; --help lists what there is",
     ]
+
+
+def test_an_error_of_the_system_in_a_task_keeps_its_traceback():
+    with pytest.raises(FileNotFoundError):
+        command_line.task(lambda cfg: open("/nowhere/at/all"))(None)
+
+
+def test_an_interrupt_that_a_library_hides_is_still_one():
+    def saving(cfg):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    with pytest.raises(SystemExit) as end:
+        command_line.task(saving)(None)
+    assert end.value.code == 130

@@ -176,3 +176,12 @@ def test_a_glob_over_a_sweep_may_match_its_multirun_yaml(trained_run, tmp_path):
     files = [str(trained_run), str(tmp_path / "multirun.yaml")]
     found = select.several(SimpleNamespace(files=files, run=None, ckpt=None))
     assert found == [trained_run / "checkpoints/best.ckpt"]
+
+
+def test_the_fingerprint_of_the_test_set_knows_no_limit(configs, images, tmp_path):
+    words = ["trainer=cpu", f"data.root={images}", f"paths.cache={tmp_path}", "paths.run=/r"]
+    whole, limited = (
+        build.data(configs(*words, f"data.limit={limit}")).fingerprint("test")
+        for limit in ("null", 20)
+    )
+    assert whole == limited

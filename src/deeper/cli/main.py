@@ -65,6 +65,8 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def refuse(error: Exception) -> None:
     """Print a user's mistake, remove what Hydra wrote, exit 2. Raise any other error."""
+    if is_interrupt(error):  # a Ctrl-C that a library turned into an error of its own
+        sys.exit(130)
     message = mistake(error)
     if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error

@@ -114,6 +114,5 @@ def _from_a_worker(text: str) -> str | None:
 def _in_task(error: BaseException) -> bool:
     """Whether the entry point's own function had begun, beyond Hydra's work around it."""
     frames = traceback.walk_tb(error.__traceback__)
-    return any(
-        frame.f_code.co_name == "run" and frame.f_globals is globals() for frame, _ in frames
-    )
+    wrapper = ("deeper.cli.main", "run")
+    return any((f.f_globals.get("__name__"), f.f_code.co_name) == wrapper for f, _ in frames)

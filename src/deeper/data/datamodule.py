@@ -113,6 +113,7 @@ class ImageData(L.LightningDataModule):
             splits = splits._replace(train=Subset(train, fit), val=Subset(train, held))
             if self.limit is None:
                 self._hashes = {"train": hashes[fit], "val": hashes[held]}
+        self._whole_test = splits.test
         if self.limit is not None:
             splits = Splits(splits.classes, *(limited(part, self.limit) for part in splits[1:]))
         self._splits = splits
@@ -133,12 +134,15 @@ class ImageData(L.LightningDataModule):
         It covers the class names and, of each image, the label and the class and stem of its file's
         name (the content, where there are no names), besides the size in bytes of 1,024 images. So it
         is the same wherever the root lies, and in another layout that holds the same files; one
-        split's does not depend on the order. An image that was replaced by another under its name
+        split's does not depend on the order. That of "test" is of the whole set, whatever `limit`, so that
+        an evaluation knows the set again. An image that was replaced by another under its name
         may stay unseen; `prepare.py` and the manifest see it.
         """
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for name in ("train", "val", "test") if split is None else (split,):
             images: LabelledImages = getattr(self.splits, name)
+            if split == "test" and self.limit is not None:
+                images, name = self._whole_test, "whole test"
             if name not in self._hashes:
                 self._hashes[name] = image_hashes(images, self.classes)
             digest.update(split_fingerprint(images, self._hashes[name], ordered=split is None))

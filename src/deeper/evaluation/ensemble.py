@@ -144,6 +144,6 @@ class Ensemble:
             "protocol": self.protocols[protocol] | self._input(path),
             "fusion": str(s.fusion),
             "precision": s.precision,
-            "code": code_hash("augment", "evaluation", "models"),
+            "code": code_hash(),
             "torch": str(torch.__version__),
         }

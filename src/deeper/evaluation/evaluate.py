@@ -92,7 +92,7 @@ def save(
     with whole(file) as path:
         path.write_text(text)
     print(f"written to {file}")
-    for trained in dict.fromkeys(path.parent.parent for path in paths):
+    for trained in dict.fromkeys(path.absolute().parent.parent for path in paths):
         if (trained / record.FILE).exists():
             _copy(trained, file.name, text, content["split"] == "test")
 
@@ -111,8 +111,8 @@ def _copy(trained: Path, name: str, text: str, look: bool) -> None:
         with whole(copy) as path:
             path.write_text(text)
         print(f"written to {copy}")
-    except OSError as error:
-        print(f"{trained}: {error.strerror}, so no copy is written there")
+    except (OSError, ValueError) as error:
+        print(f"{trained}: {getattr(error, 'strerror', error)}, so no copy is written there")
 
 
 def show(content: dict[str, Any], metrics: Metrics, classes: list[str], file: str) -> None:

@@ -63,7 +63,9 @@ class Run:
                 print(f"\ncontinue: python src/train.py {self._word('resume')}", flush=True)
             raise
         if main and (self.directory / directory.BEST).exists():
-            print(f"evaluate: python src/eval.py {self._word('run')}", flush=True)
+            # The official set that chose the checkpoint is no test.
+            split = " split=val" if self.config.data.get("val_from") == "official" else ""
+            print(f"evaluate: python src/eval.py {self._word('run')}{split}", flush=True)
 
     def _facts(self, data: ImageData) -> dict[str, Any]:
         """Raises `ValueError` where a resumed run gets other images than it was trained on."""

@@ -114,7 +114,12 @@ def generate(
     if root.exists():
         raise FileExistsError(f"{root} exists: remove it to generate the data anew")
     settings = {"seed": seed, "train_per_class": train_per_class, "val_per_class": val_per_class}
-    root.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{root.parent}: cannot be made ({error.strerror}); pass paths.data=<a folder to write to>"
+        ) from error
     with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         # One level down, since other users cannot read a temporary folder itself.
         made = Path(scratch) / root.name
