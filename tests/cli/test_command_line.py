@@ -1,6 +1,7 @@
 """What every entry point answers before it composes a config, and to words that Hydra cannot parse."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from entry import PROJECT, command, shell
@@ -93,7 +94,7 @@ def test_a_key_that_nothing_reads_is_refused(configs):
 
 def test_an_error_of_the_system_in_a_task_keeps_its_traceback():
     with pytest.raises(FileNotFoundError):
-        command_line.task(lambda cfg: open("/nowhere/at/all"))(None)
+        command_line.task(lambda cfg: Path("/nowhere/at/all").read_text())(None)
 
 
 def test_an_interrupt_that_a_library_hides_is_still_one():
