@@ -6,7 +6,6 @@ the class list; under "averaged_state_dict" the averaged network, where there is
 """
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from deeper.files import beside, replacement, sync
+from deeper.files import beside, file_digest, replacement, sync
 
 FORMAT = 2
 LAST_COMMIT_OF_FORMAT_1 = "8484ce0"
@@ -98,7 +97,10 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint file")
-    if digest_path(path).exists() and sha256(path) not in digest_path(path).read_text().split():
+    if (
+        digest_path(path).exists()
+        and file_digest(path) not in digest_path(path).read_text().split()
+    ):
         raise ValueError(f"{path}: damaged, its digest differs from {digest_path(path).name}")
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
@@ -174,8 +176,8 @@ def _replace(path: Path, temporary: Path) -> None:
 
     Between the renames the digest file lists the new content and the old.
     """
-    digests, line = digest_path(path), f"{sha256(temporary)}  {path.name}\n"
-    old = f"{sha256(path)}  {path.name}\n" if path.exists() else ""
+    digests, line = digest_path(path), f"{file_digest(temporary)}  {path.name}\n"
+    old = f"{file_digest(path)}  {path.name}\n" if path.exists() else ""
     _replace_text(digests, line + old)
     os.replace(temporary, path)
     _replace_text(digests, line)
@@ -188,8 +190,3 @@ def _replace(path: Path, temporary: Path) -> None:
 def _replace_text(path: Path, text: str) -> None:
     with replacement(path) as temporary:
         temporary.write_text(text)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """Files that are complete or absent, whenever the process is killed or the disk is full."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -83,6 +84,12 @@ def require_space(folder: Path, needed: int, key: str) -> None:
 def gigabytes(count: int) -> str:
     """12.3 GB, or 4.5 MB below one of them."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """In hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def json_text(content: Any, **options: Any) -> str:

@@ -14,15 +14,16 @@ from entry import record
 from deeper import checkpoint
 from deeper.evaluation.runner import Evaluator
 from deeper.evaluation.unseen import require_evaluable, same_images
+from deeper.files import file_digest
 from deeper.runs import build, select
 
 TINY = "model.width=0.125"
 
 
 @pytest.fixture
-def evaluate(tmp_path, monkeypatch):
+def evaluate(tmp_path):
     """`evaluate("run=…")` runs src/eval.py in this process and returns what it wrote."""
-    return partial(eval_in_process.evaluate, monkeypatch, tmp_path)
+    return partial(eval_in_process.evaluate, tmp_path)
 
 
 def test_two_networks_by_two_protocols(train, evaluate, tmp_path, monkeypatch, capsys):
@@ -54,7 +55,7 @@ def test_two_networks_by_two_protocols(train, evaluate, tmp_path, monkeypatch, c
         p, labels = (np.load(folder / f"{name}.npy") for name in ("probabilities", "labels"))
         cached[about["checkpoint"], about["protocol"]["_target_"].rpartition(".")[2]] = p, labels
     assert len(cached) == 4
-    digests = [checkpoint.sha256(run / "checkpoints/best.ckpt") for run in (one, two)]
+    digests = [file_digest(run / "checkpoints/best.ckpt") for run in (one, two)]
     mean = np.mean([cached[digest, "Ten"][0] for digest in digests], axis=0, dtype=float)
     labels = cached[digests[0], "Ten"][1]
     assert found["rows"][-1]["top1"] == int((mean.argmax(1) == labels).sum())

@@ -13,9 +13,9 @@ from deeper import checkpoint
 from deeper.data.images.encoded import Encoded
 
 
-def test_it_counts_as_eval_does(images, trained_run, monkeypatch, tmp_path):
+def test_it_counts_as_eval_does(images, trained_run, tmp_path):
     run = shutil.copytree(trained_run, tmp_path / "run")
-    evaluated = evaluate(monkeypatch, tmp_path, f"run={run}", "data.limit=1000")["results"]
+    evaluated = evaluate(tmp_path, f"run={run}", "data.limit=1000")["results"]
     trained = deeper.load(trained_run)
     files = sorted((images / "val").rglob("*.*"))
     labels = torch.tensor([trained.classes.index(file.parent.name) for file in files])

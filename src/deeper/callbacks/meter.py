@@ -11,6 +11,7 @@ from torch import Tensor
 from deeper.data.batch import Batch
 from deeper.training.divergence import Diverged
 from deeper.training.metrics import log_row
+from deeper.training.optimizers import learning_rate
 
 
 class Meter(L.Callback):
@@ -41,7 +42,7 @@ class Meter(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         self._waited += perf_counter() - self._left
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        rate = learning_rate(trainer)
         self._batches.append((trainer.global_step + 1, rate, batch.index))
 
     def on_before_optimizer_step(

@@ -25,13 +25,7 @@ def load_with_config(path: Path) -> dict[str, Any]:
     problems = [f"{key}: missing in the config of the checkpoint; {ADVICE}" for key in missing]
     if not problems:
         network = {key: config[key] for key in ("model", "preprocess", "protocol")}
-        problems = (
-            [
-                *_gone(network),
-            ]
-            or trusted.refused(network)
-            or signatures.problems(network)
-        )
+        problems = [*_gone(network)] or trusted.refused(network) or signatures.problems(network)
     if problems:
         raise ConfigError([f"{path}: {line}" for line in problems])
     return state

@@ -134,9 +134,9 @@ class ImageData(L.LightningDataModule):
         It covers the class names and, of each image, the label and the class and stem of its file's
         name (the content, where there are no names), besides the size in bytes of 1,024 images. So it
         is the same wherever the root lies, and in another layout that holds the same files; one
-        split's does not depend on the order. That of "test" is of the whole set, whatever `limit`, so that
-        an evaluation knows the set again. An image that was replaced by another under its name
-        may stay unseen; `prepare.py` and the manifest see it.
+        split's does not depend on the order. That of "test" is of the whole set, whatever `limit`,
+        so that an evaluation knows the set again. An image that was replaced by another under its
+        name may stay unseen; `prepare.py` and the manifest see it.
         """
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for name in ("train", "val", "test") if split is None else (split,):

@@ -63,5 +63,5 @@ def without_bad(
     for split, part in manifests.named_splits(splits).items():
         good = manifest.good(split)
         kept[split] = part if good.all() else Subset(part, np.flatnonzero(good))
-    readable = Splits(splits.classes, kept["train"], kept["val"], kept.get("test", kept["val"]))
+    readable = Splits.of(splits.classes, kept, kept["val"])
     return readable, ImageCounts(True, len(manifest.table), len(unreadable))

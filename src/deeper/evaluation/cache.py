@@ -92,10 +92,10 @@ def files_digest(images: LabelledImages) -> str:
     part: Any = images
     while isinstance(part, Subset):
         part, places = part.images, part.indices[places]
+    stored = isinstance(part, StoredImages)
+    paths = sorted({part.path(int(i)) for i in places}) if stored else []
     stamps = []
-    for path in (
-        sorted({part.path(int(i)) for i in places}) if isinstance(part, StoredImages) else []
-    ):
+    for path in paths:
         with suppress(OSError):  # the error is reported where the image is read
             status = os.stat(path)
             stamps.append((status.st_size, status.st_mtime_ns))

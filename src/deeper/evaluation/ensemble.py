@@ -9,7 +9,6 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from deeper import checkpoint
 from deeper.config import stored
 from deeper.config.instantiate import build, resolved
 from deeper.data.datamodule import ImageData
@@ -22,6 +21,7 @@ from deeper.evaluation.cache import (
 from deeper.evaluation.metrics import Metrics, compute_metrics, difference_interval
 from deeper.evaluation.protocol import CropProtocol, crop_count
 from deeper.evaluation.runner import Evaluator, Fusion
+from deeper.files import file_digest
 from deeper.inference import model
 from deeper.models.deployed import Deployed
 from deeper.runs.provenance import code_hash
@@ -55,12 +55,13 @@ class Ensemble:
         self.labels = self.images.labels
         self.paths = [*checkpoints]
         self.protocols = {name: resolved(node) for name, node in protocols.items()}
-        files = files_digest(self.images)
-        self.cached = {
-            (path, name): CachedProbabilities(settings.cache, self._key(path, name, files))
-            for path in checkpoints
-            for name in protocols
-        }
+        shared = self._shared_key()
+        self.cached: dict[tuple[Path, str], CachedProbabilities] = {}
+        for path in checkpoints:
+            network = shared | self._network_key(path)
+            for name, protocol in self.protocols.items():
+                key = network | {"protocol": protocol | self._input(path)}
+                self.cached[path, name] = CachedProbabilities(settings.cache, key)
 
     def run(self, trainer: L.Trainer) -> None:
         """Compute the probabilities that are not in the cache yet.
@@ -131,19 +132,22 @@ class Ensemble:
         data = self.checkpoints[path]["deeper"]["config"]["data"]
         return {"image_size": data["image_size"], "eval_crop": stored.eval_crop(data)}
 
-    def _key(self, path: Path, protocol: str, files: str) -> dict[str, Any]:
-        """All that decides the probabilities, except the rounding of batch sizes and hardware."""
-        s, averages = self.settings, "averaged_state_dict" in self.checkpoints[path]
+    def _shared_key(self) -> dict[str, Any]:
+        """With `_network_key` and the protocol: all that decides the probabilities, except the
+        rounding of batch sizes and hardware.
+        """
         return {
-            "checkpoint": checkpoint.sha256(path),
-            "weights": s.weights if averages else "live",
-            "split": s.split,
+            "split": self.settings.split,
             "root": str(Path(self.data.root).expanduser().absolute()),
             "data": self.data.fingerprint(),
-            "files": files,
-            "protocol": self.protocols[protocol] | self._input(path),
-            "fusion": str(s.fusion),
-            "precision": s.precision,
+            "files": files_digest(self.images),
+            "fusion": str(self.settings.fusion),
+            "precision": self.settings.precision,
             "code": code_hash(),
             "torch": str(torch.__version__),
         }
+
+    def _network_key(self, path: Path) -> dict[str, Any]:
+        averages = "averaged_state_dict" in self.checkpoints[path]
+        weights = self.settings.weights if averages else "live"
+        return {"checkpoint": file_digest(path), "weights": weights}

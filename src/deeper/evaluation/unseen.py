@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from deeper import checkpoint
-from deeper.checkpoint import require_current_statistics
 from deeper.data.datamodule import ImageData
 
 
@@ -17,7 +16,7 @@ def require_evaluable(cfg: Any, checkpoints: dict[Path, dict[str, Any]], data: I
         )
     first = next(iter(checkpoints))
     for path, state in checkpoints.items():
-        require_current_statistics(state, path, cfg.weights)
+        checkpoint.require_current_statistics(state, path, cfg.weights)
         try:
             checkpoint.require_classes(state, data.classes)
         except ValueError as error:

@@ -4,11 +4,12 @@ from typing import Any
 
 from torch import Tensor
 
-from deeper import __version__, checkpoint
+from deeper import __version__
 from deeper.config import stored as carried
 from deeper.config.instantiate import resolved
 from deeper.data.classes import words
 from deeper.evaluation.protocol import Single
+from deeper.files import file_digest
 from deeper.inference.model import Trained
 from deeper.models.preprocess import Preprocess
 from deeper.runs import record
@@ -104,7 +105,7 @@ def _source(trained: Trained) -> dict[str, Any]:
         "network": model.get("name") or str(model["_target_"]).rpartition(".")[2],
         "run": run.name if (run / record.FILE).exists() else None,
         "checkpoint": trained.path.name,
-        "sha256": checkpoint.sha256(trained.path),
+        "sha256": file_digest(trained.path),
         "weights": trained.weights,
         "deeper": __version__,
     }

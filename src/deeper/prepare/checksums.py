@@ -1,11 +1,11 @@
 """Digests of the official archives and of the shards of a packed root."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deeper.data.layouts import packed
+from deeper.files import file_digest
 
 OFFICIAL = {
     "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
@@ -16,11 +16,6 @@ OFFICIAL = {
 
 ArchiveDigests = Mapping[str, Mapping[str, Any]]
 """File name → size in bytes, `changed` (ctime in ns) and MD5."""
-
-
-def file_digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def archive_digests(root: Path, earlier: ArchiveDigests) -> dict[str, Any]:
@@ -43,7 +38,7 @@ def require_shards(root: Path) -> None:
     changed = [
         shard["file"]
         for shard in packed.shards(packed.read(root))
-        if file_digest(root / shard["file"], "sha256") != shard["sha256"]
+        if file_digest(root / shard["file"]) != shard["sha256"]
     ]
     if changed:
         raise ValueError(

@@ -14,8 +14,7 @@ import simplejpeg
 
 from deeper.data.layouts import packed
 from deeper.data.manifest import OK, Manifest, write_table
-from deeper.files import sweep, whole
-from deeper.prepare.checksums import file_digest
+from deeper.files import file_digest, sweep, whole
 from deeper.prepare.verify import Resize, Row
 
 
@@ -86,5 +85,5 @@ def _versions(resize: Resize | None) -> dict[str, str]:
 
 def _described(path: Path) -> dict[str, Any]:
     images = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).num_rows
-    size, digest = path.stat().st_size, file_digest(path, "sha256")
+    size, digest = path.stat().st_size, file_digest(path)
     return {"file": path.name, "images": images, "bytes": size, "sha256": digest}

@@ -26,7 +26,8 @@ IRRELEVANT_BELOW = {
 }
 """The same, below groups whose other keys are relevant."""
 
-SOURCE_PATHS = ("root", "cache", "generate_at")
+SOURCE_PATHS = ("generate_at",)
+"""Keys of `data.source` that say where files lie."""
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -48,10 +49,9 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def _precision(config: Mapping[str, Any]) -> Any:
-    node = config.get("precision")
-    name = node.get("name") if isinstance(node, Mapping) else node
+    name = config.get("precision")
     if name != "auto" and name not in LIGHTNING:
-        return node  # a precision class of one's own
+        return name  # a precision class of one's own
     return Precision(name).resolve(accelerator_for(config["trainer"].get("accelerator"))).name
 
 

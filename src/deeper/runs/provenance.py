@@ -28,12 +28,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def code_hash(*folders: str) -> str:
-    """Hash of all Python files below `folders` of the package; of the whole package by default."""
+def code_hash() -> str:
+    """Hash of all Python files of the package."""
     digest = hashlib.sha256()
-    for folder in folders or ("",):
-        for path in sorted((PACKAGE / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -26,9 +26,8 @@ def restore_best(trainer: L.Trainer, module: ImageClassifier) -> dict[str, float
         return _metrics(trainer)
     module.net.load_state_dict(network_state(load_checkpoint(kept.best_file)))
     for averaging in [c for c in callbacks if isinstance(c, Averaging)]:
-        callbacks.remove(
-            averaging
-        )  # it would evaluate the last average in place of the best weights
+        # It would evaluate the last average in place of the best weights.
+        callbacks.remove(averaging)
     return dict(kept.best_metrics)
 
 

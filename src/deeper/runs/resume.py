@@ -65,7 +65,7 @@ def _changes() -> Iterator[tuple[str, bool]]:
     """Config keys that the command line names besides `resume`, and whether it removes them."""
     refused = []
     for override in overrides.task_overrides():
-        key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
+        key = overrides.key_of(override).replace("/", ".")
         if key == "resume":
             continue
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):

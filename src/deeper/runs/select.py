@@ -20,7 +20,7 @@ def one(cfg: Any) -> Path:
 
 
 def several(cfg: Any) -> list[Path]:
-    """As `one`, or the plain words of the command line: checkpoint files and run directory."""
+    """As `one`, or the plain words of the command line: checkpoint files and run directories."""
     if not cfg.files:
         return [one(cfg)]
     if cfg.run is not None or cfg.ckpt is not None:

@@ -6,14 +6,12 @@ from typing import Any
 
 import torch
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from torch import nn
 
 from deeper import checkpoint
-from deeper.config import stored
+from deeper.config import experiments, stored
 from deeper.config.instantiate import build, resolved
 from deeper.data.classes import wnids
 from deeper.models.preprocess import Preprocess
@@ -22,7 +20,7 @@ from deeper.models.pretrained.layer_settings import layer_settings
 from deeper.models.pretrained.published import PUBLISHED
 from deeper.models.pretrained.weights import Weights, is_same_preprocessing, load_weights
 from deeper.runs import build as run_parts
-from deeper.runs import directory
+from deeper.runs import select
 from deeper.training.module import ImageClassifier
 
 MODEL_GROUPS = ("head", "aux", "norm", "block")
@@ -59,7 +57,7 @@ def read(cfg: Any) -> Weights:
     """The weights that `model.pretrained` names: a published name, a file, or a run directory."""
     source = str(cfg.model.pretrained)
     if source not in PUBLISHED and Path(source).expanduser().is_dir():
-        source = str(directory.checkpoint(directory.find(source), directory.BEST))
+        source = str(select.named(source))
     path = weights_file.locate(source, Path(cfg.paths.cache).expanduser() / "weights")
     return (
         _read_checkpoint(path, cfg) if path.suffix == ".ckpt" else weights_file.read(path, source)
@@ -137,9 +135,7 @@ def _model_overrides(theirs: Any, ours: Any) -> Iterator[str]:
 
 def _option(group: str, node: Any) -> str:
     """The option of model/`group` that composes to `node`."""
-    hydra = GlobalHydra.instance()
-    options = hydra.config_loader().get_group_options(f"model/{group}", ObjectType.CONFIG)
-    for option in options:
+    for option in experiments.options(f"model/{group}"):
         composed = compose("train", [f"model/{group}={option}"]).model[group]
         if OmegaConf.to_container(composed, resolve=True) == node:
             return option

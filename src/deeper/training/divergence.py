@@ -6,6 +6,8 @@ import lightning as L
 import torch
 from torch import nn
 
+from deeper.training.optimizers import learning_rate
+
 SHOWN = 64
 
 
@@ -39,5 +41,4 @@ def require_finite(trainer: L.Trainer, net: nn.Module) -> None:
     tensors = [t for t in net.state_dict().values() if t.is_floating_point()]
     finite = not tensors or bool(torch.stack([t.isfinite().all() for t in tensors]).all())
     if not trainer.strategy.reduce_boolean_decision(finite, all=True):
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        raise Diverged("the weights are", trainer.global_step, rate)
+        raise Diverged("the weights are", trainer.global_step, learning_rate(trainer))

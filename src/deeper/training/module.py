@@ -19,7 +19,7 @@ from deeper.models.output import Output
 from deeper.training.divergence import Diverged
 from deeper.training.loss import AuxWeighted, training_loss
 from deeper.training.metrics import TopK, collection, log_row, single_numbers
-from deeper.training.optimizers import OptimizerFactory, make_optimizer
+from deeper.training.optimizers import OptimizerFactory, learning_rate, make_optimizer
 from deeper.training.schedules import Progress
 
 
@@ -100,7 +100,7 @@ class ImageClassifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         values = self._computed(self.trainer.val_dataloaders, self.trainer.limit_val_batches)
         if self.trainer.state.fn == "fit" and not values["loss"].isfinite():
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            rate = learning_rate(self.trainer)
             raise Diverged("the validation loss is", self.global_step, rate)
         self._report("val", values)
 

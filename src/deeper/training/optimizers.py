@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import lightning as L
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -23,6 +24,12 @@ def make_optimizer(factory: OptimizerFactory, net: nn.Module) -> Optimizer:
         raise ValueError(f"{kind.__name__}: {error}") from error
     groups = parameter_groups(net, defaults["lr"], defaults.get("weight_decay", 0.0))
     return factory(groups)
+
+
+def learning_rate(trainer: L.Trainer) -> float:
+    """The rate of the coming step, that of the first parameter group; biases may have another."""
+    rate: float = trainer.optimizers[0].param_groups[0]["lr"]
+    return rate
 
 
 def sgd(

@@ -1,10 +1,11 @@
 """Published files of weights: where they are, how they are verified, and the accuracy they should reach."""
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 from torch.hub import download_url_to_file
+
+from deeper.files import file_digest
 
 
 class Published(NamedTuple):
@@ -62,7 +63,7 @@ def download(name: str, folder: Path) -> Path:
                 f"model.pretrained={name}: {published.url} could not be downloaded ({error}); "
                 f"put the file at {path}, or pass its own path"
             ) from error
-    found = digest(path)
+    found = file_digest(path)
     if not published.sha256:
         print(f"{path}: not verified, no digest of {name} is known; its sha256 is {found}")
     if not found.startswith(published.sha256):
@@ -72,11 +73,6 @@ def download(name: str, folder: Path) -> Path:
 
 def identify(path: Path) -> Published | None:
     """The published file that has the digest of `path`."""
-    found = digest(path)
+    found = file_digest(path)
     known = (p for p in PUBLISHED.values() if p.sha256 and found.startswith(p.sha256))
     return next(known, None)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
