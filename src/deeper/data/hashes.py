@@ -64,6 +64,12 @@ def split_fingerprint(images: LabelledImages, hashes: NDArray[np.uint64], ordere
     return digest.digest()
 
 
+def names_digest(images: LabelledImages, classes: Sequence[str]) -> str:
+    """A digest of the classes, names and labels of a split's images, and of their order."""
+    hashes = image_hashes(images, classes).astype("<u8").tobytes()
+    return hashlib.sha256(hashes + images.labels.astype("<u8").tobytes()).hexdigest()
+
+
 def _stem_hashes(names: Any, starts: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """FNV-1a of each name's stem, continued from `starts`, a letter of all names at a time."""
     encoded = np.array(name_strings(names).cast("binary").to_pylist(), dtype=np.bytes_)

@@ -34,8 +34,12 @@ def load_splits(root: Path, cache: Path | None = None) -> Splits:
     `cache` is unused: packed.json is the list of images.
     """
     about = read(root)
-    parts = {split: _images(root, split, about) for split in about["splits"]}
-    return Splits.of(about["classes"], parts, FileImages(root, [], []))
+    empty = FileImages(root, [], [])  # a test set alone has no training images
+    parts = {
+        split: _images(root, split, about) if of["shards"] else empty
+        for split, of in about["splits"].items()
+    }
+    return Splits.of(about["classes"], parts, empty)
 
 
 def read(root: Path) -> dict[str, Any]:
