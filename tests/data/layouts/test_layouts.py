@@ -315,7 +315,7 @@ FAULTS = {
     wnids_that_differ: ("tiny", "{root}: wnids.txt and the folders of train/ differ in n01443537, n07"),
     wrong_annotation: ("tiny", "{root}/val/val_annotations.txt: line 1 is "),
     lost_shard: ("parquet", "{root}/data: train-00000-of-00002.parquet is one of 2 files, and part 1 is"),
-    float_labels: ("parquet", "-00002.parquet has labels of the type double; expected whole numbers"),
+    float_labels: ("parquet", "label (double); expected image (a struct of bytes and path) and label (a whole"),
     wrong_row: ("parquet", "has the label 0, which is n01440764 (tench, Tinca tinca) by the class names"),
     wrong_names: ("parquet", "by the class names; one of them is wrong"),
     no_names: ("parquet", "-00002.parquet: 5 classes without names"),

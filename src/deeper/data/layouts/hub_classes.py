@@ -6,6 +6,7 @@ tinca"). Other sets are numbered by the names in their schema, in any order.
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,20 +41,24 @@ def names_by_number(file: Path, count: int) -> list[str]:
     return names
 
 
-def require_agreement(file: Path, labels: NDArray[np.int64], names: list[str]) -> None:
-    """Refuse rows whose path has another wnid than the class of their label."""
+def require_agreement(
+    file: Path, images: Sequence[str | None], labels: NDArray[np.int64], names: list[str]
+) -> None:
+    """Refuse rows whose file name has another wnid than the class of their label."""
     if not all(map(WNID.fullmatch, names)):
         return
-    with pq.ParquetFile(file) as opened:
-        images = opened.read(["image.path"], use_threads=False)["image"].combine_chunks()
-    paths = images.field("path").to_pylist()
-    for path, label in zip(paths, labels.tolist(), strict=True):
-        wnids = set(WNID.findall(path or ""))
+    for image, label in zip(images, labels.tolist(), strict=True):
+        wnids = set(WNID.findall(image or ""))
         if len(wnids) == 1 and names[label] not in wnids:
             raise ValueError(
-                f"{file}: {path} has the label {label}, which is {names[label]} "
+                f"{file}: {image} has the label {label}, which is {names[label]} "
                 f"({ilsvrc.words(names[label])}) by the class names; one of them is wrong"
             )
+
+
+def original_name(name: str, of: str) -> str:
+    """ILSVRC's name of a file: the Hub's imagenet-1k has the wnid at the end, too."""
+    return name.replace(f"_{of}.", ".") if WNID.fullmatch(of) else name
 
 
 def _in_schema(file: Path) -> list[str] | None:

@@ -14,7 +14,7 @@ from deeper.data.images.stored import Columns
 from deeper.data.source import path_key
 from deeper.files import whole
 
-FORMAT = 3
+FORMAT = 4
 ABOUT = "about"
 """The array of the file that holds format, classes and stamps as JSON."""
 

@@ -8,13 +8,14 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Columns, FileImages, StoredImages
+from deeper.data.images.stored import Columns, FileImages, Names, StoredImages
 from deeper.data.layouts import hub_classes, index
 from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
@@ -37,36 +38,48 @@ def load_splits(root: Path, cache: Path) -> Splits:
 
 
 class ParquetImages(StoredImages):
-    """Row `row` of row group `group` of one of `files` each."""
+    """The rows of `files` in order. Row group `groups[i]` (file, number in it) begins at row `starts[i]`.
+
+    A name is "file.parquet:class/name", with the file name that the row has. The Hub's imagenet-1k adds
+    the class to it (n01440764_10026_n01440764.JPEG), which is left out here: the name is ILSVRC's own.
+    Where a split has rows without a name, or with one twice in a class, its rows are called by their
+    number in the split instead.
+    """
 
     def __init__(
         self,
         root: Path,
         files: list[Path],
-        file: NDArray[np.int32],
-        group: NDArray[np.int32],
-        row: NDArray[np.int32],
+        groups: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        names: Names,
         labels: NDArray[np.int64],
     ) -> None:
         self.root, self.files = root, files
-        self.file, self.group, self.row, self.labels = file, group, row, labels
-        self._relative = [os.path.relpath(path, root) for path in files]
+        self.groups, self.starts, self.names, self.labels = groups, starts, names, labels
 
     def name(self, index: int) -> str:
-        return f"{self._relative[self.file[index]]}:{self.group[index]}/{self.row[index]}"
+        return os.fsdecode(self.names[index])
 
     def path(self, index: int) -> str:
-        return os.path.join(self.root, self._relative[self.file[index]])
+        file, _ = self.groups[self._place(index)].tolist()
+        return str(self.files[file])
 
     def read(self, index: int) -> bytes:
+        place = self._place(index)
+        file, group = self.groups[place].tolist()
         try:
-            images = _row_group(Path(self.path(index)), int(self.group[index]), os.getpid())
+            images = _row_group(self.files[file], group, os.getpid())
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
-        data = images[int(self.row[index])].as_py()
+        data = images[index - int(self.starts[place])].as_py()
         if data is None:
             raise ValueError(f"cannot read the image {self.where(index)}: the row has no bytes")
         return bytes(data)
+
+    def _place(self, index: int) -> int:
+        """Of the image's row group in `groups`."""
+        return int(np.searchsorted(self.starts, index, side="right")) - 1
 
 
 @lru_cache(GROUPS)
@@ -95,6 +108,18 @@ def _files(root: Path) -> dict[str, list[Path]]:
     return {}
 
 
+class Rows(NamedTuple):
+    """The rows of one file."""
+
+    path: Path
+    groups: list[int]
+    """Rows of each row group."""
+    labels: NDArray[np.int64]
+    """As the file numbers the classes."""
+    names: list[str | None]
+    """The file names of the images, without folders."""
+
+
 def _listed(root: Path) -> Index:
     files = _files(root)
     if "train" not in files:
@@ -102,42 +127,16 @@ def _listed(root: Path) -> Index:
             f"{root} has parquet files of {', '.join(files)}; expected train-*.parquet and "
             f"validation-*.parquet (or test-*.parquet)"
         )
-    tables = {split: _read_split(paths) for split, paths in files.items()}
-    if {"val", "test"} <= set(tables) and (tables["test"]["labels"] < 0).all():
-        del tables["test"]  # ImageNet's own test set, whose labels are not public
-    names = _class_names(files, tables)
+    for paths in files.values():
+        _require_all(paths)
+    splits = {split: [_rows(path) for path in paths] for split, paths in files.items()}
+    if {"val", "test"} <= set(splits) and all((rows.labels < 0).all() for rows in splits["test"]):
+        del splits["test"]  # ImageNet's own test set, whose labels are not public
+    names = _class_names(splits)
     classes = sorted(names)
-    places = np.array([classes.index(name) for name in names], dtype=np.int64)
-    for columns in tables.values():
-        columns["labels"] = places[columns["labels"]]
-    paths = [path for split in files.values() for path in split]
-    return Index(classes, tables, [root, *{path.parent for path in paths}, *paths])
-
-
-def _class_names(files: dict[str, list[Path]], tables: dict[str, Columns]) -> list[str]:
-    """The class of each number; `ValueError` where files, labels and paths contradict each other."""
-    count = 1 + max(int(columns["labels"].max()) for columns in tables.values())
-    names = hub_classes.names_by_number(files["train"][0], count)
-    for split, columns in tables.items():
-        folder = files[split][0].parent
-        if (lowest := columns["labels"].min()) < 0:
-            raise ValueError(f"{folder}: {split} has rows without a label ({lowest})")
-        for number, path in enumerate(files[split]):
-            if hub_classes.names_by_number(path, count) != names:
-                raise ValueError(f"{path} has other class names than {files['train'][0]}")
-            labels = columns["labels"][columns["file"] == number]
-            hub_classes.require_agreement(path, labels, names)
-        absent = np.flatnonzero(np.bincount(columns["labels"], minlength=len(names)) == 0)
-        if absent.size:
-            raise ValueError(f"{folder}: {split} has no image of class {names[absent[0]]}")
-    return names
-
-
-def _read_split(files: list[Path]) -> Columns:
-    """The position and label of every row, labels as the files number them."""
-    _require_all(files)
-    parts = [_read_file(number, path) for number, path in enumerate(files)]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    columns = {split: _columns(root, rows, names, classes) for split, rows in splits.items()}
+    watched = [path for paths in files.values() for path in paths]
+    return Index(classes, columns, [root, *{path.parent for path in watched}, *watched])
 
 
 def _require_all(files: list[Path]) -> None:
@@ -153,33 +152,62 @@ def _require_all(files: list[Path]) -> None:
         raise ValueError(f"{files[0].parent}: {files[0].name} is one of {total} files, and {what}")
 
 
-def _read_file(number: int, path: Path) -> Columns:
+def _rows(path: Path) -> Rows:
     try:
         with pq.ParquetFile(path, memory_map=True) as opened:
-            _require_columns(path, opened.schema_arrow)
-            groups = [
-                opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)
-            ]
-            table = opened.read(["label"], use_threads=False)
+            about, schema = opened.metadata, opened.schema_arrow
+            table = opened.read(["label", "image.path"], use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{path} is damaged, or no parquet file: {error}") from error
-    if table["label"].null_count:
-        raise ValueError(f"{path} has {table['label'].null_count} rows without a label")
-    return {
-        "file": np.full(table.num_rows, number, dtype=np.int32),
-        "group": np.repeat(np.arange(len(groups), dtype=np.int32), groups),
-        "row": np.concatenate([np.arange(rows, dtype=np.int32) for rows in groups or [0]]),
-        "labels": table["label"].to_numpy().astype(np.int64),
-    }
-
-
-def _require_columns(path: Path, schema: pa.Schema) -> None:
-    image = schema.field("image").type if "image" in schema.names else pa.null()
-    fields = {field.name for field in image} if pa.types.is_struct(image) else set()
-    if not {"bytes", "path"} <= fields or "label" not in schema.names:
+    if table.num_columns < 2 or not pa.types.is_integer(table.schema.field("label").type):
+        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
         raise ValueError(
-            f"{path} has the columns {', '.join(map(str, schema.names))}; expected image (a struct of "
-            f"bytes and path) and label, as the Hub stores images"
+            f"{path} has the columns {columns}; expected image (a struct of bytes and path) and "
+            f"label (a whole number), as the Hub stores images"
         )
-    if not pa.types.is_integer(kind := schema.field("label").type):
-        raise ValueError(f"{path} has labels of the type {kind}; expected whole numbers")
+    names = table["image"].combine_chunks().field("path").to_pylist()
+    return Rows(
+        path,
+        [about.row_group(group).num_rows for group in range(about.num_row_groups)],
+        table["label"].fill_null(-1).to_numpy().astype(np.int64),
+        [name and os.path.basename(name) for name in names],
+    )
+
+
+def _class_names(splits: dict[str, list[Rows]]) -> list[str]:
+    """The class of each number; `ValueError` where files, labels and names contradict each other."""
+    first = splits["train"][0].path
+    count = 1 + max(int(rows.labels.max()) for files in splits.values() for rows in files)
+    names = hub_classes.names_by_number(first, count)
+    for split, files in splits.items():
+        found = np.unique(np.concatenate([rows.labels for rows in files]))
+        folder = files[0].path.parent
+        if found[0] < 0:
+            raise ValueError(f"{folder}: {split} has rows without a label ({found[0]})")
+        for rows in files:
+            if hub_classes.names_by_number(rows.path, count) != names:
+                raise ValueError(f"{rows.path} has other class names than {first}")
+            hub_classes.require_agreement(rows.path, rows.names, rows.labels, names)
+        if absent := set(range(len(names))) - set(found.tolist()):
+            raise ValueError(f"{folder}: {split} has no image of class {names[min(absent)]}")
+    return names
+
+
+def _columns(root: Path, files: list[Rows], names: list[str], classes: list[str]) -> Columns:
+    groups = [(file, group) for file, r in enumerate(files) for group in range(len(r.groups))]
+    labels = np.concatenate([rows.labels for rows in files])
+    of_class = [names[label] for label in labels]
+    own = [
+        name and hub_classes.original_name(name, of)
+        for name, of in zip((name for rows in files for name in rows.names), of_class, strict=True)
+    ]
+    if None in own or len(set(zip(of_class, own, strict=True))) < len(own):
+        own = [str(number) for number in range(len(own))]
+    relative = [os.path.relpath(rows.path, root) for rows in files for _ in rows.names]
+    parts = zip(relative, of_class, own, strict=True)
+    return {
+        "groups": np.array(groups),
+        "starts": np.cumsum([0, *(n for rows in files for n in rows.groups)])[:-1],
+        "names": np.array([os.fsencode(f"{file}:{of}/{name}") for file, of, name in parts]),
+        "labels": np.array([classes.index(name) for name in names], dtype=np.int64)[labels],
+    }
