@@ -7,7 +7,7 @@ import importlib
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal
 
 Layout = Literal["packed", "parquet", "archives", "kaggle", "tiny", "flat_val", "numbered", "tree"]
 
@@ -23,23 +23,16 @@ LAYOUTS: dict[Layout, str] = {
 }
 """What `data.root` holds in each layout."""
 
-MAX_SUGGESTIONS = 20
-"""Folders in `data.root` that are tried for a suggestion."""
 
+def find(root: Path, layout: Literal["auto"] | Layout = "auto") -> ModuleType:
+    """The module of a layout, by default of the one that `root` has.
 
-def module(layout: Layout) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{layout}")
-
-
-def chosen(layout: Layout) -> ModuleType:
-    """The module of a layout that the config names."""
-    if layout not in get_args(Layout):
+    Raises `ValueError` if none fits, or several do.
+    """
+    if layout in LAYOUTS:
+        return _module(layout)
+    if layout != "auto":
         raise ValueError(f"data.source.layout={layout}: choose auto, {', '.join(LAYOUTS)}")
-    return module(layout)
-
-
-def detect(root: Path) -> ModuleType:
-    """The module of the layout of `root`. Raises `ValueError` if none fits, or several do."""
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise ValueError(
@@ -53,29 +46,28 @@ def detect(root: Path) -> ModuleType:
             f"data.root={root} fits {len(fitting)} layouts, {' and '.join(fitting)}; choose one: {choices}"
         )
     if not fitting:
+        names = sorted(entry.name for entry in root.iterdir())
+        found = ", ".join([*names[:8], *(["…"] if len(names) > 8 else [])]) or "nothing"
         expected = "\n".join(f"  {name:10}{what}" for name, what in LAYOUTS.items())
         raise ValueError(
-            f"data.root={root}: found {_first_names(root)}; {_suggestion(root)}expected one of\n{expected}"
+            f"data.root={root}: found {found}; {_suggestion(root)}expected one of\n{expected}"
         )
-    return module(fitting[0])
+    return _module(fitting[0])
 
 
-def _fitting(root: Path) -> list[Layout]:
-    return [name for name in LAYOUTS if module(name).fits(root)]
+def _module(layout: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{layout}")
+
+
+def _fitting(root: Path) -> list[str]:
+    return [layout for layout in LAYOUTS if _module(layout).fits(root)]
 
 
 def _suggestion(root: Path) -> str:
-    """A folder just below or above `root` that fits a layout."""
+    """A folder just above or below `root` that fits a layout."""
     root = root.absolute()
-    below = sorted(path for path in root.iterdir() if path.is_dir())[:MAX_SUGGESTIONS]
-    for folder in (*below, *root.parents[:2]):
+    for folder in (*root.parents[:2], *sorted(root.iterdir())[:20]):
         with suppress(OSError):
-            if _fitting(folder):
+            if folder.is_dir() and _fitting(folder):
                 return f"did you mean data.root={folder}? Else "
     return ""
-
-
-def _first_names(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir())
-    more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
-    return (", ".join(names[:8]) or "nothing") + more

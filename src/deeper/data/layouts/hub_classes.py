@@ -72,13 +72,7 @@ def _in_schema(file: Path) -> list[str] | None:
 
 
 def _words_of_imagenet(names: list[str]) -> bool:
-    synsets = ilsvrc.synsets()
-    if len(names) != len(synsets):
-        return False
-    pairs = zip(names, synsets, strict=True)
-    same = sum(_first_word(name) == _first_word(synset.words) for name, synset in pairs)
-    return same >= SAME_WORDS * len(names)
-
-
-def _first_word(words: str) -> str:
-    return words.partition(",")[0].strip().lower()
+    words = [synset.words for synset in ilsvrc.synsets()]
+    theirs, ours = ([w.partition(",")[0].strip().lower() for w in of] for of in (names, words))
+    same = sum(map(str.__eq__, theirs, ours))
+    return len(theirs) == len(ours) and same >= SAME_WORDS * len(ours)

@@ -11,10 +11,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from deeper.data.images.stored import FileImages, StoredImages
@@ -22,6 +23,7 @@ from deeper.data.source import Splits
 
 FORMAT = 1
 FILE = "packed.json"
+COLUMNS = ["image", "label", "name"]
 
 
 def fits(root: Path) -> bool:
@@ -77,21 +79,20 @@ class PackedImages(StoredImages):
     ) -> None:
         self.root, self.files, self.labels = root, list(files), labels
         self._starts: list[int] = [0, *np.cumsum(counts).tolist()]
-        self._open: dict[int, _MappedShard] = {}
+        self._open: dict[int, pa.RecordBatch] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_open": {}}
 
-    def read(self, index: int) -> memoryview:
+    def _read(self, index: int) -> memoryview:
         """A view of the mapped file: nothing is copied."""
         number, row = self._at(index)
-        shard = self._shard(number)
-        return shard.data[shard.offsets[row] : shard.offsets[row + 1]]
+        return memoryview(self._shard(number)["image"][row].as_buffer()).cast("B")
 
     def name(self, index: int) -> str:
         """The name that the image had in the root that was packed."""
         number, row = self._at(index)
-        return str(self._shard(number).names[row])
+        return str(self._shard(number)["name"][row])
 
     def where(self, index: int) -> str:
         return f"{self.path(index)}:{self.name(index)}"
@@ -100,14 +101,16 @@ class PackedImages(StoredImages):
         return os.path.join(self.root, self.files[self._at(index)[0]])
 
     @property
-    def names(self) -> pa.Array:
-        return pa.concat_arrays([self._shard(number).names for number in range(len(self.files))])
+    def names(self) -> pa.Array:  # type: ignore[override]
+        return pa.concat_arrays(self._columns("name"))
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """[n], bytes of each image."""
-        shards = (self._shard(number) for number in range(len(self.files)))
-        return np.concatenate([np.diff(shard.offsets) for shard in shards])
+        return np.concatenate([pc.binary_length(images) for images in self._columns("image")])
+
+    def _columns(self, name: str) -> list[pa.Array]:
+        return [self._shard(number)[name] for number in range(len(self.files))]
 
     def _at(self, index: int) -> tuple[int, int]:
         """The number of the shard, and the row in it. Raises `IndexError`."""
@@ -116,34 +119,18 @@ class PackedImages(StoredImages):
         number = bisect_right(self._starts, index) - 1
         return number, index - self._starts[number]
 
-    def _shard(self, number: int) -> "_MappedShard":
-        shard = self._open.get(number)
-        if shard is None:
-            shard = self._open[number] = _map_shard(self.root / self.files[number])
-        return shard
+    def _shard(self, number: int) -> pa.RecordBatch:
+        if number not in self._open:
+            self._open[number] = _mapped(self.root / self.files[number])
+        return self._open[number]
 
 
-class _MappedShard(NamedTuple):
-    offsets: NDArray[np.int64]
-    """[n + 1], into `data`"""
-    data: memoryview
-    names: pa.Array
-    labels: NDArray[np.int64]
-
-
-def _map_shard(path: Path) -> _MappedShard:
+def _mapped(path: Path) -> pa.RecordBatch:
+    """A shard, in memory as far as it is read."""
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        images, label, name = (batch[column] for column in ("image", "label", "name"))
-        _, offsets, data = images.buffers()
+        return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).select(COLUMNS)
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
-    return _MappedShard(
-        np.frombuffer(offsets, np.int64)[: len(batch) + 1],
-        memoryview(data).cast("B"),
-        name,
-        label.to_numpy(),
-    )
 
 
 def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
@@ -157,7 +144,6 @@ def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
             raise ValueError(
                 f"{path}: has {size:,} bytes, expected {shard['bytes']:,}; copy it again, or pack anew"
             )
-        labels.append(_map_shard(path).labels)
-    joined = np.concatenate(labels)
-    counts = [shard["images"] for shard in listed]
-    return PackedImages(root, [shard["file"] for shard in listed], counts, joined)
+        labels.append(_mapped(path)["label"].to_numpy())
+    files, counts = ([shard[key] for shard in listed] for key in ("file", "images"))
+    return PackedImages(root, files, counts, np.concatenate(labels))

@@ -31,7 +31,7 @@ def fits(root: Path) -> bool:
 
 
 def load_splits(root: Path, cache: Path) -> Splits:
-    listed = index.cached("parquet", root, cache, lambda: _listed(root))
+    listed = index.cached("parquet", root, cache, _listed)
     files = _files(root)
     parts = {split: ParquetImages(root, files[split], **c) for split, c in listed.splits.items()}
     return Splits.of(listed.classes, parts, FileImages(root, [], []))
@@ -58,23 +58,17 @@ class ParquetImages(StoredImages):
         self.root, self.files = root, files
         self.groups, self.starts, self.names, self.labels = groups, starts, names, labels
 
-    def name(self, index: int) -> str:
-        return os.fsdecode(self.names[index])
-
     def path(self, index: int) -> str:
         file, _ = self.groups[self._place(index)].tolist()
         return str(self.files[file])
 
-    def read(self, index: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         place = self._place(index)
         file, group = self.groups[place].tolist()
-        try:
-            images = _row_group(self.files[file], group, os.getpid())
-        except (OSError, pa.ArrowException) as error:
-            raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
+        images = _row_group(self.files[file], group, os.getpid())
         data = images[index - int(self.starts[place])].as_py()
         if data is None:
-            raise ValueError(f"cannot read the image {self.where(index)}: the row has no bytes")
+            raise OSError("the row has no bytes")
         return bytes(data)
 
     def _place(self, index: int) -> int:
