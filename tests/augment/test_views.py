@@ -99,11 +99,6 @@ def test_how_many():
     assert crop_count(lambda image: image) == 1
 
 
-def test_a_picture_like_a_thread_is_refused_before_memory_is_taken():
-    with pytest.raises(ValueError, match="60000 × 1 pixels is too long for this protocol"):
-        Paper144(224)(Image.new("RGB", (60000, 1)))
-
-
 def test_a_share_beyond_the_picture():
     with pytest.raises(ValueError, match=r"crop=1.5: the fraction of the shorter side"):
         Ten(224, 1.5)

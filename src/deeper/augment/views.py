@@ -10,10 +10,8 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-from deeper.augment.crops import EncodedImage, decode, resized_size
-
-MAX_PIXELS = 2**28
-"""Limit of a resized image: one of 1 × 30,000 pixels would take 300 GB at a shorter side of 352."""
+from deeper.augment.crops import decode, resized_size
+from deeper.data.images.encoded import Encoded
 
 PixelBox = tuple[int, int, int, int]
 """left, top, right, bottom, in whole pixels"""
@@ -81,17 +79,11 @@ def corners(within: PixelBox, size: int) -> list[PixelBox]:
     ]
 
 
-def cut(image: Image.Image | EncodedImage, scales: Sequence[Scale], size: int) -> Tensor:
+def cut(image: Image.Image | Encoded, scales: Sequence[Scale], size: int) -> Tensor:
     """All views in order, uint8 [V, 3, size, size], channels_last.
 
     The image is decoded once, and resized once for each scale.
     """
-    for scale in scales:
-        if scale.size[0] * scale.size[1] > MAX_PIXELS:
-            raise ValueError(
-                f"an image of {image.size[0]} × {image.size[1]} pixels is too long for this "
-                f"protocol, which resizes its shorter side to {min(scale.size)}; pass protocol=single"
-            )
     whole = Image.fromarray(decode(image, (0, 0, *image.size), None)[0])
     out = np.empty((sum(len(scale.views) for scale in scales), size, size, 3), np.uint8)
     rows = iter(out)
