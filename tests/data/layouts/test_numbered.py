@@ -52,7 +52,7 @@ def test_the_number_of_a_folder_is_the_label(root, tmp_path):
 
 
 def test_nothing_is_trained_on_it(root, tmp_path):
-    with pytest.raises(ValueError, match="is a test set alone; train on another, and judge"):
+    with pytest.raises(ValueError, match="only a test set; train on another, and judge"):
         data(root, tmp_path / "cache").require_trainable(None, test=False)
 
 
