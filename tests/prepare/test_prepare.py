@@ -468,7 +468,7 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
     with pytest.raises(
         ValueError, match="0 of 24 images cannot be read, and an official archive differs"
     ):
-        prepare(root, cache, layout="tree")
+        prepare(root, cache, layout="folders")
     said = capsys.readouterr().out
     assert "official  ILSVRC2012_img_val.tar as published" in said
     assert (
@@ -476,7 +476,7 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
         in said
     )
     monkeypatch.setattr(checksums, "file_digest", None)
-    assert set(prepare(root, cache, quarantine=True, layout="tree").archives) == {
+    assert set(prepare(root, cache, quarantine=True, layout="folders").archives) == {
         "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar",
     }  # fmt: skip
     monkeypatch.undo()
@@ -487,7 +487,7 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
         checksums.OFFICIAL, "ILSVRC2012_img_train.tar", hashlib.md5(b"TRAIN").hexdigest()
     )
     replace(root / "ILSVRC2012_img_train.tar", b"TRAIN")  # as wget would fetch it again
-    prepare(root, cache, layout="tree")
+    prepare(root, cache, layout="folders")
 
 
 def test_the_command(tmp_path):

@@ -155,8 +155,6 @@ class PaddedCrop(Crop):
     """The whole image at `size`, shifted by up to `padding` pixels over a black border (CIFAR's usual)."""
 
     def __init__(self, size: int, padding: int = 4) -> None:
-        if padding < 0:
-            raise ValueError(f"padding={padding}: must be at least 0 pixels")
         self.size, self._whole = size, CenterCrop(size, crop=1.0)
         self._shift = v2.RandomCrop(size, padding=padding)
 

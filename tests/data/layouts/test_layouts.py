@@ -289,7 +289,7 @@ FAULTS = {
     rename_class: ("tree", "{root}: the classes of train/ and val/ differ in n02510455, n99999999"),
     missing_class: ("tree", "{root}: the classes of train/ and val/ differ in n03255030"),
     empty_class: ("tree", "{root}/train/n02119789 holds no image"),
-    two_forms: ("tree", "data.root={root} fits 2 layouts, archives and tree"),
+    two_forms: ("tree", "data.root={root} fits 2 layouts, archives and folders"),
     unlabelled: ("devkit", "{root}/val: the image ILSVRC2012_val_00000099.JPEG has no label in {root}/"),
     lost: ("devkit", "t12.tar.gz labels ILSVRC2012_val_00000003, which is not in {root}/val"),
     no_list: ("devkit", "{root}/val holds images without class folders, and no list of their classes"),
@@ -401,7 +401,7 @@ def test_a_root_that_is_a_file(tmp_path):
 def test_which_of_two_forms_is_said_by_a_key(mini, tmp_path):
     forms.tree(tmp_path / "root", mini)
     forms.archives(tmp_path / "root", mini)
-    for layout in ("tree", "archives"):
+    for layout in ("folders", "archives"):
         splits = load(tmp_path / "root", tmp_path / "cache", layout=layout)
         assert (":" in splits.train.name(0)) == (layout == "archives")
         assert contents(splits) == expected(mini)

@@ -151,7 +151,7 @@ def test_an_empty_class_folder(tmp_path):
     refused(
         tmp_path,
         f"{tmp_path / 'val/bee'} holds no image ({', '.join(SUFFIXES)}); "
-        "remove the class from every split or add images",
+        "remove the folder from every split or add images",
     )
 
 

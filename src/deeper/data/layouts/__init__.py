@@ -9,17 +9,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-Layout = Literal["packed", "parquet", "archives", "kaggle", "tiny", "flat_val", "numbered", "tree"]
+Layout = Literal["packed", "parquet", "archives", "numbered", "folders"]
 
 LAYOUTS: dict[Layout, str] = {
     "packed": "packed.json and <split>-00000.arrow, made by src/prepare.py",
     "parquet": "data/train-00000-of-00294.parquet … and data/validation-*.parquet, of the Hugging Face Hub",
     "archives": "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz",
-    "kaggle": "ILSVRC/Data/CLS-LOC/train/<wnid>/*.JPEG, …/val/*.JPEG and LOC_val_solution.csv",
-    "tiny": "wnids.txt, train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt",
-    "flat_val": "train/<wnid>/*.JPEG, val/*.JPEG and ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv",
     "numbered": "0/* … 999/*, a test set alone, as ImageNet-V2",
-    "tree": "train/<class>/*.JPEG, and val/<class>/*.JPEG, test/<class>/*.JPEG or both, if there are any",
+    "folders": "train/<class>/*.JPEG, with val/ and test/ alike, or with a flat val/ and its list of labels "
+    "(ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv); as Kaggle's ILSVRC/, or as Tiny-ImageNet",
 }
 """What `data.root` holds in each layout."""
 
@@ -37,7 +35,7 @@ def find(root: Path, layout: Literal["auto"] | Layout = "auto") -> ModuleType:
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise ValueError(
             f"data.root={root}: {what}; pass data.root=<a folder with train/<class>/* and "
-            f"val/<class>/*>, or with ImageNet in another layout: {', '.join(LAYOUTS)}"
+            f"val/<class>/*>, or with ImageNet as its archives, Kaggle or the Hub give it"
         )
     fitting = _fitting(root)
     if len(fitting) > 1:

@@ -23,6 +23,11 @@ def is_image(name: bytes) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith(b"._")
 
 
+def has_images(folder: Path) -> bool:
+    with os.scandir(os.fsencode(folder)) as entries:
+        return any(is_image(entry.name) for entry in entries)
+
+
 def images(folder: Path) -> list[bytes]:
     """Sorted names of the images in a folder.
 
@@ -71,7 +76,7 @@ def by_class(root: Path, split: str, names: list[str], inside: str = "") -> Colu
         if not folder.is_dir() or not (files := images(folder)):
             raise ValueError(
                 f"{folder} holds no image ({', '.join(SUFFIXES)}); "
-                f"remove the class from every split or add images"
+                f"remove the folder from every split or add images"
             )
         before = os.fsencode(os.path.join(split, name, inside, ""))
         parts.append(np.array([before + file for file in files], dtype=np.bytes_))

@@ -36,7 +36,7 @@ def load_splits(root: Path, cache: Path | None = None) -> Splits:
     `cache` is unused: packed.json is the list of images.
     """
     about = read(root)
-    parts = {split: _images(root, split, about) for split in about["splits"]}
+    parts = {name: _images(root, split) for name, split in about["splits"].items()}
     return Splits.of(about["classes"], parts, FileImages(root, [], []))
 
 
@@ -72,27 +72,29 @@ def fingerprint(classes: list[str], splits: dict[str, Any]) -> str:
 
 
 class PackedImages(StoredImages):
-    """The images of one split. A process maps a shard when it first reads from it."""
+    """The images of one split, in memory-mapped shards."""
 
-    def __init__(
-        self, root: Path, files: Sequence[str], counts: Sequence[int], labels: NDArray[np.int64]
-    ) -> None:
-        self.root, self.files, self.labels = root, list(files), labels
-        self._starts: list[int] = [0, *np.cumsum(counts).tolist()]
-        self._open: dict[int, pa.RecordBatch] = {}
+    def __init__(self, root: Path, files: Sequence[str]) -> None:
+        self.root, self.files = root, list(files)
+        self._shards = [_mapped(root / file) for file in files]
+        self._starts: list[int] = [0, *np.cumsum([len(shard) for shard in self._shards]).tolist()]
+        self.labels = np.concatenate([shard["label"] for shard in self._shards])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_open": {}}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the shards itself."""
+        return type(self), (self.root, self.files)
 
     def _read(self, index: int) -> memoryview:
         """A view of the mapped file: nothing is copied."""
         number, row = self._at(index)
-        return memoryview(self._shard(number)["image"][row].as_buffer()).cast("B")
+        _, offsets, data = self._shards[number]["image"].buffers()
+        start, stop = np.frombuffer(offsets, np.int64, count=2, offset=8 * row).tolist()
+        return memoryview(data).cast("B")[start:stop]
 
     def name(self, index: int) -> str:
         """The name that the image had in the root that was packed."""
         number, row = self._at(index)
-        return str(self._shard(number)["name"][row])
+        return str(self._shards[number]["name"][row])
 
     def where(self, index: int) -> str:
         return f"{self.path(index)}:{self.name(index)}"
@@ -102,27 +104,19 @@ class PackedImages(StoredImages):
 
     @property
     def names(self) -> pa.Array:  # type: ignore[override]
-        return pa.concat_arrays(self._columns("name"))
+        return pa.concat_arrays([shard["name"] for shard in self._shards])
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """[n], bytes of each image."""
-        return np.concatenate([pc.binary_length(images) for images in self._columns("image")])
-
-    def _columns(self, name: str) -> list[pa.Array]:
-        return [self._shard(number)[name] for number in range(len(self.files))]
+        return np.concatenate([pc.binary_length(shard["image"]) for shard in self._shards])
 
     def _at(self, index: int) -> tuple[int, int]:
-        """The number of the shard, and the row in it. Raises `IndexError`."""
-        if not 0 <= index < len(self.labels):
+        """The number of the shard, and the row in it."""
+        if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect_right(self._starts, index) - 1
         return number, index - self._starts[number]
-
-    def _shard(self, number: int) -> pa.RecordBatch:
-        if number not in self._open:
-            self._open[number] = _mapped(self.root / self.files[number])
-        return self._open[number]
 
 
 def _mapped(path: Path) -> pa.RecordBatch:
@@ -133,10 +127,8 @@ def _mapped(path: Path) -> pa.RecordBatch:
         raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
 
 
-def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
-    listed = about["splits"][split]["shards"]
-    labels = []
-    for shard in listed:
+def _images(root: Path, split: dict[str, Any]) -> PackedImages:
+    for shard in split["shards"]:
         path = root / shard["file"]
         if not path.exists():
             raise ValueError(f"{path}: is missing; copy it again, or pack anew")
@@ -144,6 +136,4 @@ def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
             raise ValueError(
                 f"{path}: has {size:,} bytes, expected {shard['bytes']:,}; copy it again, or pack anew"
             )
-        labels.append(_mapped(path)["label"].to_numpy())
-    files, counts = ([shard[key] for shard in listed] for key in ("file", "images"))
-    return PackedImages(root, files, counts, np.concatenate(labels))
+    return PackedImages(root, [shard["file"] for shard in split["shards"]])

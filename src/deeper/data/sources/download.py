@@ -24,7 +24,7 @@ class LabelledDataset:
 
     def __getitem__(self, index: int) -> tuple[Image, int]:
         image, label = self.dataset[index]
-        return image.convert("RGB"), int(label)
+        return image, int(label)
 
 
 class CIFAR10:

@@ -63,7 +63,7 @@ class Synthetic(Folder):
         train_per_class: int = 160,
         val_per_class: int = 60,
     ) -> None:
-        super().__init__(root, cache, num_classes=len(CLASSES), layout="tree")
+        super().__init__(root, cache, num_classes=len(CLASSES), layout="folders")
         if min(train_per_class, val_per_class) < 1:
             raise ValueError("train_per_class and val_per_class must be at least 1")
         self.settings = {
