@@ -237,7 +237,7 @@ def two_kinds_of_val(root, mini):
 
 
 def wrong_annotation(root, mini):
-    edit(root / "val/val_annotations.txt", "\t0\t0\t5\t5\n", "\n")
+    edit(root / "val/val_annotations.txt", "\tn", "\tx")
 
 
 def lost_shard(root, mini):
@@ -299,7 +299,7 @@ FAULTS = {
     strange_id: ("unpacked devkit", "_ground_truth.txt: line 1 is '1001'; expected an ILSVRC2012_ID"),
     unknown_wnid: ("kaggle", "is n01443537, which is no class of train/"),
     two_wnids: ("kaggle", "has the wnids ['n01440764', 'n02119789']; expected one"),
-    wrong_annotation: ("tiny", "{root}/val/val_annotations.txt: line 1 is "),
+    wrong_annotation: ("tiny", "{root}/val/val_annotations.txt: ILSVRC2012_val_00000001.JPEG has the wnids []"),
     lost_shard: ("parquet", "{root}/data: train-00000-of-00002.parquet is one of 2 files, and part 1 is"),
     float_labels: ("parquet", "label (double); expected image (a struct of bytes and path) and label (a whole"),
     wrong_row: ("parquet", "has the label 0, which is n01440764 (tench, Tinca tinca) by the class names"),

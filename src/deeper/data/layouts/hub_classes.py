@@ -6,7 +6,6 @@ tinca"). Other sets are numbered by the names in their schema, in any order.
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ def names_by_number(file: Path, count: int) -> list[str]:
 
 
 def require_agreement(
-    file: Path, images: Sequence[str | None], labels: NDArray[np.int64], names: list[str]
+    where: str, images: list[str | None], labels: NDArray[np.int64], names: list[str]
 ) -> None:
     """Refuse rows whose file name has another wnid than the class of their label."""
     if not all(map(WNID.fullmatch, names)):
@@ -51,7 +50,7 @@ def require_agreement(
         wnids = set(WNID.findall(image or ""))
         if len(wnids) == 1 and names[label] not in wnids:
             raise ValueError(
-                f"{file}: {image} has the label {label}, which is {names[label]} "
+                f"{where}: {image} has the label {label}, which is {names[label]} "
                 f"({ilsvrc.words(names[label])}) by the class names; one of them is wrong"
             )
 

@@ -38,7 +38,7 @@ def load_splits(root: Path, cache: Path) -> Splits:
 
 
 class ParquetImages(StoredImages):
-    """The rows of `files` in order. Row group `groups[i]` (file, number in it) begins at row `starts[i]`.
+    """The rows of `files` in order. A row of `groups` is a row group: its file, number and first image.
 
     A name is "file.parquet:class/name", with the file name that the row has. The Hub's imagenet-1k adds
     the class to it (n01440764_10026_n01440764.JPEG), which is left out here: the name is ILSVRC's own.
@@ -51,29 +51,27 @@ class ParquetImages(StoredImages):
         root: Path,
         files: list[Path],
         groups: NDArray[np.int64],
-        starts: NDArray[np.int64],
         names: Names,
         labels: NDArray[np.int64],
     ) -> None:
-        self.root, self.files = root, files
-        self.groups, self.starts, self.names, self.labels = groups, starts, names, labels
+        self.root, self.files, self.groups = root, files, groups
+        self.names, self.labels = names, labels
 
     def path(self, index: int) -> str:
-        file, _ = self.groups[self._place(index)].tolist()
-        return str(self.files[file])
+        return str(self._place(index)[0])
 
     def _read(self, index: int) -> bytes:
-        place = self._place(index)
-        file, group = self.groups[place].tolist()
-        images = _row_group(self.files[file], group, os.getpid())
-        data = images[index - int(self.starts[place])].as_py()
+        file, group, row = self._place(index)
+        data = _row_group(file, group, os.getpid())[row].as_py()
         if data is None:
             raise OSError("the row has no bytes")
         return bytes(data)
 
-    def _place(self, index: int) -> int:
-        """Of the image's row group in `groups`."""
-        return int(np.searchsorted(self.starts, index, side="right")) - 1
+    def _place(self, index: int) -> tuple[Path, int, int]:
+        """The file, the row group in it, and the row in that."""
+        place = np.searchsorted(self.groups[:, 2], index, side="right") - 1
+        file, group, first = self.groups[place].tolist()
+        return self.files[file], group, index - first
 
 
 @lru_cache(GROUPS)
@@ -103,13 +101,12 @@ def _files(root: Path) -> dict[str, list[Path]]:
 
 
 class Rows(NamedTuple):
-    """The rows of one file."""
+    """The rows of a split."""
 
-    path: Path
-    groups: list[int]
-    """Rows of each row group."""
+    groups: list[tuple[int, int, int]]
+    """File, number and size of each row group."""
     labels: NDArray[np.int64]
-    """As the file numbers the classes."""
+    """As the files number the classes."""
     names: list[str | None]
     """The file names of the images, without folders."""
 
@@ -121,14 +118,14 @@ def _listed(root: Path) -> Index:
             f"{root} has parquet files of {', '.join(files)}; expected train-*.parquet and "
             f"validation-*.parquet (or test-*.parquet)"
         )
-    for paths in files.values():
-        _require_all(paths)
-    splits = {split: [_rows(path) for path in paths] for split, paths in files.items()}
-    if {"val", "test"} <= set(splits) and all((rows.labels < 0).all() for rows in splits["test"]):
+    splits = {split: _rows(paths) for split, paths in files.items()}
+    if {"val", "test"} <= set(splits) and (splits["test"].labels < 0).all():
         del splits["test"]  # ImageNet's own test set, whose labels are not public
-    names = _class_names(splits)
+    names = _class_names(files, splits)
     classes = sorted(names)
-    columns = {split: _columns(root, rows, names, classes) for split, rows in splits.items()}
+    columns = {
+        split: _columns(root, files[split], r, names, classes) for split, r in splits.items()
+    }
     watched = [path for paths in files.values() for path in paths]
     return Index(classes, columns, [root, *{path.parent for path in watched}, *watched])
 
@@ -146,62 +143,62 @@ def _require_all(files: list[Path]) -> None:
         raise ValueError(f"{files[0].parent}: {files[0].name} is one of {total} files, and {what}")
 
 
-def _rows(path: Path) -> Rows:
-    try:
-        with pq.ParquetFile(path, memory_map=True) as opened:
-            about, schema = opened.metadata, opened.schema_arrow
-            table = opened.read(["label", "image.path"], use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is damaged, or no parquet file: {error}") from error
-    if table.num_columns < 2 or not pa.types.is_integer(table.schema.field("label").type):
-        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise ValueError(
-            f"{path} has the columns {columns}; expected image (a struct of bytes and path) and "
-            f"label (a whole number), as the Hub stores images"
-        )
-    names = table["image"].combine_chunks().field("path").to_pylist()
-    return Rows(
-        path,
-        [about.row_group(group).num_rows for group in range(about.num_row_groups)],
-        table["label"].fill_null(-1).to_numpy().astype(np.int64),
-        [name and os.path.basename(name) for name in names],
-    )
+def _rows(files: list[Path]) -> Rows:
+    _require_all(files)
+    groups, labels, names = [], [], []
+    for number, path in enumerate(files):
+        try:
+            with pq.ParquetFile(path, memory_map=True) as opened:
+                about, schema = opened.metadata, opened.schema_arrow
+                table = opened.read(["label", "image.path"], use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{path} is damaged, or no parquet file: {error}") from error
+        if table.num_columns < 2 or not pa.types.is_integer(table.schema.field("label").type):
+            columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+            raise ValueError(
+                f"{path} has the columns {columns}; expected image (a struct of bytes and path) and "
+                f"label (a whole number), as the Hub stores images"
+            )
+        sizes = (about.row_group(group).num_rows for group in range(about.num_row_groups))
+        groups += [(number, group, size) for group, size in enumerate(sizes)]
+        labels.append(table["label"].fill_null(-1).to_numpy())
+        paths = table["image"].combine_chunks().field("path").to_pylist()
+        names += [path and os.path.basename(path) for path in paths]
+    return Rows(groups, np.concatenate(labels).astype(np.int64), names)
 
 
-def _class_names(splits: dict[str, list[Rows]]) -> list[str]:
+def _class_names(files: dict[str, list[Path]], splits: dict[str, Rows]) -> list[str]:
     """The class of each number; `ValueError` where files, labels and names contradict each other."""
-    first = splits["train"][0].path
-    count = 1 + max(int(rows.labels.max()) for files in splits.values() for rows in files)
-    names = hub_classes.names_by_number(first, count)
-    for split, files in splits.items():
-        found = np.unique(np.concatenate([rows.labels for rows in files]))
-        folder = files[0].path.parent
+    count = 1 + max(int(rows.labels.max()) for rows in splits.values())
+    names = hub_classes.names_by_number(files["train"][0], count)
+    for split, rows in splits.items():
+        where = f"{files[split][0].parent}: {split}"
+        found = np.unique(rows.labels)
         if found[0] < 0:
-            raise ValueError(f"{folder}: {split} has rows without a label ({found[0]})")
-        for rows in files:
-            if hub_classes.names_by_number(rows.path, count) != names:
-                raise ValueError(f"{rows.path} has other class names than {first}")
-            hub_classes.require_agreement(rows.path, rows.names, rows.labels, names)
+            raise ValueError(f"{where} has rows without a label ({found[0]})")
+        hub_classes.require_agreement(where, rows.names, rows.labels, names)
         if absent := set(range(len(names))) - set(found.tolist()):
-            raise ValueError(f"{folder}: {split} has no image of class {names[min(absent)]}")
+            raise ValueError(f"{where} has no image of class {names[min(absent)]}")
     return names
 
 
-def _columns(root: Path, files: list[Rows], names: list[str], classes: list[str]) -> Columns:
-    groups = [(file, group) for file, r in enumerate(files) for group in range(len(r.groups))]
-    labels = np.concatenate([rows.labels for rows in files])
-    of_class = [names[label] for label in labels]
+def _columns(
+    root: Path, files: list[Path], rows: Rows, names: list[str], classes: list[str]
+) -> Columns:
+    of_class = [names[label] for label in rows.labels]
     own = [
         name and hub_classes.original_name(name, of)
-        for name, of in zip((name for rows in files for name in rows.names), of_class, strict=True)
+        for name, of in zip(rows.names, of_class, strict=True)
     ]
     if None in own or len(set(zip(of_class, own, strict=True))) < len(own):
         own = [str(number) for number in range(len(own))]
-    relative = [os.path.relpath(rows.path, root) for rows in files for _ in rows.names]
-    parts = zip(relative, of_class, own, strict=True)
+    relative = [os.path.relpath(path, root) for path in files]
+    of_file = [relative[file] for file, _, size in rows.groups for _ in range(size)]
+    parts = zip(of_file, of_class, own, strict=True)
+    groups = np.array(rows.groups)
+    groups[:, 2] = np.cumsum(groups[:, 2]) - groups[:, 2]
     return {
-        "groups": np.array(groups),
-        "starts": np.cumsum([0, *(n for rows in files for n in rows.groups)])[:-1],
+        "groups": groups,
         "names": np.array([os.fsencode(f"{file}:{of}/{name}") for file, of, name in parts]),
-        "labels": np.array([classes.index(name) for name in names], dtype=np.int64)[labels],
+        "labels": np.array([classes.index(name) for name in names], dtype=np.int64)[rows.labels],
     }

@@ -3,8 +3,6 @@
 Each list becomes a mapping from image names without suffix to wnids.
 """
 
-import csv
-import io
 import re
 import tarfile
 import zlib
@@ -87,29 +85,21 @@ def _devkit(path: Path, text: str) -> dict[str, str]:
 
 
 def _kaggle(path: Path, text: str) -> dict[str, str]:
-    """ImageId,PredictionString, where a wnid and four numbers make a box."""
-    rows = csv.DictReader(io.StringIO(text))
-    if rows.fieldnames != ["ImageId", "PredictionString"]:
-        raise ValueError(f"{path} begins with {rows.fieldnames}; expected ImageId,PredictionString")
-    labels = {}
-    for row in rows:
-        wnids = set(WNID.findall(row["PredictionString"] or ""))
-        if len(wnids) != 1:
-            raise ValueError(
-                f"{path}: line {rows.line_num} has the wnids {sorted(wnids)}; expected one"
-            )
-        labels[row["ImageId"]] = wnids.pop()
-    return labels
+    """A heading, then an image's name and its boxes per line: a wnid and four numbers each."""
+    return _one_wnid_each(path, text.splitlines()[1:], separator=",")
 
 
 def _tiny(path: Path, text: str) -> dict[str, str]:
     """File name, wnid and the four numbers of a box, between tabs."""
+    return _one_wnid_each(path, text.splitlines(), separator="\t")
+
+
+def _one_wnid_each(path: Path, lines: list[str], separator: str) -> dict[str, str]:
     labels = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("\t")
-        if len(words) != 6 or not WNID.fullmatch(words[1]):
-            raise ValueError(
-                f"{path}: line {number} is {line!r}; expected a file name, a wnid and four numbers"
-            )
-        labels[words[0].rpartition(".")[0]] = words[1]
+    for line in filter(None, lines):
+        name, _, boxes = line.partition(separator)
+        wnids = set(WNID.findall(boxes))
+        if len(wnids) != 1:
+            raise ValueError(f"{path}: {name} has the wnids {sorted(wnids)}; expected one")
+        labels[name.partition(".")[0]] = wnids.pop()
     return labels
