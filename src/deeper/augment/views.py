@@ -1,11 +1,10 @@
-"""The crops of the multi-crop protocols: boxes in resized images, mirrored or not."""
+"""The crops of the multi-crop protocols: boxes in resized images, each also mirrored."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
@@ -17,28 +16,19 @@ PixelBox = tuple[int, int, int, int]
 """left, top, right, bottom, in whole pixels"""
 
 
-class View(NamedTuple):
-    box: PixelBox
-    """In the resized image. A box larger than the network's input is resized to it."""
-    mirrored: bool
-
-
 class Scale(NamedTuple):
     size: tuple[int, int]
     """width, height to which the whole image is resized."""
-    views: list[View]
+    boxes: list[PixelBox]
+    """In the resized image. A box larger than the network's input is resized to it."""
 
 
 def ten(width: int, height: int, size: int, crop: float) -> list[Scale]:
-    """Krizhevsky et al.'s ten crops: corners and centre of the image with its shorter side at
-    `size` / `crop`, then those of its mirror image, exactly as torchvision's `Resize` and `TenCrop`.
+    """Krizhevsky et al. (2012), §4.1: corners and centre of the image with its shorter side at `size` /
+    `crop`, "as well as their horizontal reflections".
     """
     resized = resized_size(width, height, round(size / crop))
-    boxes = corners((0, 0, *resized), size)
-    w = resized[0]  # where the margin is odd, the mirror image's centre is one pixel aside
-    mirrors = [(w - right, top, w - left, bottom) for left, top, right, bottom in boxes]
-    views = [View(box, False) for box in boxes] + [View(box, True) for box in mirrors]
-    return [Scale(resized, views)]
+    return [Scale(resized, corners((0, 0, *resized), size))]
 
 
 def paper144(width: int, height: int, size: int) -> list[Scale]:
@@ -51,13 +41,8 @@ def paper144(width: int, height: int, size: int) -> list[Scale]:
     scales = []
     for shorter in (round(size * side / 224) for side in (256, 288, 320, 352)):
         resized = resized_size(width, height, shorter)
-        views = [
-            View(box, mirrored)
-            for square in squares(*resized)
-            for mirrored in (False, True)
-            for box in (*corners(square, size), square)
-        ]
-        scales.append(Scale(resized, views))
+        found = [(*corners(square, size), square) for square in squares(*resized)]
+        scales.append(Scale(resized, [box for boxes in found for box in boxes]))
     return scales
 
 
@@ -80,26 +65,18 @@ def corners(within: PixelBox, size: int) -> list[PixelBox]:
 
 
 def cut(image: Image.Image | Encoded, scales: Sequence[Scale], size: int) -> Tensor:
-    """All views in order, uint8 [V, 3, size, size], channels_last.
+    """Each view and its mirror image, uint8 [V, 3, size, size], channels_last.
 
     The image is decoded once, and resized once for each scale.
     """
     whole = Image.fromarray(decode(image, (0, 0, *image.size), None)[0])
-    out = np.empty((sum(len(scale.views) for scale in scales), size, size, 3), np.uint8)
-    rows = iter(out)
+    views = []
     for scale in scales:
-        pixels = np.asarray(whole.resize(scale.size, Resampling.BILINEAR))
-        done: dict[PixelBox, NDArray[np.uint8]] = {}
-        for box, mirrored in scale.views:
-            if box not in done:
-                done[box] = _square(pixels, box, size)
-            next(rows)[:] = done[box][:, ::-1] if mirrored else done[box]
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
-
-
-def _square(pixels: NDArray[np.uint8], box: PixelBox, size: int) -> NDArray[np.uint8]:
-    left, top, right, bottom = box
-    square = pixels[top:bottom, left:right]
-    if square.shape[:2] == (size, size):
-        return square
-    return np.asarray(Image.fromarray(square).resize((size, size), Resampling.BILINEAR))
+        resized = whole.resize(scale.size, Resampling.BILINEAR)
+        for left, top, right, bottom in scale.boxes:
+            view = resized.crop((left, top, right, bottom))
+            if view.size != (size, size):
+                view = view.resize((size, size), Resampling.BILINEAR)
+            pixels = np.asarray(view)
+            views += [pixels, pixels[:, ::-1]]
+    return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
