@@ -6,7 +6,6 @@ results is channels_last without a copy. Random crops draw from Python's `random
 
 import math
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -36,11 +35,8 @@ VECTORISED = ("bilinear", "bicubic")
 Pillow's, all within 2 of 255 (bicubic: 32, because torch clips overshoots in another order)."""
 
 
-class Crop(ABC):
-    """A transform that accepts an encoded image; as the first of a pipeline it decodes the image."""
-
-    @abstractmethod
-    def __call__(self, image: Image.Image | Encoded) -> Tensor: ...
+class Crop:
+    """A transform that accepts an encoded image, which it decodes, as the first of a pipeline."""
 
 
 class AreaAspectCrop(Crop):
@@ -155,7 +151,7 @@ class PaddedCrop(Crop):
     """The whole image at `size`, shifted by up to `padding` pixels over a black border (CIFAR's usual)."""
 
     def __init__(self, size: int, padding: int = 4) -> None:
-        self.size, self._whole = size, CenterCrop(size, crop=1.0)
+        self._whole = CenterCrop(size, crop=1.0)
         self._shift = v2.RandomCrop(size, padding=padding)
 
     def __call__(self, image: Image.Image | Encoded) -> Tensor:
