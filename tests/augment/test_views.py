@@ -27,8 +27,8 @@ def test_ten_crops_are_torchvisions_five_and_their_mirror_images(kind, size, sho
     ours = Ten(size)(picture)
     assert ours.shape == (10, 3, size, size)
     assert ours.dtype == torch.uint8
-    assert torch.equal(ours[::2], torch.stack(five))
-    assert torch.equal(ours[1::2], torch.stack(five).flip(-1))
+    assert torch.equal(ours[:5], torch.stack(five))
+    assert torch.equal(ours[5:], torch.stack(five).flip(-1))
 
 
 def enumerated(picture, size):

@@ -65,7 +65,7 @@ def corners(within: PixelBox, size: int) -> list[PixelBox]:
 
 
 def cut(image: Image.Image | Encoded, scales: Sequence[Scale], size: int) -> Tensor:
-    """Each view and its mirror image, uint8 [V, 3, size, size], channels_last.
+    """Of each scale its views and then their mirror images, uint8 [V, 3, size, size], channels_last.
 
     The image is decoded once, and resized once for each scale.
     """
@@ -73,10 +73,7 @@ def cut(image: Image.Image | Encoded, scales: Sequence[Scale], size: int) -> Ten
     views = []
     for scale in scales:
         resized = whole.resize(scale.size, Resampling.BILINEAR)
-        for left, top, right, bottom in scale.boxes:
-            view = resized.crop((left, top, right, bottom))
-            if view.size != (size, size):
-                view = view.resize((size, size), Resampling.BILINEAR)
-            pixels = np.asarray(view)
-            views += [pixels, pixels[:, ::-1]]
+        crops = (resized.crop(box) for box in scale.boxes)
+        found = [np.asarray(crop.resize((size, size), Resampling.BILINEAR)) for crop in crops]
+        views += [*found, *(pixels[:, ::-1] for pixels in found)]
     return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
