@@ -27,18 +27,18 @@ def read_labels(
     `places` are the folders where lists may lie; the first one found is taken.
     """
     path, wnids = _first_list(folder, places)
+    labels = {wnid: label for label, wnid in enumerate(classes)}
     stems = [name.rpartition(".")[0] for name in names]
     for stem, name in zip(stems, names, strict=True):
         if stem not in wnids:
             raise ValueError(f"{folder}: the image {name} has no label in {path}")
-        if wnids[stem] not in classes:
+        if wnids[stem] not in labels:
             raise ValueError(f"{path}: {stem} is {wnids[stem]}, which is no class of train/")
     if lost := wnids.keys() - set(stems):
         raise ValueError(
             f"{path} labels {min(lost)}, which is not in {folder} (of {len(lost):,} such images); "
             f"unpack the set again"
         )
-    labels = {wnid: label for label, wnid in enumerate(classes)}
     return np.array([labels[wnids[stem]] for stem in stems], dtype=np.int64), path
 
 
