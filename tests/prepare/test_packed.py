@@ -110,9 +110,9 @@ def read_all(train):
 
 def test_what_was_mapped_is_not_sent_to_another_process(both):
     train = packed.load_splits(both[1]).train
-    train.read(0)
-    copy = pickle.loads(pickle.dumps(train))
-    assert copy._open == {}
+    sent = pickle.dumps(train)
+    assert len(sent) < 1000
+    copy = pickle.loads(sent)
     assert read_all(copy) == read_all(train)
 
 

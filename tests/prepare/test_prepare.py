@@ -437,8 +437,8 @@ def test_official_archives(tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(checksums.OFFICIAL, f"ILSVRC2012_img_{name}.tar", published)
     found = hashlib.md5(b"TRAIN").hexdigest()
     with pytest.raises(ValueError, match=f"ILSVRC2012_img_train.tar has MD5 {found}, published is"):
-        prepare(root, cache, layout="tree")
-    prepare(root, cache, layout="tree", quarantine=True)
+        prepare(root, cache, layout="folders")
+    prepare(root, cache, layout="folders", quarantine=True)
     said = capsys.readouterr().out
     assert "official  ILSVRC2012_img_val.tar as published" in said
     assert f"official  ILSVRC2012_img_train.tar has MD5 {found}, published" in said

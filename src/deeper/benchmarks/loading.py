@@ -110,7 +110,7 @@ def photos(root: Path | str, cache: Path | str) -> Folder:
     """The photos in `root/train/<class>/`, where torchvision finds them, too."""
     if not (Path(root) / "train").is_dir():
         raise ValueError(f"data.root={root}: found no train/<class>/ with photos")
-    return Folder(root, cache, layout="tree")
+    return Folder(root, cache, layout="folders")
 
 
 def pack(source: Folder, scratch: Path) -> LabelledImages:
