@@ -1,5 +1,9 @@
 """Names of layers: ours, Caffe's (which the ONNX zoo kept) and torchvision's."""
 
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
 from deeper.models.googlenet import TABLE1
 
 _BRANCHES = {
@@ -37,3 +41,23 @@ TORCHVISION = {
 }
 TORCHVISION |= {torch: ours for ours, (_, torch) in _LINEAR.items()}
 """torchvision's module → ours."""
+
+
+def from_bvlc(blobs: Iterable[tuple[str, str, Tensor]]) -> dict[str, Tensor]:
+    """(Caffe's layer, weight or bias, values) → values under our names; unknown layers keep theirs.
+
+    Old files give every blob four dimensions: those of biases and linear layers lose leading ones.
+    """
+    state = {}
+    for layer, leaf, values in blobs:
+        module = BVLC.get(layer, layer)
+        if leaf == "bias":
+            values = values.flatten()
+        elif module in _LINEAR:
+            values = values.flatten(0, -2)
+        state[f"{module}.{leaf}"] = values
+    return state
+
+
+def has_aux(state: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("aux.") for name in state)
