@@ -49,15 +49,8 @@ class Reduced(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        widths: Widths,
-        norm: NormScheme,
-        *,
-        kernel5x5: Literal[3, 5] = 5,
+        self, in_channels: int, widths: Widths, norm: NormScheme, *, kernel5x5: Literal[3, 5] = 5
     ) -> None:
-        if kernel5x5 not in (3, 5):
-            raise ValueError(f"kernel5x5={kernel5x5}: choose from 5 (figure 2b), 3 (torchvision)")
         super().__init__()
         w = widths
         self.conv1x1 = ConvNormAct(in_channels, w.conv1x1, 1, norm)

@@ -85,7 +85,7 @@ class TruncatedNormal(Initializer):
         )
 
 
-class Gaussian(Initializer):
+class Gaussian(BVLC):
     """Normal with the `std` values in BVLC's deploy.prototxt, by kind of layer; biases as in `BVLC`.
 
     They may be those of the original training.
@@ -107,6 +107,3 @@ class Gaussian(Initializer):
         kind = name.removesuffix(".conv").rpartition(".")[2]
         std = self.STD.get(kind, math.sqrt(1 / weight[0].numel()))
         weight.normal_(0, std, generator=random)
-
-    def bias(self, name: str) -> float:
-        return 0.0 if _is_classifier(name) else 0.2
