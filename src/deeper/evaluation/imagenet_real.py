@@ -19,8 +19,8 @@ IMAGES = 50_000
 class RealLabels:
     """The ReaL labels of `images`. `ValueError` for another file, or for images not of ImageNet."""
 
-    def __init__(self, file: Path, images: LabelledImages, classes: int) -> None:
-        labels = read_labels(file, classes)
+    def __init__(self, file: str, images: LabelledImages, classes: int) -> None:
+        labels = read_real_labels(Path(file), classes)
         self.labels = [labels[_number(images, place) - 1] for place in range(len(images))]
         """Of each image; empty where the authors found none."""
 
@@ -31,22 +31,19 @@ class RealLabels:
         return {"n": n, "top1": right} | ({"top1_interval": wilson(right, n)} if n else {})
 
 
-def read_labels(path: Path, classes: int) -> list[list[int]]:
+def read_real_labels(path: Path, classes: int) -> list[list[int]]:
     """Labels by image number; each is an index into the sorted wnids."""
     try:
-        found: Any = json.loads(path.expanduser().read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"real={path}: cannot be read as JSON ({error})") from error
-    good = isinstance(found, list) and all(
-        isinstance(labels, list) and all(type(i) is int and 0 <= i < classes for i in labels)
-        for labels in found
-    )
-    if not good or len(found) != IMAGES:
+        found: list[list[int]] = json.loads(path.expanduser().read_bytes())
+        fits = len(found) == IMAGES and all(0 <= i < classes for own in found for i in own)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"real={path}: cannot be read ({error})") from error
+    if not fits:
         raise ValueError(
             f"real={path}: expected {IMAGES:,} lists of labels in 0..{classes - 1}, as in real.json of "
             f"github.com/google-research/reassessed-imagenet"
         )
-    return list(found)
+    return found
 
 
 def _number(images: LabelledImages, place: int) -> int:

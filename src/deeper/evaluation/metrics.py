@@ -46,7 +46,13 @@ class Metrics:
     def top5(self) -> int:
         return int(self.right5.sum())
 
-    def results(self) -> dict[str, Any]:
+    def results(self, split: str) -> dict[str, float]:
+        """Under the names that a training uses; the loss is the negative log-likelihood."""
+        n = self.n
+        values = {"loss": self.nll, "top1": self.top1 / n, "top5": self.top5 / n, "n": float(n)}
+        return {f"{split}/{name}": value for name, value in values.items()}
+
+    def counts(self) -> dict[str, Any]:
         """Plain numbers, with Wilson's 95 % intervals."""
         return {
             "n": self.n,

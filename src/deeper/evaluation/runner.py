@@ -24,7 +24,7 @@ class Evaluator(L.LightningModule):
     """Predicts the probabilities of `images`, averaged over the crops of `protocol`.
 
     `net` maps uint8 [B, 3, S, S] to logits [B, K]. `save` is called in the first process with float32
-    [N, K]. Where the first process finds that `needed()` is false, no process computes anything.
+    [N, K]. Where `needed` is false in the first process, no process computes anything.
 
     The crops of an image stay in one batch, and the images of a batch don't depend on the number of
     processes, so neither do the probabilities, bit for bit.
@@ -39,7 +39,7 @@ class Evaluator(L.LightningModule):
         data: ImageData,
         fusion: Fusion,
         save: Callable[[Tensor], None],
-        needed: Callable[[], bool] = lambda: True,
+        needed: bool = True,
     ) -> None:
         super().__init__()
         self.net, self.images, self.data, self.fusion = net, images, data, fusion
@@ -50,7 +50,7 @@ class Evaluator(L.LightningModule):
 
     def val_dataloader(self) -> Any:
         self.data.attach(self.trainer)  # so that batches travel while the device computes
-        if not self.trainer.strategy.broadcast(self.needed()):
+        if not self.trainer.strategy.broadcast(self.needed):
             return []
         return self.batches(RankSlice(self.trainer.global_rank, self.trainer.world_size))
 

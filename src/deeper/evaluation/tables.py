@@ -27,7 +27,7 @@ def show_metrics(
     columns: dict[str, JustifyMethod]
     columns = {"split": "left", "images": "right", "top-1 % (95 %)": "right",
                "top-5 % (95 %)": "right", "loss": "right", "ECE %": "right"}  # fmt: skip
-    draw(title, columns, [[split, *summary(metrics)]])
+    draw(title, columns, [[split, *overall(metrics)]])
     if metrics.non_finite:
         print(f"{metrics.non_finite:,} images have non-finite outputs; they count as wrong")
     rows = worst_classes(metrics, classes)
@@ -37,7 +37,7 @@ def show_metrics(
     draw(f"{which}; all are in {file}, with the confusion matrix", columns, rows)
 
 
-def summary(metrics: Metrics) -> list[str]:
+def overall(metrics: Metrics) -> list[str]:
     """Images, top-1, top-5, loss, expected calibration error."""
     rates = [_rate(metrics.top1, metrics.n), _rate(metrics.top5, metrics.n)]
     return [f"{metrics.n:,}", *rates, f"{metrics.nll:.4f}", f"{100 * metrics.ece:.2f}"]
