@@ -192,12 +192,12 @@ def test_a_shell_gives_names_exactly_and_gets_a_status(folder, trained_run, expe
         (["run=/r", "ckpt=/c"], "run=/r and ckpt=/c: both were given; pass one of them"),
         (["files=[]"], "say which images: files, folders, globs, or -"),
         (["top=0", "batch_size=0", "zero=true", "files=[a]"], "3 problems in the configuration"),
-        (["out=/nowhere/at/all"], "out=/nowhere/at/all: no folder /nowhere/at"),
+        (["out=/nowhere/at/all"], "out=/nowhere/at/all: No such file or directory in /nowhere/at"),
         (["out=/dev/null"], "out=/dev/null: not a plain file"),
         (["out=x.csv"], r"x.csv: no output format is called .csv; let the file end in .txt, .tsv"),
         ([f"out={'x' * 250}.json"], "File name too long in "),
-        (["device=abacus"], "device=abacus: choose auto, cpu, cuda"),
-        (["device=cuda:99"], r"device=cuda:99: this machine has \d+ CUDA GPUs"),
+        (["device=abacus"], "device=abacus: .*; choose auto, cpu, cuda"),
+        (["device=cuda:99"], "device=cuda:99: .*; choose auto, cpu, cuda"),
     ],
 )
 def test_mistakes_are_said(ask, words, message):

@@ -108,11 +108,9 @@ def from_checkpoint(state: dict[str, Any], path: Path, weights: str = "averaged"
 def _as_rgb(image: Any) -> Image | Encoded:
     if isinstance(image, str | Path):
         return read_image(str(image))
-    if isinstance(image, Image):
-        return image.convert("RGB")
-    if isinstance(image, Encoded):
-        return image
-    raise TypeError(
-        f"expected paths or PIL images, not {type(image).__name__}; "
-        f"PIL.Image.fromarray(array) makes an image of a uint8 array"
-    )
+    if not isinstance(image, Image | Encoded):
+        raise TypeError(
+            f"expected paths or PIL images, not {type(image).__name__}; "
+            f"PIL.Image.fromarray(array) makes an image of a uint8 array"
+        )
+    return image.convert("RGB") if isinstance(image, Image) else image
