@@ -23,12 +23,11 @@ def main(cfg: DictConfig) -> None:
     from deeper.export import export, formats
     from deeper.inference import model
 
-    wanted = formats.requested(cfg)
+    forms = formats.requested(cfg)
     network = model.load(path, cfg.weights.value)
     out = export.output_folder(cfg, network.path)
-    options = {"overwrite": cfg.overwrite, "bound": cfg.bound, "rounds": cfg.rounds}
-    measurements = export.export(network, wanted, out, **options)
-    export.show(network, measurements, out, cfg.rounds)
+    exported = export.export(network, forms, out, overwrite=cfg.overwrite, bound=cfg.bound)
+    export.show_export(network, exported, out)
 
 
 if __name__ == "__main__":

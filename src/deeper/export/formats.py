@@ -1,56 +1,30 @@
 """The file formats of an export by name, and which of them this installation can write."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Any
 
-from deeper.config.errors import ConfigError
 from deeper.export import onnx, safetensors, torch_export
-from deeper.export.graph import Graph
-from deeper.export.parity import Forward
 
-
-class Format(Protocol):
-    """A module of this package that writes and reads one kind of file."""
-
-    @property
-    def FILE(self) -> str: ...
-
-    @property
-    def PACKAGES(self) -> Sequence[str]:
-        """Packages that only this format needs."""
-
-    def encode(self, graph: Graph) -> bytes: ...
-
-    def open_file(self, path: Path, graph: Graph) -> Forward: ...
-
-
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, ModuleType] = {
     "safetensors": safetensors,
     "onnx": onnx,
     "torch_export": torch_export,
 }
+"""Name → a module that writes `FILE` and needs `PACKAGES`. Its `encode(graph)` gives the bytes, and
+`open_file(path, graph)` the network that a file holds: uint8 [B, 3, S, S] → logits [B, classes].
+"""
 
 
-def requested(cfg: Any) -> list[Format]:
-    """The formats that `format` names. Raises `ConfigError` for mistakes in export's config."""
-    names = [*FORMATS] if cfg.format.value == "all" else [cfg.format.value]
-    problems = []
-    if cfg.rounds < 1:
-        problems.append(f"rounds={cfg.rounds}: must be at least 1")
+def requested(cfg: Any) -> list[ModuleType]:
+    """The formats that `format` names. Raises `ValueError` for mistakes in export's config."""
+    forms = [*FORMATS.values()] if cfg.format.value == "all" else [FORMATS[cfg.format.value]]
     if not 0 < cfg.bound < 1:
-        problems.append(f"bound={cfg.bound}: a fraction of the largest logit, between 0 and 1")
-    if missing := [package for name in names for package in _missing(name)]:
-        others = "|".join(name for name in FORMATS if not _missing(name))
-        problems.append(
-            f"format={cfg.format.value}: needs {', '.join(missing)}: pip install -e '.[export]'; "
-            f"without them: format={others}"
+        raise ValueError(f"bound={cfg.bound}: a fraction of the largest logit, between 0 and 1")
+    packages = [package for form in forms for package in form.PACKAGES]
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise ValueError(
+            f"format={cfg.format.value}: needs {', '.join(missing)}: pip install -e '.[export]', or "
+            f"pass format=torch_export, which needs none"
         )
-    if problems:
-        raise ConfigError(problems)
-    return [FORMATS[name] for name in names]
-
-
-def _missing(name: str) -> list[str]:
-    return [package for package in FORMATS[name].PACKAGES if find_spec(package) is None]
+    return forms

@@ -40,20 +40,15 @@ def open_file(path: Path, graph: Graph) -> nn.Module:
     """The network with the file's weights. Raises `ValueError` unless they are equal bit by bit."""
     from safetensors.torch import load_file
 
-    loaded, state = load_file(path), graph.trained.net.state_dict()
-    different = {*loaded} ^ {*state} or {
-        name for name, value in state.items() if not same_bits(value, loaded[name])
-    }
-    if different:
-        raise ValueError(f"{FILE}: differs from the checkpoint in {min(different)}")
     net = copy.deepcopy(graph.trained.net)
-    net.load_state_dict(loaded)
+    net.load_state_dict(load_file(path))
+    loaded = net.state_dict()
+    for name, value in graph.trained.net.state_dict().items():
+        if not torch.equal(_bits(value), _bits(loaded[name])):
+            raise ValueError(f"{FILE}: differs from the checkpoint in {name}")
     return Deployed(graph.trained.preprocess, net).eval()
 
 
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """As `torch.equal`, but NaN equals itself and 0 differs from −0."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    raw_a, raw_b = (x.contiguous().reshape(-1).view(torch.uint8) for x in (a, b))
-    return torch.equal(raw_a, raw_b)
+def _bits(value: Tensor) -> Tensor:
+    """Its bytes, in which NaN equals itself and 0 differs from −0."""
+    return value.contiguous().flatten().view(torch.uint8)
