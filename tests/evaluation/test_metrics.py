@@ -28,7 +28,7 @@ def random(n=200, classes=12, seed=0):
 
 def test_against_brute_force():
     p, labels = random()
-    found = compute_metrics([p[:64], p[64:]], labels)
+    found = compute_metrics(p, labels)
     ranked = [sorted(range(12), key=lambda c, row=row: -row[c]) for row in p]
     assert found.n == 200
     assert found.top1 == sum(r[0] == y for r, y in zip(ranked, labels, strict=True))
@@ -67,12 +67,10 @@ def test_wilson(right, n, low, high):
 
 def test_the_mean_over_models_is_of_probabilities():
     models = [random(seed=i)[0] for i in range(7)]
-    (found,) = averaged(models)
+    found = averaged(models)
     assert np.allclose(found, sum(models) / 7)
-    (backwards,) = averaged(models[::-1])
-    assert np.abs(found - backwards).max() < 1e-15
-    (alone,) = averaged(models[:1])
-    assert np.array_equal(alone, models[0])
+    assert np.abs(found - averaged(models[::-1])).max() < 1e-15
+    assert np.array_equal(averaged(models[:1]), models[0])
 
 
 def test_cached_probabilities_are_whole_or_absent(tmp_path):
@@ -199,7 +197,7 @@ def test_non_finite_probabilities_count_as_wrong():
     p = np.full((3, 6), 1 / 6, np.float32)
     p[0], p[1, 3] = np.nan, np.inf
     p[2] = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
-    found = compute_metrics([p], np.array([0, 3, 0]))
+    found = compute_metrics(p, np.array([0, 3, 0]))
     assert (found.top1, found.top5, found.non_finite) == (1, 1, 2)
     assert found.best.tolist() == [-1, -1, 0]
     assert found.class_n.tolist() == [2, 0, 0, 1, 0, 0]
@@ -209,14 +207,14 @@ def test_non_finite_probabilities_count_as_wrong():
 
 
 def test_non_finite_outputs_are_said(capsys):
-    found = compute_metrics([np.full((3, 6), np.nan)], np.array([0, 3, 0]))
+    found = compute_metrics(np.full((3, 6), np.nan), np.array([0, 3, 0]))
     tables.show_metrics(found, [*"abcdef"], "val", "title", "x.json")
     assert "3 images have non-finite outputs; they count as wrong" in capsys.readouterr().out
 
 
 def test_the_worst_classes_stand_first_with_what_they_were_predicted_as():
     guesses = [0, 1, 1, 2, 2, 0, 1]
-    counts = compute_metrics([np.eye(4)[guesses]], np.array([0, 0, 0, 2, 2, 2, 1]))
+    counts = compute_metrics(np.eye(4)[guesses], np.array([0, 0, 0, 2, 2, 2, 1]))
     shown = tables.worst_classes(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
     assert shown == [
         ["tench", "3", "33.3", "100.0", "b, 2"],
@@ -227,7 +225,7 @@ def test_the_worst_classes_stand_first_with_what_they_were_predicted_as():
 
 
 def test_markup_in_the_name_of_a_class_is_no_markup(capsys):
-    counts = compute_metrics([np.eye(2)[[0, 1]]], np.array([0, 1]))
+    counts = compute_metrics(np.eye(2)[[0, 1]], np.array([0, 1]))
     tables.show_metrics(counts, ["[red]", "[/red]"], "val", "a [title]", "x.json")
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("[red]", "[/red]", "a [title]"))

@@ -165,7 +165,7 @@ def test_preprocessing_is_said(exported, configs):
     given = about["normalisation"]
     assert (given["channels"], given["scale"]) == ("bgr", 1.0)
     assert (given["mean"], given["std"]) == ([104.0, 117.0, 123.0], [1.0, 1.0, 1.0])
-    assert about["crop"]["protocol"] == "single"
+    assert about["crop"]["protocol"]["_target_"].endswith(".Single")
     assert (about["crop"]["share"], about["size"]) == (0.875, 32)
     assert about["classes"][0] == {
         "label": 0, "name": "n01440764", "words": "tench, Tinca tinca",

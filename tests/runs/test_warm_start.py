@@ -201,8 +201,7 @@ def test_published_weights_need_their_preprocessing(configs, monkeypatch, tmp_pa
     file.write_bytes(caffemodel({"loss3/classifier": [torch.ones(2, 1024)]}, legacy=False))
     cfg = configs("model=googlenet_bvlc", f"model.pretrained={file}")
     warm_start._require_preprocessing(warm_start.read_pretrained(cfg), cfg.preprocess)
-    known = published.Published("", file_digest(file))
-    monkeypatch.setitem(published.PUBLISHED, "bvlc", known)
+    monkeypatch.setitem(published.PUBLISHED, "bvlc", ("", file_digest(file)))
     with pytest.raises(ValueError, match=r"'channels': 'bgr'.*\n.*they fit: .* preprocess=bvlc "):
         warm_start._require_preprocessing(warm_start.read_pretrained(cfg), cfg.preprocess)
 

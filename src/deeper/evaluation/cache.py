@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,6 @@ from deeper.files import whole
 
 Probabilities = NDArray[np.float32]
 """[N, K]"""
-
-BLOCK = 4096
-"""Images whose probabilities are averaged at a time."""
 
 
 class CachedProbabilities:
@@ -66,11 +63,12 @@ class CachedProbabilities:
         return True
 
 
-def averaged(models: Sequence[Probabilities]) -> Iterator[Probabilities]:
-    """§5: the mean over models in blocks of images, summed in double precision."""
-    for start in range(0, len(models[0]), BLOCK):
-        block = [model[start : start + BLOCK] for model in models]
-        yield block[0] if len(block) == 1 else np.mean(block, axis=0, dtype=np.float64)
+def averaged(models: Sequence[Probabilities]) -> NDArray[np.float64]:
+    """§5: the mean over models, summed in double precision."""
+    total = models[0].astype(np.float64)
+    for model in models[1:]:
+        total += model
+    return total / len(models)
 
 
 def files_digest(images: LabelledImages) -> str:

@@ -16,9 +16,6 @@ from deeper.evaluation.protocol import CropProtocol, crop_count
 
 Fusion = Literal["mean", "max"]
 
-BLOCK = 4096
-"""Images whose probabilities processes exchange at a time."""
-
 
 class Evaluator(L.LightningModule):
     """Predicts the probabilities of `images`, averaged over the crops of `protocol`.
@@ -90,6 +87,5 @@ class Evaluator(L.LightningModule):
         """The rows of all processes on the CPU; each process has equally many."""
         if self.trainer.world_size == 1:
             return tensor.cpu()
-        parts = (tensor[start : start + BLOCK] for start in range(0, len(tensor), BLOCK))
-        blocks = [self.all_gather(part.to(self.device)) for part in parts]
-        return torch.cat([block.flatten(0, 1).cpu() for block in blocks])  # type: ignore[union-attr]
+        gathered: Tensor = self.all_gather(tensor)  # type: ignore[assignment]
+        return gathered.flatten(0, 1).cpu()

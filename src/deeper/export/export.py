@@ -48,7 +48,7 @@ def export(
             f"{out}: holds {', '.join(existing)} already; overwrite=true replaces, or pass "
             f"out=<another folder>"
         )
-    batches = parity.probe_batches(trained.image_size)
+    batches = [parity.noise(n, trained.image_size) for n in parity.BATCHES]
     references = parity.logits(trained, batches)
     if not all(logits.isfinite().all() for logits in references):
         raise ValueError(f"{trained.path}: the logits are not finite; its training has diverged")

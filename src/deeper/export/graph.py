@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from deeper.export.fold import folded
+from deeper.export.parity import noise
 from deeper.inference.model import Trained
 from deeper.models.deployed import Deployed
 from deeper.models.googlenet import GoogLeNet
@@ -25,9 +26,7 @@ class Graph:
     @cached_property
     def example(self) -> Tensor:
         """uint8 [2, 3, S, S]; torch.export would take a batch of 1 for a constant."""
-        size = self.trained.image_size
-        noise = torch.Generator().manual_seed(0)
-        return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=noise)
+        return noise(2, self.trained.image_size)
 
     @cached_property
     def folded(self) -> Deployed:

@@ -42,15 +42,12 @@ def describe(trained: Trained) -> dict[str, Any]:
 def _crop(trained: Trained) -> dict[str, Any]:
     """The crop in steps that give exactly the pixels of the evaluation."""
     share, size = carried.eval_crop(trained.config.data), trained.image_size
-    node = trained.config.protocol
+    node = resolved(trained.config.protocol)
+    crop = {"protocol": node, "share": share, "size": size}
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
-        protocol = {"protocol": resolved(node), "share": share, "size": size}
-        return protocol | {"steps": "those of the protocol, which its own code says"}
+        return crop | {"steps": "those of the protocol, which its own code says"}
     shorter = round(size / share)
-    return {
-        "protocol": "single",
-        "share": share,
-        "size": size,
+    return crop | {
         "resize": shorter,
         "steps": [
             "RGB as the file stores it: EXIF rotation and transparency are ignored",

@@ -63,14 +63,19 @@ class Trained:
         return logits
 
     @torch.inference_mode()
+    def softmax(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, S, S] → probabilities, float32 [B, classes] on the CPU."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        device = next(self.net.parameters()).device
+        return self(images.to(device)).float().softmax(1).cpu()
+
     def probabilities(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
         """float32 [B, classes] of images of any size: paths or PIL images, one or several.
 
         `TypeError` for other objects; `ValueError` or `OSError` for a file that cannot be read.
         """
         several = [images] if isinstance(images, ImageLike) else images
-        views = [self.view(_as_rgb(image)) for image in several]
-        return self(torch.stack(views)).float().softmax(1)
+        return self.softmax(torch.stack([self.view(_as_rgb(image)) for image in several]))
 
 
 def load(path: str | Path, weights: str = "averaged") -> Trained:

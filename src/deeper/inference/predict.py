@@ -1,26 +1,28 @@
 """Predicts the classes of image files in a stream, whose memory does not grow with their number."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import track
 from torch import Tensor
 
 from deeper.data.classes import words
-from deeper.files import beside, whole
+from deeper.data.dataset import Pipeline
+from deeper.files import whole
 from deeper.inference.inputs import find_images, read_image, reason
 from deeper.inference.model import Trained, load
 from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
 from deeper.reporting.table import printable
 from deeper.runs import select
-from deeper.training.precision import Precision
+from deeper.training.precision import Precision, accelerator_for
 
 
 def predict(cfg: Any) -> tuple[int, int]:
@@ -28,18 +30,16 @@ def predict(cfg: Any) -> tuple[int, int]:
 
     `ValueError` where there is no image at all.
     """
-    out = _destination(cfg.out)
+    out = Path(cfg.out).expanduser().resolve() if cfg.out else None  # so that a link stays one
     output = _output(cfg.format and cfg.format.value, out)
-    predictor = Predictor(
-        load(select.one(cfg), cfg.weights.value), cfg.device, Precision(cfg.precision), cfg.top
-    )
+    trained, autocast = _network(cfg)
     paths = find_images(cfg.files, sys.stdin.buffer, b"\0" if cfg.zero else b"\n")
     good = bad = 0
-    with _stream(out) as stream, _progress(shown=out is not None) as bar:
+    with _stream(out) as stream, autocast:
         stream.write(output.head)
         try:
-            while batch := list(islice(paths, cfg.batch_size)):
-                for found in predictor.predictions(batch):
+            for batch in _batches(paths, cfg.batch_size, shown=out is not None):
+                for found in _predictions(batch, trained, cfg.top):
                     if found.guesses:
                         good += 1
                         stream.write(output.format(found))
@@ -49,7 +49,6 @@ def predict(cfg: Any) -> tuple[int, int]:
                         why = f"cannot read {printable(found.file)}: {printable(found.why)}"
                         print(why, file=sys.stderr)
                 stream.flush()
-                bar.advance(bar.task_ids[0], len(batch))
         finally:  # what is written is well-formed after Ctrl-C too
             stream.write(output.end)
             stream.flush()
@@ -59,51 +58,51 @@ def predict(cfg: Any) -> tuple[int, int]:
     return good, bad
 
 
-class Predictor:
-    """A trained network on a device, in the precision that a training would have there."""
+def _network(cfg: Any) -> tuple[Trained, torch.autocast]:
+    """The network on its device, and the number format that a training would have there."""
+    trained, device = load(select.one(cfg), cfg.weights.value), _device(cfg.device)
+    trained.net.to(device)
+    trained.preprocess.to(device)
+    precision = Precision(cfg.precision).resolve(accelerator_for(device.type))
+    precision.apply()
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision.name)
+    return trained, torch.autocast(device.type, half, enabled=half is not None)
 
-    def __init__(self, trained: Trained, device: str, precision: Any, top: int) -> None:
-        self.trained, self.device, self.top = trained, _device(device), top
-        chosen = precision.resolve(self.device.type)
-        chosen.apply()
-        self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen.name)
-        trained.net.to(self.device)
-        trained.preprocess.to(self.device)
-        self._threads = ThreadPoolExecutor(8)
 
-    def predictions(self, paths: Sequence[str]) -> Iterator[Prediction]:
-        """The `top` most probable classes of each image, in order; a failed one has a reason instead."""
-        loaded = [*self._threads.map(self._load_image, paths)]
-        rows = iter(self._probabilities([view for _, view in loaded if view is not None]))
-        names = self.trained.classes
-        for prediction, view in loaded:
-            if view is None:
-                yield prediction
-            elif not (p := next(rows)).isfinite().all():
-                yield prediction._replace(why="the network's output is not finite")
-            else:
-                best = p.topk(min(self.top, len(names)))
-                pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-                guesses = [Guess(names[i], words(names[i]), value) for i, value in pairs]
-                yield prediction._replace(guesses=guesses)
+def _batches(paths: Iterator[str], size: int, shown: bool) -> Iterable[list[str]]:
+    """With a count of the batches on standard error, where that is a terminal."""
+    batches = iter(lambda: list(islice(paths, size)), [])
+    console = Console(stderr=True)
+    return track(batches, "batches", console=console, transient=True, disable=not shown)
 
-    def _load_image(self, path: str) -> tuple[Prediction, Tensor | None]:
-        """A prediction to be made, and the image as the network takes it, uint8 [3, S, S]."""
-        try:
-            image = read_image(path)
-            return Prediction(path, image), self.trained.view(image)
-        except Exception as error:  # one bad file must not stop the others
-            return Prediction(path, why=reason(error, path)), None
 
-    @torch.inference_mode()
-    def _probabilities(self, views: list[Tensor]) -> Tensor:
-        """float32 [B, K], on the CPU."""
-        if not views:
-            return torch.empty(0)
-        images = torch.stack(views).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
-            logits = self.trained(images.to(self.device))
-        return logits.float().softmax(1).cpu()
+def _predictions(paths: Sequence[str], trained: Trained, top: int) -> Iterator[Prediction]:
+    """The `top` most probable classes of each image, in order; a failed one has a reason instead."""
+    with ThreadPoolExecutor(8) as threads:
+        loaded = [*threads.map(partial(_load_image, view=trained.view), paths)]
+    views = [view for _, view in loaded if view is not None]
+    rows = iter(trained.softmax(torch.stack(views)) if views else ())
+    names = trained.classes
+    for prediction, view in loaded:
+        if view is None:
+            yield prediction
+        elif not (p := next(rows)).isfinite().all():
+            yield prediction._replace(why="the network's output is not finite")
+        else:
+            best = p.topk(min(top, len(names)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            yield prediction._replace(
+                guesses=[Guess(names[i], words(names[i]), p) for i, p in pairs]
+            )
+
+
+def _load_image(path: str, view: Pipeline) -> tuple[Prediction, Tensor | None]:
+    """A prediction to be made, and the image as the network takes it, uint8 [3, S, S]."""
+    try:
+        image = read_image(path)
+        return Prediction(path, image), view(image)
+    except Exception as error:  # one bad file must not stop the others
+        return Prediction(path, why=reason(error, path)), None
 
 
 def _device(name: str) -> torch.device:
@@ -128,21 +127,6 @@ def _output(name: str | None, out: Path | None) -> TableFormat:
     return FORMATS[name]()
 
 
-def _destination(out: str | None) -> Path | None:
-    """The file to replace, resolved so that a link stays one; refused before anything is computed."""
-    if out is None:
-        return None
-    path = Path(out).expanduser().resolve()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"out={out}: not a plain file; leave out= away and redirect with >")
-    try:
-        with beside(path) as trial:
-            trial.touch()
-    except OSError as error:
-        raise ValueError(f"out={out}: {error.strerror} in {path.parent}; choose another") from None
-    return path
-
-
 @contextmanager
 def _stream(out: Path | None) -> Iterator[TextIO]:
     """UTF-8 in any locale; bytes of names that are not UTF-8 are written as they are."""
@@ -150,14 +134,13 @@ def _stream(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         with open(sys.stdout.fileno(), closefd=False, **options) as stream:
             yield stream
-    else:
-        with whole(out) as temporary, open(temporary, **options) as stream:
+        return
+    if out.exists() and not out.is_file():
+        raise ValueError(f"out={out}: not a plain file; leave out= away and redirect with >")
+    with whole(out) as temporary:
+        try:
+            stream = open(temporary, **options)  # noqa: SIM115
+        except OSError as error:
+            raise ValueError(f"out={out}: {error.strerror}; choose another file") from error
+        with stream:
             yield stream
-
-
-def _progress(shown: bool) -> Progress:
-    """A count of the images on standard error, where that is a terminal."""
-    columns = (TextColumn("images"), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True)
-    bar.add_task("", total=None)
-    return bar

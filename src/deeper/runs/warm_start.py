@@ -18,21 +18,18 @@ from deeper.models.pretrained.weights import Weights, layer_settings, load_weigh
 from deeper.runs import build, select
 from deeper.training.module import ImageClassifier
 
-GROUPS = ("preprocess", "model/head", "model/aux", "model/norm", "model/block")
-"""Groups that decide what a network computes."""
-
 
 def load_pretrained(cfg: Any, module: ImageClassifier) -> None:
     """Load the weights that `model.pretrained` names into the network of a new run, if it names some.
 
-    Other classes than the weights' get a new classifier. Raises `ValueError` where the weights belong
+    Other classes than the weights', and weights of unknown classes, get a new classifier. Raises `ValueError` where the weights belong
     to another network or were trained with other preprocessing.
     """
     if not cfg.model.get("pretrained") or cfg.resume:
         return
     weights, classes = read_pretrained(cfg), module.checkpoint_metadata["classes"]
     _require_preprocessing(weights, resolved(cfg.preprocess))
-    new = None if _has_classes(weights, classes) else len(classes)
+    new = None if [*weights.classes] == [*classes] else len(classes)
     left_out = load_weights(module.net, weights, num_classes=new)
     if cfg.channels_last:
         module.net.to(memory_format=torch.channels_last)
@@ -47,57 +44,42 @@ def initial_checkpoint(cfg: Any, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def read_pretrained(cfg: Any) -> Weights:
-    """The weights that `model.pretrained` names: a published name, a file, or a run directory."""
+    """The weights that `model.pretrained` names: a published name, a file, or a run directory.
+
+    A checkpoint's are its averaged weights, or its live ones where nothing was averaged.
+    """
     source = str(cfg.model.pretrained)
     is_name = source in published.PUBLISHED
     if not is_name and Path(source).expanduser().is_dir():
         source = str(select.named(source))
     path = weights_file.locate(source, Path(cfg.paths.cache).expanduser() / "weights")
     if path.suffix == ".ckpt":
-        return _read_checkpoint(path, cfg)
-    state, words = weights_file.read(path)
-    config = compose("train", [*words, "data.image_size=224"])
+        content = stored.load_with_config(path)
+        checkpoint.require_current_statistics(content, path, "averaged")
+        state, classes = checkpoint.network_state(content), content["deeper"]["classes"]
+        config = stored.as_config(content["deeper"]["config"] | {"compile": False})
+        number, words, known = len(classes), [*_words(config, cfg)], True
+    else:
+        state, words = weights_file.read(path)
+        config = compose("train", [*words, "data.image_size=224"])
+        number = len(state["head.classifier.weight"])
+        classes = wnids() if number == len(wnids()) else ()
+        known = is_name or published.is_published(path)
     with torch.device("meta"):
-        net = build.network(config, [""] * len(state["head.classifier.weight"]))
-    known = is_name or published.is_published(path)
+        net = build.network(config, [""] * number)
     weights = Weights(
         origin=source,
         state=state,
         layer_settings=layer_settings(net),
         words=" ".join([*words, f"model.pretrained={source}"]),
         preprocess=resolved(config.preprocess) if known else None,
+        classes=classes,
     )
     if path.suffix == ".onnx":
         net.to_empty(device="cpu")
         load_weights(net, weights)
         onnx.require_same_logits(path, net.eval())
     return weights
-
-
-def _read_checkpoint(path: Path, cfg: Any) -> Weights:
-    """A checkpoint's averaged weights, or its live ones where nothing was averaged."""
-    state = stored.load_with_config(path)
-    checkpoint.require_current_statistics(state, path, "averaged")
-    config = stored.as_config(state["deeper"]["config"] | {"compile": False})
-    classes = state["deeper"]["classes"]
-    with torch.device("meta"):
-        net = build.network(config, classes)
-    return Weights(
-        origin=str(path),
-        state=checkpoint.network_state(state),
-        layer_settings=layer_settings(net),
-        words=" ".join([*_words(config, cfg), f"model.pretrained={path}"]),
-        preprocess=resolved(config.preprocess),
-        classes=classes,
-    )
-
-
-def _has_classes(weights: Weights, classes: Sequence[str]) -> bool:
-    """Whether the weights' logits are of these classes; 1000 without names are ImageNet's."""
-    if weights.classes is not None:
-        return [*weights.classes] == [*classes]
-    number = len(weights.state["head.classifier.weight"])
-    return number == len(classes) and (number != len(wnids()) or [*classes] == [*wnids()])
 
 
 def _require_preprocessing(weights: Weights, ours: dict[str, Any]) -> None:
@@ -112,16 +94,14 @@ def _require_preprocessing(weights: Weights, ours: dict[str, Any]) -> None:
 
 def _words(theirs: Any, ours: Any) -> Iterator[str]:
     """The words of the command line for the network of a checkpoint, where this one differs."""
-    for group in GROUPS:
-        before, after = (
-            OmegaConf.select(config, group.replace("/", ".")) for config in (theirs, ours)
-        )
-        if before is not None and before != after:
-            yield f"{group}={_option(group, before)}"
-    for key, value in resolved(theirs.model).items():
-        if key in ("pretrained", "image_size") or isinstance(value, dict):
+    if theirs.preprocess != ours.preprocess:
+        yield f"preprocess={_option('preprocess', theirs.preprocess)}"
+    for key, value in theirs.model.items():
+        if key in ("init", "pretrained", "image_size") or value == ours.model.get(key):
             continue
-        if value != ours.model.get(key):
+        if OmegaConf.is_config(value):
+            yield f"model/{key}={_option(f'model/{key}', value)}"
+        else:
             yield f"model.{key}={value}"
 
 

@@ -1,6 +1,7 @@
 """Damaged files of weights: a reader refuses them by name, whatever their bytes say."""
 
 import random
+import sys
 
 import pytest
 import torch
@@ -79,9 +80,7 @@ def test_files_that_only_look_like_weights(tmp_path):
 
 
 def test_onnx_without_its_package(tmp_path, files, monkeypatch):
-    import sys
-
     (tmp_path / "zoo.onnx").write_bytes(files["zoo.onnx"])
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ValueError, match=r"it needs onnx: pip install -e '\.\[export\]'"):
+    with pytest.raises(ValueError, match=r"onnx.*which needs pip install -e '\.\[export\]'"):
         weights_file.read(tmp_path / "zoo.onnx")

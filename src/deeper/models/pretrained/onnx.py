@@ -1,7 +1,6 @@
 """Reads the ONNX zoo's GoogLeNet: BVLC's network with Caffe2's names of weights."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,8 @@ BOUND = 1e-4
 
 def read(path: Path) -> dict[str, Tensor]:
     """The stored weights. Whether the graph is ours, `require_same_logits` shows."""
-    onnx, _ = _packages()
+    import onnx
+
     return from_bvlc(
         (tensor.name[:-4], LEAVES[tensor.name[-4:]], torch.tensor(onnx.numpy_helper.to_array(tensor)))
         for tensor in onnx.load(path).graph.initializer
@@ -31,7 +31,9 @@ def require_same_logits(path: Path, net: nn.Module) -> None:
 
     Raises `ValueError` where the logits differ: the graph is another network's, whatever its names say.
     """
-    onnx, onnxruntime = _packages()
+    import onnx
+    import onnxruntime
+
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 255 - 117
     try:
         model = onnx.load(path)
@@ -48,12 +50,3 @@ def require_same_logits(path: Path, net: nn.Module) -> None:
             f"{path}: another graph than GoogLeNet's: its logits differ from those of the same weights "
             f"in model=googlenet_bvlc by {difference:.1e} of the largest one"
         )
-
-
-def _packages() -> tuple[Any, Any]:
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise ValueError(f"it needs {error.name}: pip install -e '.[export]'") from error
-    return onnx, onnxruntime

@@ -1,35 +1,26 @@
 """Published files of weights: where they are, and how they are verified."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from torch.hub import download_url_to_file
 
 from deeper.files import file_digest
 
-
-class Published(NamedTuple):
-    """A public file of weights for ImageNet's 1000 classes, in the order of the sorted wnids."""
-
-    url: str
-    sha256: str
-    """The first digits at least; empty where none is known."""
-
-
 PUBLISHED = {
-    "torchvision": Published(
-        "https://download.pytorch.org/models/googlenet-1378be20.pth", "1378be20"
-    ),
-    "bvlc": Published(
+    "torchvision": ("https://download.pytorch.org/models/googlenet-1378be20.pth", "1378be20"),
+    "bvlc": (
         "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
         "6f7101e3a2183738a7125a0c5021ba82a1feb4228c5ca0924d991b6daf6f6fad",
     ),
-    "onnx": Published(
+    "onnx": (
         "https://github.com/onnx/models/raw/main/validated/vision/classification/"
         "inception_and_googlenet/googlenet/model/googlenet-12.onnx",
         "",
     ),
 }
+"""Name → address, and the first digits of the SHA-256 or nothing where none is known. The classes are
+ImageNet's 1000, in the order of the sorted wnids.
+"""
 
 
 def download(name: str, folder: Path) -> Path:

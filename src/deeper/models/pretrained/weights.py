@@ -29,8 +29,8 @@ class Weights:
     """The words of the command line that choose their network."""
     preprocess: Mapping[str, Any] | None = None
     """Config of the preprocessing that they were trained with; None where it is not known."""
-    classes: Sequence[str] | None = None
-    """None where the file does not name them."""
+    classes: Sequence[str] = ()
+    """Empty where they are not known."""
 
 
 def layer_settings(net: nn.Module) -> dict[str, str]:

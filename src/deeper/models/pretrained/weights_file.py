@@ -9,8 +9,8 @@ from deeper.models.pretrained import caffe, onnx, published, torchvision
 from deeper.models.pretrained.names import has_aux
 
 READABLE = (
-    "a state dict of torchvision's googlenet (.pth), a .caffemodel, a graph (.onnx), a checkpoint of "
-    "this project (.ckpt)"
+    "a state dict of torchvision's googlenet (.pth), a .caffemodel, a graph (.onnx, which needs "
+    "pip install -e '.[export]'), a checkpoint of this project (.ckpt)"
 )
 BVLC_WORDS = ("model=googlenet_bvlc", "preprocess=bvlc")
 TORCHVISION_WORDS = ("model=googlenet_torchvision", "preprocess=symmetric")
