@@ -1,6 +1,7 @@
 """Heads and auxiliary heads: feature maps [B, C, S, S] → logits [B, K]."""
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -20,13 +21,10 @@ class Features(NamedTuple):
     norm: NormScheme
 
 
-class HeadFactory(Protocol):
-    """Makes a head.
-
-    The layer that gives the logits must be named `classifier`: initialisers treat it differently.
-    """
-
-    def __call__(self, features: Features, num_classes: int, /) -> nn.Module: ...
+HeadFactory = Callable[[Features, int], nn.Module]
+"""(features, number of classes) → a head. Its layer that gives the logits must be named `classifier`:
+initialisers treat it differently.
+"""
 
 
 def scaled_width(channels: int, width: float) -> int:

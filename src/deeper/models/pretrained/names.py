@@ -1,6 +1,6 @@
 """Names of layers: ours, Caffe's (which the ONNX zoo kept) and torchvision's."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -57,7 +57,3 @@ def from_bvlc(blobs: Iterable[tuple[str, str, Tensor]]) -> dict[str, Tensor]:
             values = values.flatten(0, -2)
         state[f"{module}.{leaf}"] = values
     return state
-
-
-def has_aux(state: Mapping[str, Tensor]) -> bool:
-    return any(name.startswith("aux.") for name in state)

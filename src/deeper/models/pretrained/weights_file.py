@@ -6,7 +6,6 @@ from pickle import UnpicklingError
 from torch import Tensor
 
 from deeper.models.pretrained import caffe, onnx, published, torchvision
-from deeper.models.pretrained.names import has_aux
 
 READABLE = (
     "a state dict of torchvision's googlenet (.pth), a .caffemodel, a graph (.onnx, which needs "
@@ -43,4 +42,5 @@ def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         unsafe = isinstance(error, UnpicklingError)
         why = "torch.load(weights_only=True) refuses it" if unsafe else error or repr(error)
         raise ValueError(f"{path}: cannot be read ({why}); what is read: {READABLE}") from error
-    return state, [*words, *([] if has_aux(state) else ["model/aux=none"])]
+    has_aux = any(name.startswith("aux.") for name in state)
+    return state, [*words, *([] if has_aux else ["model/aux=none"])]
