@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     from deeper.evaluation.ensemble import Ensemble
     from deeper.evaluation.report import save_evaluation, show_evaluation
     from deeper.evaluation.unseen import require_evaluable
-    from deeper.inference.model import from_checkpoint
+    from deeper.inference.model import Trained
     from deeper.runs import build
     from deeper.runs.record import is_main_process, recorded
 
@@ -41,9 +41,7 @@ def main(cfg: DictConfig) -> None:
     data = build.data(config)
     require_evaluable(cfg, checkpoints, data)
     trainer = build.trainer(config, run)
-    networks = [
-        from_checkpoint(state, path, cfg.weights.value) for path, state in checkpoints.items()
-    ]
+    networks = [Trained(state, path, cfg.weights.value) for path, state in checkpoints.items()]
     ensemble = Ensemble(cfg, networks, protocols, data, build.precision(config).name)
 
     with recorded(run, **ensemble.facts) as record:

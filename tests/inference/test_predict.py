@@ -249,8 +249,8 @@ def test_help_says_what_exits_mean():
 
 
 def test_a_non_finite_output_is_an_error_and_no_class(ask, monkeypatch, capfd):
-    logits = Trained.__call__
-    monkeypatch.setattr(Trained, "__call__", lambda self, images: logits(self, images) * math.nan)
+    logits = Trained.forward
+    monkeypatch.setattr(Trained, "forward", lambda self, images: logits(self, images) * math.nan)
     counts, text = ask("format=json", files=["x.jpg"])
     assert counts == (0, 1)
     assert json.loads(text) == []

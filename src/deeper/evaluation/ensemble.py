@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 
-from deeper.config import stored
 from deeper.config.instantiate import build, resolved
 from deeper.data.datamodule import ImageData
 from deeper.evaluation.cache import CachedProbabilities, averaged, files_digest
@@ -17,7 +16,6 @@ from deeper.evaluation.protocol import CropProtocol, crop_count
 from deeper.evaluation.runner import Evaluator
 from deeper.files import file_digest
 from deeper.inference.model import Trained
-from deeper.models.deployed import Deployed
 from deeper.runs.provenance import code_hash
 from deeper.runs.record import is_main_process
 
@@ -73,7 +71,7 @@ class Ensemble:
         self.members = []
         for network in networks:
             own = {"checkpoint": file_digest(network.path), "weights": network.weights}
-            size, crop = network.image_size, stored.eval_crop(network.config.data)
+            size, crop = network.image_size, network.eval_crop
             for name, node in protocols.items():
                 crops = resolved(node) | {"image_size": size, "eval_crop": crop}
                 cached = CachedProbabilities(cache, shared | own | {"protocol": crops})
@@ -89,9 +87,8 @@ class Ensemble:
             if missing and is_main_process():
                 cached.prepare()
             if missing or trainer.world_size > 1:
-                net = Deployed(network.preprocess, network.net).eval()
                 evaluator = Evaluator(
-                    net, protocol, network.image_size, self.images, self.data, self.cfg.fusion,
+                    network, protocol, network.image_size, self.images, self.data, self.cfg.fusion,
                     cached.write, missing,
                 )  # fmt: skip
                 trainer.validate(evaluator, verbose=False)

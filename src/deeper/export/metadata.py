@@ -3,7 +3,6 @@
 from typing import Any
 
 from deeper import __version__
-from deeper.config import stored as carried
 from deeper.config.instantiate import resolved
 from deeper.data.classes import words
 from deeper.evaluation.protocol import Single
@@ -41,7 +40,7 @@ def describe(trained: Trained) -> dict[str, Any]:
 
 def _crop(trained: Trained) -> dict[str, Any]:
     """The crop in steps that give exactly the pixels of the evaluation."""
-    share, size = carried.eval_crop(trained.config.data), trained.image_size
+    share, size = trained.eval_crop, trained.image_size
     node = resolved(trained.config.protocol)
     crop = {"protocol": node, "share": share, "size": size}
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from deeper.config.instantiate import resolved
 from deeper.export.graph import Graph
-from deeper.models.deployed import Deployed
 
 FILE = "model.safetensors"
 PACKAGES = ("safetensors",)
@@ -40,13 +39,13 @@ def open_file(path: Path, graph: Graph) -> nn.Module:
     """The network with the file's weights. Raises `ValueError` unless they are equal bit by bit."""
     from safetensors.torch import load_file
 
-    net = copy.deepcopy(graph.trained.net)
-    net.load_state_dict(load_file(path))
-    loaded = net.state_dict()
+    trained = copy.deepcopy(graph.trained)
+    trained.net.load_state_dict(load_file(path))
+    loaded = trained.net.state_dict()
     for name, value in graph.trained.net.state_dict().items():
         if not torch.equal(_bits(value), _bits(loaded[name])):
             raise ValueError(f"{FILE}: differs from the checkpoint in {name}")
-    return Deployed(graph.trained.preprocess, net).eval()
+    return trained
 
 
 def _bits(value: Tensor) -> Tensor:

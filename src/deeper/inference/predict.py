@@ -60,9 +60,8 @@ def predict(cfg: Any) -> tuple[int, int]:
 
 def _network(cfg: Any) -> tuple[Trained, torch.autocast]:
     """The network on its device, and the number format that a training would have there."""
-    trained, device = load(select.one(cfg), cfg.weights.value), _device(cfg.device)
-    trained.net.to(device)
-    trained.preprocess.to(device)
+    device = _device(cfg.device)
+    trained = load(select.one(cfg), cfg.weights.value).to(device)
     precision = Precision(cfg.precision).resolve(accelerator_for(device.type))
     precision.apply()
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision.name)
