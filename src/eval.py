@@ -27,7 +27,8 @@ def main(cfg: DictConfig) -> None:
     from deeper.config.check import check_eval
     from deeper.evaluation.config import evaluation_config
     from deeper.evaluation.ensemble import Ensemble
-    from deeper.evaluation.report import save_evaluation, show_evaluation
+    from deeper.evaluation.report import report_file, save_evaluation
+    from deeper.evaluation.tables import show_evaluation
     from deeper.evaluation.unseen import require_evaluable
     from deeper.inference.model import Trained
     from deeper.runs import build
@@ -50,7 +51,7 @@ def main(cfg: DictConfig) -> None:
             return
         content, metrics = ensemble.report()
         record["results"] = content["results"]
-    show_evaluation(content, metrics, data.classes, run)
+    show_evaluation(content, metrics, data.classes, report_file(run).name)
     save_evaluation(content, metrics, data.classes, run)
 
 

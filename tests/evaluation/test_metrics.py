@@ -11,7 +11,7 @@ from deeper.data.images.stored import FileImages
 from deeper.data.splits import Subset
 from deeper.evaluation import tables
 from deeper.evaluation.cache import CachedProbabilities, averaged, files_digest
-from deeper.evaluation.imagenet_real import RealLabels, read_real_labels
+from deeper.evaluation.imagenet_real import real_counts, real_labels
 from deeper.evaluation.metrics import (
     calibration_error,
     compute_metrics,
@@ -115,20 +115,25 @@ def test_real_counts_images_with_labels_by_their_numbers(tmp_path):
     names = ["val/a/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000002_n01440764.JPEG",
              "b.tar:ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000004.JPEG"]  # fmt: skip
     files = Subset(FileImages(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
-    real = RealLabels(str(path), files, 4)
-    assert real.labels == [[3], [], [1, 2], [0]]
-    found = real.results(np.array([3, 0, 2, -1]))
+    real = real_labels(str(path), files, 4)
+    assert real == [[3], [], [1, 2], [0]]
+    found = real_counts(real, np.array([3, 0, 2, -1]))
     assert (found["n"], found["top1"]) == (3, 2)
 
 
 def test_real_refuses_other_files_and_other_images(tmp_path):
-    with pytest.raises(ValueError, match=r"expected 50,000 lists of labels in 0\.\.9"):
-        read_real_labels(real_json(tmp_path, [[1]]), 10)
+    photo = FileImages(tmp_path, ["photo.jpg"], [0])
+    for labels, message in (
+        ([[1]], r"expected 50,000 lists of labels in 0\.\.9"),
+        ([[10]] * 50_000, r"expected 50,000 lists of labels in 0\.\.9"),
+        ({"a": 1}, r"expected 50,000 lists"),
+        ([1] * 50_000, "cannot be read"),
+        ([[0]] * 50_000, r"photo\.jpg is none of them"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            real_labels(str(real_json(tmp_path, labels)), photo, 10)
     with pytest.raises(ValueError, match="cannot be read"):
-        read_real_labels(tmp_path / "none.json", 10)
-    file = real_json(tmp_path, [[0]] * 50_000)
-    with pytest.raises(ValueError, match=r"photo\.jpg is none of them"):
-        RealLabels(str(file), FileImages(tmp_path, ["photo.jpg"], [0]), 10)
+        real_labels(str(tmp_path / "none.json"), photo, 10)
 
 
 def test_the_papers_table_stands_beside_ours():
@@ -152,13 +157,6 @@ def test_the_papers_table_stands_beside_ours():
     assert found[4][2:6] == ["29.30", "-0.60 (-0.5…+0.3)", "9.20", "-0.70 (-0.4…+0.2)"]
     (alone,) = tables.table3([{"models": 2, "crops": 1, "top1": 7, "top5": 9, "n": 10}])
     assert alone[6:] == ["", ""]
-
-
-def test_the_table_says_what_its_intervals_cover(capsys):
-    row = {"models": 1, "crops": 1, "top1": 7, "top5": 9, "n": 10}
-    tables.show_table3([row])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "over the images of this test set, not over training seeds" in shown
 
 
 def test_the_interval_of_a_difference_is_agresti_and_mins():
@@ -206,17 +204,23 @@ def test_non_finite_probabilities_count_as_wrong():
     assert found.counts()["non_finite"] == 2
 
 
+def shown(metrics, classes, title, capsys):
+    content = {"checkpoints": {title: "live"}, "rows": [{}], "split": "val"}
+    tables.show_evaluation(content, metrics, classes, "x.json")
+    return capsys.readouterr().out
+
+
 def test_non_finite_outputs_are_said(capsys):
     found = compute_metrics(np.full((3, 6), np.nan), np.array([0, 3, 0]))
-    tables.show_metrics(found, [*"abcdef"], "val", "title", "x.json")
-    assert "3 images have non-finite outputs; they count as wrong" in capsys.readouterr().out
+    text = shown(found, [*"abcdef"], "title", capsys)
+    assert "3 images have non-finite outputs; they count as wrong" in text
 
 
 def test_the_worst_classes_stand_first_with_what_they_were_predicted_as():
     guesses = [0, 1, 1, 2, 2, 0, 1]
     counts = compute_metrics(np.eye(4)[guesses], np.array([0, 0, 0, 2, 2, 2, 1]))
-    shown = tables.worst_classes(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
-    assert shown == [
+    found = tables.worst_classes(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
+    assert found == [
         ["tench", "3", "33.3", "100.0", "b, 2"],
         ["c[/]\\n", "3", "66.7", "100.0", "tench, 1"],
         ["b", "1", "100.0", "100.0", ""],
@@ -226,6 +230,5 @@ def test_the_worst_classes_stand_first_with_what_they_were_predicted_as():
 
 def test_markup_in_the_name_of_a_class_is_no_markup(capsys):
     counts = compute_metrics(np.eye(2)[[0, 1]], np.array([0, 1]))
-    tables.show_metrics(counts, ["[red]", "[/red]"], "val", "a [title]", "x.json")
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in ("[red]", "[/red]", "a [title]"))
+    text = shown(counts, ["[red]", "[/red]"], "a [title]", capsys)
+    assert all(name in text for name in ("[red]", "[/red]", "a [title]"))

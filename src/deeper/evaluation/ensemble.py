@@ -10,7 +10,7 @@ import torch
 from deeper.config.instantiate import build, resolved
 from deeper.data.datamodule import ImageData
 from deeper.evaluation.cache import CachedProbabilities, averaged, files_digest
-from deeper.evaluation.imagenet_real import RealLabels
+from deeper.evaluation.imagenet_real import real_counts, real_labels
 from deeper.evaluation.metrics import Metrics, compute_metrics, difference_interval
 from deeper.evaluation.protocol import CropProtocol, crop_count
 from deeper.evaluation.runner import Evaluator
@@ -47,7 +47,7 @@ class Ensemble:
     ) -> None:
         self.cfg, self.data = cfg, data
         self.images = getattr(data.splits, cfg.split)
-        self.real = RealLabels(cfg.real, self.images, len(data.classes)) if cfg.real else None
+        self.real = real_labels(cfg.real, self.images, len(data.classes)) if cfg.real else None
         self.facts = {
             "checkpoints": {str(network.path): network.weights for network in networks},
             "split": cfg.split.value,
@@ -120,7 +120,7 @@ class Ensemble:
             rows.append(row | metrics.counts() | gains)
         content = self.facts | {"results": metrics.results(self.facts["split"]), "rows": rows}
         if self.real is not None:
-            content["real"] = self.real.results(metrics.best)
+            content["real"] = real_counts(self.real, metrics.best)
         return content, metrics
 
     def _metrics(self, group: Sequence[Member]) -> Metrics:

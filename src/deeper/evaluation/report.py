@@ -1,25 +1,13 @@
-"""What an evaluation leaves: tables on the screen, a JSON file, the confusion matrix."""
+"""The files of an evaluation: JSON and the confusion matrix."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deeper.evaluation import tables
 from deeper.evaluation.metrics import Metrics
 from deeper.files import json_text, whole
 from deeper.runs import directory, record
-
-
-def show_evaluation(
-    content: dict[str, Any], metrics: Metrics, classes: list[str], run: Path
-) -> None:
-    """Tables of `content` as `Ensemble.report` has it; `run` is the evaluation's directory."""
-    models, rows = [*content["checkpoints"]], content["rows"]
-    title = models[0] if len(models) == 1 else f"{len(models)} models, {rows[-1]['protocol']}"
-    tables.show_metrics(metrics, classes, content["split"], title, _file(run).name)
-    if len(rows) > 1:
-        tables.show_table3([row for row in rows if row["checkpoint"] in (models[0], None)])
 
 
 def save_evaluation(
@@ -34,7 +22,7 @@ def save_evaluation(
         np.save(array, metrics.confusion, allow_pickle=False)
     counts = {"classes": metrics.classes(classes), "confusion": str(confusion)}
     text = json_text(content | counts, indent=2) + "\n"
-    _write(_file(run), text)
+    _write(report_file(run), text)
     for trained in dict.fromkeys(Path(p).absolute().parent.parent for p in content["checkpoints"]):
         if not (trained / record.FILE).exists():
             continue
@@ -42,13 +30,13 @@ def save_evaluation(
             if content["split"] == "test":
                 record.count_test_look(trained)
             (trained / "eval").mkdir(exist_ok=True)
-            _write(trained / "eval" / _file(run).name, text)
+            _write(trained / "eval" / report_file(run).name, text)
         except (OSError, ValueError) as error:  # a run that is not ours to write to
             why = getattr(error, "strerror", error)
             print(f"{trained}: {why}, so no copy is written there")
 
 
-def _file(run: Path) -> Path:
+def report_file(run: Path) -> Path:
     return run / f"{directory.run_id(str(run))}.json"
 
 

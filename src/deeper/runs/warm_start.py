@@ -22,8 +22,8 @@ from deeper.training.module import ImageClassifier
 def load_pretrained(cfg: Any, module: ImageClassifier) -> None:
     """Load the weights that `model.pretrained` names into the network of a new run, if it names some.
 
-    Other classes than the weights', and weights of unknown classes, get a new classifier. Raises `ValueError` where the weights belong
-    to another network or were trained with other preprocessing.
+    Other classes than the weights' get a new classifier, and so do all where the weights' are not
+    known. Raises `ValueError` where the weights belong to another network or need other preprocessing.
     """
     if not cfg.model.get("pretrained") or cfg.resume:
         return
