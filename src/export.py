@@ -20,10 +20,10 @@ def main(cfg: DictConfig) -> None:
     from deeper.runs import select
 
     path = select.one(cfg)  # before torch is imported: a mistake is answered at once
-    from deeper.export import export, formats
+    from deeper.export import export
     from deeper.inference import model
 
-    forms = formats.requested(cfg)
+    forms = export.requested(cfg)
     network = model.load(path, cfg.weights.value)
     out = export.output_folder(cfg, network.path)
     exported = export.export(network, forms, out, overwrite=cfg.overwrite, bound=cfg.bound)

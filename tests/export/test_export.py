@@ -11,7 +11,7 @@ from entry import call
 import deeper
 from deeper import checkpoint
 from deeper.config.instantiate import build, resolved
-from deeper.export import export, formats, metadata, onnx, parity, safetensors, torch_export
+from deeper.export import export, metadata, onnx, parity, safetensors, torch_export
 from deeper.export.graph import Graph
 from deeper.inference import model
 from deeper.models.output import Output
@@ -28,7 +28,7 @@ CASES = {
     "bn, avgpool": [],
     "lrn, fc, bvlc": ["model/norm=lrn", "model/head=fc", "preprocess=bvlc", FEWER],
 }
-ALL = [*formats.FORMATS.values()]
+ALL = [*export.FORMATS.values()]
 
 
 def written(configs, path, *words):
@@ -150,7 +150,7 @@ def test_no_file_tells_of_this_machine(exported, configs):
     with zipfile.ZipFile(out / "model.pt2") as archive:
         texts = [archive.read(name) for name in archive.namelist()]
     texts += [path.read_bytes() for path in out.iterdir() if path.suffix != ".pt2"]
-    here = str(formats.__file__).rpartition("/src/")[0].encode()
+    here = str(export.__file__).rpartition("/src/")[0].encode()
     told = (here, str(out.parent).encode(), b"/nowhere")
     assert not [text for text in texts for path in told if path in text]
 
@@ -347,7 +347,7 @@ def test_refusals(configs, tmp_path, refused, monkeypatch):
         ([ckpt, f"out={net.path}/below", "format=safetensors"], "Not a directory; pass out=<a"),
     ]:
         assert message in refused(f"paths.cache={tmp_path}/cache", *words, script="export")
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else object())
+    monkeypatch.setattr(export, "find_spec", lambda name: None if "onnx" in name else object())
     assert (
         "format=all: needs onnx, onnxscript, onnxruntime: pip install -e '.[export]', or "
         "pass format=torch_export, which needs none"

@@ -33,9 +33,7 @@ class TableFormat:
     head = end = ""
 
     def format(self, prediction: Prediction) -> str:
-        lines = [
-            f"{guess.probability:8.2%}  {printable(guess.words)}" for guess in prediction.guesses
-        ]
+        lines = [f"{p:8.2%}  {printable(words)}" for _, words, p in prediction.guesses]
         return "\n".join([printable(prediction.file), *lines]) + "\n"
 
     def unreadable(self, prediction: Prediction) -> str:
@@ -93,8 +91,8 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
     def format(self, prediction: Prediction) -> str:
         assert prediction.image is not None  # noqa: S101
         guesses = "".join(
-            f"<li><span>{escape(printable(guess.words))}</span><span>{guess.probability:.1%}</span></li>"
-            for guess in prediction.guesses
+            f"<li><span>{escape(printable(words))}</span><span>{p:.1%}</span></li>"
+            for _, words, p in prediction.guesses
         )
         name, image = escape(printable(prediction.file)), b64encode(thumbnail(prediction.image))
         return (

@@ -92,16 +92,10 @@ class Gaussian(BVLC):
     """
 
     STD: ClassVar = {
-        "conv1": 0.1,
-        "conv2_reduce": 0.1,
-        "conv2": 0.03,
-        "conv1x1": 0.03,
-        "reduce3x3": 0.09,
-        "conv3x3": 0.03,
-        "reduce5x5": 0.2,
-        "conv5x5": 0.03,
-        "pool_proj": 0.1,
-    }
+        "conv1": 0.1, "conv2_reduce": 0.1, "conv2": 0.03,
+        "conv1x1": 0.03, "reduce3x3": 0.09, "conv3x3": 0.03,
+        "reduce5x5": 0.2, "conv5x5": 0.03, "pool_proj": 0.1,
+    }  # fmt: skip
 
     def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
         kind = name.removesuffix(".conv").rpartition(".")[2]
