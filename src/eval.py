@@ -23,27 +23,23 @@ def main(cfg: DictConfig) -> None:
     run = directory.open_dir(HydraConfig.get().runtime.output_dir)
     paths, protocols = select.several(cfg), overrides.protocols(cfg)
     # These answered before torch is imported, which takes seconds.
-    from deeper.config import stored
-    from deeper.config.check import check_eval
-    from deeper.evaluation.config import evaluation_config
+    from deeper.config import check, stored
+    from deeper.evaluation import config, report, tables, unseen
     from deeper.evaluation.ensemble import Ensemble
-    from deeper.evaluation.report import report_file, save_evaluation
-    from deeper.evaluation.tables import show_evaluation
-    from deeper.evaluation.unseen import require_evaluable
     from deeper.inference.model import Trained
     from deeper.runs import build
     from deeper.runs.record import is_main_process, recorded
 
-    check_eval(cfg)
+    check.check_eval(cfg)
     checkpoints = {path: stored.load_with_config(path) for path in paths}
-    config = evaluation_config(cfg, checkpoints[paths[0]])
-    protocols = protocols or {overrides.protocol_name(config.protocol): config.protocol}
+    settings = config.evaluation_config(cfg, checkpoints[paths[0]])
+    protocols = protocols or {overrides.protocol_name(settings.protocol): settings.protocol}
 
-    data = build.data(config)
-    require_evaluable(cfg, checkpoints, data)
-    trainer = build.trainer(config, run)
+    data = build.data(settings)
+    unseen.require_evaluable(cfg, checkpoints, data)
+    trainer = build.trainer(settings, run)
     networks = [Trained(state, path, cfg.weights.value) for path, state in checkpoints.items()]
-    ensemble = Ensemble(cfg, networks, protocols, data, build.precision(config).name)
+    ensemble = Ensemble(cfg, networks, protocols, data, build.precision(settings).name)
 
     with recorded(run, **ensemble.facts) as record:
         ensemble.predict(trainer)
@@ -51,8 +47,8 @@ def main(cfg: DictConfig) -> None:
             return
         content, metrics = ensemble.report()
         record["results"] = content["results"]
-    show_evaluation(content, metrics, data.classes, report_file(run).name)
-    save_evaluation(content, metrics, data.classes, run)
+    tables.show_evaluation(content, metrics, data.classes, report.report_file(run).name)
+    report.save_evaluation(content, metrics, data.classes, run)
 
 
 if __name__ == "__main__":
