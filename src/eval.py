@@ -8,56 +8,47 @@ python src/eval.py RUN FILE 'protocols=[single,ten]'  the paper's Table 3, model
 """
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from deeper.cli import main as cli
-from deeper.runs import directory
 
 
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="eval")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    from pathlib import Path
-
     from deeper.config import overrides
-    from deeper.runs import select
+    from deeper.runs import directory, select
 
-    run = directory.open_dir(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
+    run = directory.open_dir(HydraConfig.get().runtime.output_dir)
     paths, protocols = select.several(cfg), overrides.protocols(cfg)
-
-    # The checks above answer before torch is imported, which takes seconds.
-    from deeper.config import stored
-    from deeper.config.check import check_eval
-    from deeper.evaluation import evaluate
-    from deeper.evaluation.ensemble import Ensemble, Settings
-    from deeper.evaluation.imagenet_real import RealLabels
-    from deeper.evaluation.unseen import require_evaluable
+    # These answered before torch is imported, which takes seconds.
+    from deeper.config import check, stored
+    from deeper.evaluation import config, report, tables, unseen
+    from deeper.evaluation.ensemble import Ensemble
+    from deeper.inference.model import Trained
     from deeper.runs import build
     from deeper.runs.record import is_main_process, recorded
 
-    check_eval(cfg)
+    check.check_eval(cfg)
     checkpoints = {path: stored.load_with_config(path) for path in paths}
-    config = evaluate.trained_config(cfg, checkpoints[paths[0]])
-    protocols = protocols or {overrides.protocol_name(config.protocol): config.protocol}
+    settings = config.evaluation_config(cfg, checkpoints[paths[0]])
+    protocols = protocols or {overrides.protocol_name(settings.protocol): settings.protocol}
 
-    data = build.data(config)
-    require_evaluable(cfg, checkpoints, data)
-    images = getattr(data.splits, cfg.split)
-    real = RealLabels(Path(cfg.real), images, len(data.classes)) if cfg.real else None
-    trainer = build.trainer(config, run)
-    precision, cache = build.precision(config).name, Path(cfg.paths.cache).expanduser()
-    settings = Settings(cfg.split, cfg.fusion, cfg.weights, precision, cache)
-    ensemble = Ensemble(checkpoints, protocols, data, settings)
-    with recorded(run, **evaluate.facts(cfg, checkpoints, data, protocols)) as record:
-        ensemble.run(trainer)
+    data = build.data(settings)
+    unseen.require_evaluable(cfg, checkpoints, data)
+    trainer = build.trainer(settings, run)
+    networks = [Trained(state, path, cfg.weights.value) for path, state in checkpoints.items()]
+    ensemble = Ensemble(cfg, networks, protocols, data, build.precision(settings).name)
+
+    with recorded(run, **ensemble.facts) as record:
+        ensemble.predict(trainer)
         if not is_main_process():
             return
-        tables, metrics = ensemble.report()
-        record |= tables | {"results": evaluate.results(cfg.split, metrics)}
-        if real is not None:
-            record["real"] = real.results(metrics.best)
-    evaluate.show(record, metrics, data.classes, evaluate.result_file(run).name)
-    evaluate.save(record, metrics, data.classes, run, paths)
+        content, metrics = ensemble.report()
+        record["results"] = content["results"]
+    tables.show_evaluation(content, metrics, data.classes, report.report_file(run).name)
+    report.save_evaluation(content, metrics, data.classes, run)
 
 
 if __name__ == "__main__":

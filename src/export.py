@@ -20,15 +20,14 @@ def main(cfg: DictConfig) -> None:
     from deeper.runs import select
 
     path = select.one(cfg)  # before torch is imported: a mistake is answered at once
-    from deeper.export import export, formats
+    from deeper.export import export
     from deeper.inference import model
 
-    wanted = formats.requested(cfg)
+    forms = export.requested(cfg)
     network = model.load(path, cfg.weights.value)
     out = export.output_folder(cfg, network.path)
-    options = {"overwrite": cfg.overwrite, "bound": cfg.bound, "rounds": cfg.rounds}
-    measurements = export.export(network, wanted, out, **options)
-    export.show(network, measurements, out, cfg.rounds)
+    exported = export.export(network, forms, out, overwrite=cfg.overwrite, bound=cfg.bound)
+    export.show_export(network, exported, out)
 
 
 if __name__ == "__main__":

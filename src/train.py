@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> float | None:
 
     data = build.data(cfg)
     module = build.classifier(cfg, data.classes, data.fingerprint("test"))
-    warm_start.start(cfg, module)
+    warm_start.load_pretrained(cfg, module)
     trainer = build.trainer(cfg, run.directory)
     data.require_trainable(trainer, test=cfg.test)
 

@@ -86,7 +86,7 @@ def test_eval_needs_nothing_said_again(train, tmp_path):
     assert result.returncode == 0, result.stderr
     (file,) = (run / "eval").iterdir()
     written = json.loads(file.read_text())
-    assert written["weights"] == "averaged"
+    assert [*written["checkpoints"].values()] == ["averaged"]
     assert written["root"] == record(run)["overrides"][0].removeprefix("data.root=")
     for name, value in record(run)["results"].items():
         if name.startswith("test/"):

@@ -11,7 +11,7 @@ import deeper
 from deeper.checkpoint import contents, save_checkpoint
 from deeper.config import stored as stored_configs
 from deeper.config.instantiate import build, resolved
-from deeper.evaluation.evaluate import trained_config
+from deeper.evaluation.config import evaluation_config
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_root_is_what_it_was(stored, configs, root):
     stored["data"]["root"] = root
     stored["data"].pop("cache")
     cfg = configs("trainer=cpu", "paths.cache=/c", "paths.run=/r", name="eval")
-    config = trained_config(cfg, {"deeper": {"config": stored}})
+    config = evaluation_config(cfg, {"deeper": {"config": stored}})
     assert resolved(config)["data"]["root"] == root
     assert config.data.cache == "/c"
     assert str(build(config.data.source)(root=config.data.root, cache="/c").root) == root
@@ -109,6 +109,6 @@ def test_a_root_is_what_it_was(stored, configs, root):
 
 def test_another_root(stored, configs):
     cfg = configs("trainer=cpu", "data.root=/b/x", "paths.run=/r", "paths.cache=/c", name="eval")
-    config = trained_config(cfg, {"deeper": {"config": stored}})
+    config = evaluation_config(cfg, {"deeper": {"config": stored}})
     assert config.data.root == "/b/x"
     assert OmegaConf.to_container(config.augment) == {}

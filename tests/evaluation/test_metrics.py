@@ -10,13 +10,8 @@ from PIL import Image
 from deeper.data.images.stored import FileImages
 from deeper.data.splits import Subset
 from deeper.evaluation import tables
-from deeper.evaluation.cache import (
-    CachedProbabilities,
-    averaged,
-    files_digest,
-    require_writable,
-)
-from deeper.evaluation.imagenet_real import RealLabels, read_labels
+from deeper.evaluation.cache import CachedProbabilities, averaged, files_digest
+from deeper.evaluation.imagenet_real import real_counts, real_labels
 from deeper.evaluation.metrics import (
     calibration_error,
     compute_metrics,
@@ -33,7 +28,7 @@ def random(n=200, classes=12, seed=0):
 
 def test_against_brute_force():
     p, labels = random()
-    found = compute_metrics([p[:64], p[64:]], labels)
+    found = compute_metrics(p, labels)
     ranked = [sorted(range(12), key=lambda c, row=row: -row[c]) for row in p]
     assert found.n == 200
     assert found.top1 == sum(r[0] == y for r, y in zip(ranked, labels, strict=True))
@@ -72,33 +67,25 @@ def test_wilson(right, n, low, high):
 
 def test_the_mean_over_models_is_of_probabilities():
     models = [random(seed=i)[0] for i in range(7)]
-    (found,) = averaged(models)
+    found = averaged(models)
     assert np.allclose(found, sum(models) / 7)
-    (backwards,) = averaged(models[::-1])
-    assert np.abs(found - backwards).max() < 1e-15
-    (alone,) = averaged(models[:1])
-    assert np.array_equal(alone, models[0])
+    assert np.abs(found - averaged(models[::-1])).max() < 1e-15
+    assert np.array_equal(averaged(models[:1]), models[0])
 
 
-def test_cached_probabilities_are_whole_and_of_these_labels(tmp_path):
-    p, labels = random()
+def test_cached_probabilities_are_whole_or_absent(tmp_path):
+    p, _ = random()
     cached = CachedProbabilities(tmp_path, {"checkpoint": "a"})
-    assert not cached.exists(labels)
-    cached.write(p, labels)
-    assert cached.exists(labels)
-    assert not cached.exists(labels[::-1])
-    assert np.array_equal(cached.read(labels), p)
-    assert sorted(f.name for f in cached.folder.iterdir()) == [
-        "about.json", "labels.npy", "probabilities.npy"
-    ]  # fmt: skip
-    assert not CachedProbabilities(tmp_path, {"checkpoint": "b"}).exists(labels)
-    with pytest.raises(ValueError, match="of other labels than the data has; remove the folder"):
-        cached.read(labels[::-1])
-    whole = (cached.folder / "probabilities.npy").read_bytes()
-    (cached.folder / "probabilities.npy").write_bytes(whole[:-4])
-    assert not cached.exists(labels)
-    with pytest.raises(ValueError, match="damaged"):
-        cached.read(labels)
+    assert not cached.exists()
+    cached.prepare()
+    cached.write(torch.from_numpy(p))
+    assert cached.exists()
+    assert np.array_equal(cached.read(), p)
+    assert sorted(f.name for f in cached.folder.iterdir()) == ["about.json", "probabilities.npy"]
+    assert not CachedProbabilities(tmp_path, {"checkpoint": "b"}).exists()
+    file = cached.folder / "probabilities.npy"
+    file.write_bytes(file.read_bytes()[:-4])
+    assert not cached.exists()
 
 
 def test_a_replaced_image_is_another_set(tmp_path):
@@ -113,12 +100,8 @@ def test_a_replaced_image_is_another_set(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_said_before_a_network_runs(tmp_path):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(
-        ValueError, match=r"cache/probabilities: Not a directory; .* paths\.cache=<a"
-    ):
-        require_writable(tmp_path / "cache")
-    require_writable(tmp_path / "other")
-    assert not [*(tmp_path / "other/probabilities").iterdir()]
+    with pytest.raises(ValueError, match=r"cache/probabilities/.*: Not a dir.* paths\.cache=<a"):
+        CachedProbabilities(tmp_path / "cache", {}).prepare()
 
 
 def real_json(tmp_path, labels):
@@ -132,20 +115,25 @@ def test_real_counts_images_with_labels_by_their_numbers(tmp_path):
     names = ["val/a/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000002_n01440764.JPEG",
              "b.tar:ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000004.JPEG"]  # fmt: skip
     files = Subset(FileImages(tmp_path, names, [0] * 4), np.array([2, 1, 0, 3]))
-    real = RealLabels(path, files, 4)
-    assert real.labels == [[3], [], [1, 2], [0]]
-    found = real.results(np.array([3, 0, 2, -1]))
+    real = real_labels(str(path), files, 4)
+    assert real == [[3], [], [1, 2], [0]]
+    found = real_counts(real, np.array([3, 0, 2, -1]))
     assert (found["n"], found["top1"]) == (3, 2)
 
 
 def test_real_refuses_other_files_and_other_images(tmp_path):
-    with pytest.raises(ValueError, match=r"expected 50,000 lists of labels in 0\.\.9"):
-        read_labels(real_json(tmp_path, [[1]]), 10)
-    with pytest.raises(ValueError, match="cannot be read as JSON"):
-        read_labels(tmp_path / "none.json", 10)
-    file = real_json(tmp_path, [[0]] * 50_000)
-    with pytest.raises(ValueError, match=r"photo\.jpg is none of them"):
-        RealLabels(file, FileImages(tmp_path, ["photo.jpg"], [0]), 10)
+    photo = FileImages(tmp_path, ["photo.jpg"], [0])
+    for labels, message in (
+        ([[1]], r"expected 50,000 lists of labels in 0\.\.9"),
+        ([[10]] * 50_000, r"expected 50,000 lists of labels in 0\.\.9"),
+        ({"a": 1}, r"expected 50,000 lists"),
+        ([1] * 50_000, "cannot be read"),
+        ([[0]] * 50_000, r"photo\.jpg is none of them"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            real_labels(str(real_json(tmp_path, labels)), photo, 10)
+    with pytest.raises(ValueError, match="cannot be read"):
+        real_labels(str(tmp_path / "none.json"), photo, 10)
 
 
 def test_the_papers_table_stands_beside_ours():
@@ -169,13 +157,6 @@ def test_the_papers_table_stands_beside_ours():
     assert found[4][2:6] == ["29.30", "-0.60 (-0.5…+0.3)", "9.20", "-0.70 (-0.4…+0.2)"]
     (alone,) = tables.table3([{"models": 2, "crops": 1, "top1": 7, "top5": 9, "n": 10}])
     assert alone[6:] == ["", ""]
-
-
-def test_the_table_says_what_its_intervals_cover(capsys):
-    row = {"models": 1, "crops": 1, "top1": 7, "top5": 9, "n": 10}
-    tables.show_table3([row])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "over the images of this test set, not over training seeds" in shown
 
 
 def test_the_interval_of_a_difference_is_agresti_and_mins():
@@ -214,35 +195,40 @@ def test_non_finite_probabilities_count_as_wrong():
     p = np.full((3, 6), 1 / 6, np.float32)
     p[0], p[1, 3] = np.nan, np.inf
     p[2] = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
-    found = compute_metrics([p], np.array([0, 3, 0]))
+    found = compute_metrics(p, np.array([0, 3, 0]))
     assert (found.top1, found.top5, found.non_finite) == (1, 1, 2)
     assert found.best.tolist() == [-1, -1, 0]
     assert found.class_n.tolist() == [2, 0, 0, 1, 0, 0]
     assert found.confusion.sum() == 1
     assert np.isfinite([found.nll, found.ece]).all()
-    assert found.results()["non_finite"] == 2
+    assert found.counts()["non_finite"] == 2
+
+
+def shown(metrics, classes, title, capsys):
+    content = {"checkpoints": {title: "live"}, "rows": [{}], "split": "val"}
+    tables.show_evaluation(content, metrics, classes, "x.json")
+    return capsys.readouterr().out
 
 
 def test_non_finite_outputs_are_said(capsys):
-    found = compute_metrics([np.full((3, 6), np.nan)], np.array([0, 3, 0]))
-    tables.show_metrics(found, [*"abcdef"], "val", "title", "x.json")
-    assert "3 images have non-finite outputs; they count as wrong" in capsys.readouterr().out
+    found = compute_metrics(np.full((3, 6), np.nan), np.array([0, 3, 0]))
+    text = shown(found, [*"abcdef"], "title", capsys)
+    assert "3 images have non-finite outputs; they count as wrong" in text
 
 
 def test_the_worst_classes_stand_first_with_what_they_were_predicted_as():
     guesses = [0, 1, 1, 2, 2, 0, 1]
-    counts = compute_metrics([np.eye(4)[guesses]], np.array([0, 0, 0, 2, 2, 2, 1]))
-    shown = tables.worst_classes(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
-    assert shown == [
+    counts = compute_metrics(np.eye(4)[guesses], np.array([0, 0, 0, 2, 2, 2, 1]))
+    found = tables.worst_classes(counts, ["n01440764", "b", "c[/]\n", "never"], most=3)
+    assert found == [
         ["tench", "3", "33.3", "100.0", "b, 2"],
         ["c[/]\\n", "3", "66.7", "100.0", "tench, 1"],
         ["b", "1", "100.0", "100.0", ""],
     ]
-    assert tables.summary(counts)[:2] == ["7", "57.14 (25.0–84.2)"]
+    assert tables.overall(counts)[:2] == ["7", "57.14 (25.0–84.2)"]
 
 
 def test_markup_in_the_name_of_a_class_is_no_markup(capsys):
-    counts = compute_metrics([np.eye(2)[[0, 1]]], np.array([0, 1]))
-    tables.show_metrics(counts, ["[red]", "[/red]"], "val", "a [title]", "x.json")
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in ("[red]", "[/red]", "a [title]"))
+    counts = compute_metrics(np.eye(2)[[0, 1]], np.array([0, 1]))
+    text = shown(counts, ["[red]", "[/red]"], "a [title]", capsys)
+    assert all(name in text for name in ("[red]", "[/red]", "a [title]"))

@@ -161,8 +161,8 @@ def test_probabilities_with_a_missing_image_are_never_saved(tmp_path):
 @pytest.mark.filterwarnings("ignore:Total length of `list`")
 def test_what_the_first_process_has_cached_is_not_computed(tmp_path):
     """The first process decides: two that disagree would wait for each other."""
-    assert evaluated(tmp_path, Net(), Single, needed=lambda: False) == []
-    module = evaluator(tmp_path, Net(), Single, needed=lambda: True)
+    assert evaluated(tmp_path, Net(), Single, needed=False) == []
+    module = evaluator(tmp_path, Net(), Single, needed=True)
     strategy = SimpleNamespace(broadcast=lambda mine: False)
     module._trainer = SimpleNamespace(strategy=strategy)
     assert module.val_dataloader() == []

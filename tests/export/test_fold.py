@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeper.export.fold import folded
+from deeper.export.graph import folded
 from deeper.models.output import Output
 from deeper.runs import build
 

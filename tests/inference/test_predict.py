@@ -192,12 +192,11 @@ def test_a_shell_gives_names_exactly_and_gets_a_status(folder, trained_run, expe
         (["run=/r", "ckpt=/c"], "run=/r and ckpt=/c: both were given; pass one of them"),
         (["files=[]"], "say which images: files, folders, globs, or -"),
         (["top=0", "batch_size=0", "zero=true", "files=[a]"], "3 problems in the configuration"),
-        (["out=/nowhere/at/all"], "out=/nowhere/at/all: no folder /nowhere/at"),
+        (["out=/nowhere/at/all"], "out=/nowhere/at/all: No such file or directory; choose another"),
         (["out=/dev/null"], "out=/dev/null: not a plain file"),
         (["out=x.csv"], r"x.csv: no output format is called .csv; let the file end in .txt, .tsv"),
-        ([f"out={'x' * 250}.json"], "File name too long in "),
-        (["device=abacus"], "device=abacus: choose auto, cpu, cuda"),
-        (["device=cuda:99"], r"device=cuda:99: this machine has \d+ CUDA GPUs"),
+        (["device=abacus"], "device=abacus: .*; choose auto, cpu, cuda"),
+        (["device=cuda:99"], "device=cuda:99: .*; choose auto, cpu, cuda"),
     ],
 )
 def test_mistakes_are_said(ask, words, message):
@@ -250,8 +249,8 @@ def test_help_says_what_exits_mean():
 
 
 def test_a_non_finite_output_is_an_error_and_no_class(ask, monkeypatch, capfd):
-    logits = Trained.__call__
-    monkeypatch.setattr(Trained, "__call__", lambda self, images: logits(self, images) * math.nan)
+    logits = Trained.forward
+    monkeypatch.setattr(Trained, "forward", lambda self, images: logits(self, images) * math.nan)
     counts, text = ask("format=json", files=["x.jpg"])
     assert counts == (0, 1)
     assert json.loads(text) == []

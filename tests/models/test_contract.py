@@ -88,7 +88,5 @@ def test_refuses_an_unknown_stem(build):
 def test_what_each_option_refuses(build):
     with pytest.raises(ValueError, match=r"width=0: must be above 0"):
         build(width=0)
-    with pytest.raises(ValueError, match=r"widths='v3': choose from table1, inception5h"):
-        build(widths="v3")
     with pytest.raises(ValueError, match=r"num_classes=0: must be at least 1"):
         build(0, width=0.125)

@@ -15,7 +15,7 @@ TAPS = {"none": [], "4a": ["inception4a"], "4d": ["inception4d"], "inception5b":
 
 def real_sizes(net):
     sizes = {}
-    for name in net.stages:
+    for name in [stage for stage in net.stages if stage.startswith("inception")]:
         net.get_submodule(name).register_forward_hook(
             lambda _, __, out, name=name: sizes.__setitem__(name, out.shape[-1])
         )

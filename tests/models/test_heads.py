@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from deeper.models.heads import AvgPoolHead, NINHead
+from deeper.models.heads import AvgPoolHead, Features, NINHead
 from deeper.models.norm import NoNorm
 
 
 def test_the_relu_is_all_that_nin_changes():
     """With the same weights and dropout, NINHead without its ReLU gives AvgPoolHead's logits in training."""
-    options = {"width": 1.0, "norm": NoNorm(), "dropout": 0.4}
-    ours, nin = AvgPoolHead(64, 7, 5, **options), NINHead(64, 7, 5, **options)
+    maps = Features(channels=64, size=7, width=1.0, norm=NoNorm())
+    ours, nin = AvgPoolHead(maps, 5), NINHead(maps, 5)
     with torch.no_grad():
         nin.classifier.weight.copy_(ours.classifier.weight[:, :, None, None])
         nin.classifier.bias.copy_(ours.classifier.bias)

@@ -210,8 +210,6 @@ class Export(OneNetwork):
     overwrite: bool = False
     bound: float = 1e-5
     """Largest difference from the network as trained, as a fraction of the largest logit."""
-    rounds: int = 5
-    """Rounds of timing."""
     paths: Any = MISSING
 
 

@@ -1,153 +1,128 @@
 """Evaluates any number of networks with any number of protocols; each pair runs once and is cached."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from torch import Tensor
 
-from deeper.config import stored
 from deeper.config.instantiate import build, resolved
 from deeper.data.datamodule import ImageData
-from deeper.evaluation.cache import (
-    CachedProbabilities,
-    averaged,
-    files_digest,
-    require_writable,
-)
+from deeper.evaluation.cache import CachedProbabilities, averaged, files_digest
+from deeper.evaluation.imagenet_real import real_counts, real_labels
 from deeper.evaluation.metrics import Metrics, compute_metrics, difference_interval
 from deeper.evaluation.protocol import CropProtocol, crop_count
-from deeper.evaluation.runner import Evaluator, Fusion
+from deeper.evaluation.runner import Evaluator
 from deeper.files import file_digest
-from deeper.inference import model
-from deeper.models.deployed import Deployed
+from deeper.inference.model import Trained
 from deeper.runs.provenance import code_hash
 from deeper.runs.record import is_main_process
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is the same for all networks of an evaluation."""
+class Member(NamedTuple):
+    """One network by one protocol."""
 
-    split: str
-    fusion: Fusion
-    weights: str
-    """averaged or live"""
-    precision: str
-    cache: Path
+    network: Trained
+    name: str
+    """Of the protocol."""
+    protocol: CropProtocol
+    """Built for the network's own input size."""
+    cached: CachedProbabilities
 
 
 class Ensemble:
-    """Networks from `checkpoints` (path → content) by `protocols` (name → config node) on one split."""
+    """Networks by `protocols` (name → config node) on one split of `data`.
+
+    `cfg` is src/eval.py's, and `precision` the name of the number format.
+    """
 
     def __init__(
         self,
-        checkpoints: Mapping[Path, dict[str, Any]],
+        cfg: Any,
+        networks: Sequence[Trained],
         protocols: Mapping[str, Any],
         data: ImageData,
-        settings: Settings,
+        precision: str,
     ) -> None:
-        self.checkpoints, self.data, self.settings = checkpoints, data, settings
-        self.images = getattr(data.splits, settings.split)
-        self.labels = self.images.labels
-        self.paths = [*checkpoints]
-        self.protocols = {name: resolved(node) for name, node in protocols.items()}
-        shared = self._shared_key()
-        self.cached: dict[tuple[Path, str], CachedProbabilities] = {}
-        for path in checkpoints:
-            network = shared | self._network_key(path)
-            for name, protocol in self.protocols.items():
-                key = network | {"protocol": protocol | self._input(path)}
-                self.cached[path, name] = CachedProbabilities(settings.cache, key)
-
-    def run(self, trainer: L.Trainer) -> None:
-        """Compute the probabilities that are not in the cache yet.
-
-        All processes go through all pairs, since the first process decides which ones are missing.
-        """
-        missing = [pair for pair in self.cached if not self._exists(*pair)]
-        if missing and is_main_process():
-            require_writable(self.settings.cache)
-        for path, name in missing if trainer.world_size == 1 else self.cached:
-            trainer.validate(self._evaluator(path, name), verbose=False)
-
-    def metrics(self, paths: Sequence[Path], protocol: str) -> Metrics:
-        """Metrics of the mean of these networks' probabilities."""
-        models = [self.cached[path, protocol].read(self.labels) for path in paths]
-        return compute_metrics(averaged(models), self.labels)
-
-    def report(self) -> tuple[dict[str, Any], Metrics]:
-        """Table rows, the rows of each network alone, and the metrics of all with the last protocol."""
-        names = [*self.protocols]
-        base = self.metrics(self.paths[:1], names[0])
-        alone = {path: [self._row([path], name, base) for name in names] for path in self.paths}
-        each = [{"checkpoint": str(path)} | row for path in self.paths for row in alone[path]]
-        rows = [{"models": 1} | row for row in alone[self.paths[0]]]
-        if len(self.paths) > 1:
-            together = [self._row(self.paths, name, base) for name in names]
-            rows += [{"models": len(self.paths)} | row for row in together]
-        return {"rows": rows, "each": each}, self.metrics(self.paths, names[-1])
-
-    def protocol(self, path: Path, name: str) -> CropProtocol:
-        size, crop = self._input(path).values()
-        protocol: CropProtocol = build(self.protocols[name])(size, crop)
-        return protocol
-
-    def _exists(self, path: Path, name: str) -> bool:
-        return self.cached[path, name].exists(self.labels)
-
-    def _evaluator(self, path: Path, name: str) -> Evaluator:
-        def save(probabilities: Tensor) -> None:
-            self.cached[path, name].write(probabilities.numpy(), self.labels)
-
-        network = model.from_checkpoint(self.checkpoints[path], path, self.settings.weights)
-        return Evaluator(
-            Deployed(network.preprocess, network.net).eval(),
-            self.protocol(path, name),
-            network.image_size,
-            self.images,
-            self.data,
-            self.settings.fusion,
-            save,
-            needed=lambda: not self._exists(path, name),
-        )
-
-    def _row(self, paths: list[Path], name: str, base: Metrics) -> dict[str, Any]:
-        metrics = self.metrics(paths, name)
-        row = {"protocol": name, "crops": crop_count(self.protocol(paths[0], name))}
-        return (
-            row
-            | metrics.results()
-            | {
-                "top1_gain_interval": difference_interval(base.right1, metrics.right1),
-                "top5_gain_interval": difference_interval(base.right5, metrics.right5),
-            }
-        )
-
-    def _input(self, path: Path) -> dict[str, Any]:
-        """Each network keeps its own input size."""
-        data = self.checkpoints[path]["deeper"]["config"]["data"]
-        return {"image_size": data["image_size"], "eval_crop": stored.eval_crop(data)}
-
-    def _shared_key(self) -> dict[str, Any]:
-        """With `_network_key` and the protocol: all that decides the probabilities, except the
-        rounding of batch sizes and hardware.
-        """
-        return {
-            "split": self.settings.split,
-            "root": str(Path(self.data.root).expanduser().absolute()),
-            "data": self.data.fingerprint(),
+        self.cfg, self.data = cfg, data
+        self.images = getattr(data.splits, cfg.split)
+        self.real = real_labels(cfg.real, self.images, len(data.classes)) if cfg.real else None
+        self.facts = {
+            "checkpoints": {str(network.path): network.weights for network in networks},
+            "split": cfg.split.value,
+            "root": data.root,
+            "limit": data.limit,
+            "data": data.fingerprint(),
+            "protocol": [*protocols],
+            "fusion": cfg.fusion.value,
+        }
+        """What is evaluated, how, and on which images."""
+        # With the network and the protocol, all that decides the probabilities, except the rounding
+        # of batch sizes and hardware.
+        shared = {key: self.facts[key] for key in ("split", "data", "fusion")} | {
+            "root": str(Path(data.root).expanduser().absolute()),
             "files": files_digest(self.images),
-            "fusion": str(self.settings.fusion),
-            "precision": self.settings.precision,
+            "precision": precision,
             "code": code_hash(),
             "torch": str(torch.__version__),
         }
+        cache = Path(cfg.paths.cache).expanduser()
+        self.members = []
+        for network in networks:
+            own = {"checkpoint": file_digest(network.path), "weights": network.weights}
+            size, crop = network.image_size, network.eval_crop
+            for name, node in protocols.items():
+                crops = resolved(node) | {"image_size": size, "eval_crop": crop}
+                cached = CachedProbabilities(cache, shared | own | {"protocol": crops})
+                self.members.append(Member(network, name, build(node)(size, crop), cached))
 
-    def _network_key(self, path: Path) -> dict[str, Any]:
-        averages = "averaged_state_dict" in self.checkpoints[path]
-        weights = self.settings.weights if averages else "live"
-        return {"checkpoint": file_digest(path), "weights": weights}
+    def predict(self, trainer: L.Trainer) -> None:
+        """Compute the probabilities that are not in the cache yet.
+
+        Several processes go through all members, since the first process decides which are missing.
+        """
+        for network, _, protocol, cached in self.members:
+            missing = not cached.exists()
+            if missing and is_main_process():
+                cached.prepare()
+            if missing or trainer.world_size > 1:
+                evaluator = Evaluator(
+                    network, protocol, network.image_size, self.images, self.data, self.cfg.fusion,
+                    cached.write, missing,
+                )  # fmt: skip
+                trainer.validate(evaluator, verbose=False)
+
+    def report(self) -> tuple[dict[str, Any], Metrics]:
+        """Facts, a row for each member and for all networks by each protocol, results; and metrics.
+
+        Gains are over the first row; the results and the metrics are the last row's.
+        """
+        groups = [[member] for member in self.members]
+        if len(self.facts["checkpoints"]) > 1:
+            for name in self.facts["protocol"]:
+                groups.append([member for member in self.members if member.name == name])
+        rows, metrics = [], self._metrics(groups[0])
+        base = metrics
+        for group in groups:
+            network, name, protocol, _ = group[0]
+            metrics = self._metrics(group)
+            row = {
+                "models": len(group),
+                "checkpoint": str(network.path) if len(group) == 1 else None,
+                "protocol": name,
+                "crops": crop_count(protocol),
+            }
+            gains = {
+                "top1_gain_interval": difference_interval(base.right1, metrics.right1),
+                "top5_gain_interval": difference_interval(base.right5, metrics.right5),
+            }
+            rows.append(row | metrics.counts() | gains)
+        content = self.facts | {"results": metrics.results(self.facts["split"]), "rows": rows}
+        if self.real is not None:
+            content["real"] = real_counts(self.real, metrics.best)
+        return content, metrics
+
+    def _metrics(self, group: Sequence[Member]) -> Metrics:
+        """Metrics of the mean of these networks' probabilities."""
+        return compute_metrics(averaged([m.cached.read() for m in group]), self.images.labels)

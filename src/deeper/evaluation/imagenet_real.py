@@ -16,37 +16,29 @@ from deeper.evaluation.metrics import wilson
 IMAGES = 50_000
 
 
-class RealLabels:
-    """The ReaL labels of `images`. `ValueError` for another file, or for images not of ImageNet."""
+def real_labels(file: str, images: LabelledImages, classes: int) -> list[list[int]]:
+    """Labels of each image, as indices into the sorted wnids; none where the authors found none.
 
-    def __init__(self, file: Path, images: LabelledImages, classes: int) -> None:
-        labels = read_labels(file, classes)
-        self.labels = [labels[_number(images, place) - 1] for place in range(len(images))]
-        """Of each image; empty where the authors found none."""
-
-    def results(self, best: NDArray[np.int64]) -> dict[str, Any]:
-        """Images whose most probable class is one of their labels; images without labels are left out."""
-        pairs = [(int(b), own) for b, own in zip(best, self.labels, strict=True) if own]
-        n, right = len(pairs), sum(guess in own for guess, own in pairs)
-        return {"n": n, "top1": right} | ({"top1_interval": wilson(right, n)} if n else {})
-
-
-def read_labels(path: Path, classes: int) -> list[list[int]]:
-    """Labels by image number; each is an index into the sorted wnids."""
+    `ValueError` for another file than theirs, or for images not of ImageNet.
+    """
     try:
-        found: Any = json.loads(path.expanduser().read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"real={path}: cannot be read as JSON ({error})") from error
-    good = isinstance(found, list) and all(
-        isinstance(labels, list) and all(type(i) is int and 0 <= i < classes for i in labels)
-        for labels in found
-    )
-    if not good or len(found) != IMAGES:
+        found: list[list[int]] = json.loads(Path(file).expanduser().read_bytes())
+        fits = len(found) == IMAGES and all(0 <= i < classes for own in found for i in own)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"real={file}: cannot be read ({error})") from error
+    if not fits:
         raise ValueError(
-            f"real={path}: expected {IMAGES:,} lists of labels in 0..{classes - 1}, as in real.json of "
+            f"real={file}: expected {IMAGES:,} lists of labels in 0..{classes - 1}, as in real.json of "
             f"github.com/google-research/reassessed-imagenet"
         )
-    return list(found)
+    return [found[_number(images, place) - 1] for place in range(len(images))]
+
+
+def real_counts(labels: list[list[int]], best: NDArray[np.int64]) -> dict[str, Any]:
+    """Images whose most probable class is one of their labels; images without labels are left out."""
+    right = [guess in own for guess, own in zip(best.tolist(), labels, strict=True) if own]
+    counts = {"n": len(right), "top1": sum(right)}
+    return counts | ({"top1_interval": wilson(sum(right), len(right))} if right else {})
 
 
 def _number(images: LabelledImages, place: int) -> int:

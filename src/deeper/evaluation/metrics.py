@@ -1,7 +1,6 @@
 """Metrics of predicted probabilities: exact counts, confidence intervals, per class, calibration."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,13 @@ class Metrics:
     def top5(self) -> int:
         return int(self.right5.sum())
 
-    def results(self) -> dict[str, Any]:
+    def results(self, split: str) -> dict[str, float]:
+        """Under the names that a training uses; the loss is the negative log-likelihood."""
+        n = self.n
+        values = {"loss": self.nll, "top1": self.top1 / n, "top5": self.top5 / n, "n": float(n)}
+        return {f"{split}/{name}": value for name, value in values.items()}
+
+    def counts(self) -> dict[str, Any]:
         """Plain numbers, with Wilson's 95 % intervals."""
         return {
             "n": self.n,
@@ -66,37 +71,28 @@ class Metrics:
         return [{"class": c, "n": n, "top1": a, "top5": b} for c, n, a, b in columns]
 
 
-def compute_metrics(blocks: Iterable[NDArray[Any]], labels: NDArray[np.int64]) -> Metrics:
-    """`blocks` of probabilities [n, K] follow the order of `labels` [N]."""
-    best, confidence, of_label, right5 = [], [], [], []
-    classes = start = 0
-    for block in blocks:
-        p = torch.from_numpy(np.array(block))
-        classes = p.shape[1]
-        truth = torch.from_numpy(np.array(labels[start : start + len(p)]))
-        finite = p.isfinite().all(1)
-        p = p.where(finite[:, None], 0)
-        values, top = p.topk(min(5, classes), dim=1)
-        best.append(top[:, 0].where(finite, -1))
-        confidence.append(values[:, 0])
-        of_label.append(p.gather(1, truth[:, None])[:, 0])
-        right5.append(top.eq(truth[:, None]).any(1) & finite)
-        start += len(p)
-    assert start == len(labels), f"{start} of {len(labels)} images"  # noqa: S101
-    guess, five = torch.cat(best).numpy(), torch.cat(right5).numpy()
-    right, finite_rows = guess == labels, guess >= 0
+def compute_metrics(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> Metrics:
+    """Of probabilities [N, K] and labels [N]."""
+    n, classes = probabilities.shape
+    p, truth = torch.from_numpy(probabilities).double(), torch.tensor(labels)[:, None]
+    finite = p.isfinite().all(1)
+    p = p.where(finite[:, None], 0)
+    values, top = p.topk(min(5, classes), dim=1)
+    best = top[:, 0].where(finite, -1).numpy()
+    right1 = best == labels
+    right5 = (top.eq(truth).any(1) & finite).numpy()
     tiny = float(np.finfo(np.float32).tiny)
-    pairs = labels[finite_rows] * classes + guess[finite_rows]
+    pairs = (labels * classes + best)[best >= 0]
     return Metrics(
-        n=start,
-        nll=float(-torch.cat(of_label).double().clamp_min(tiny).log().mean()),
-        ece=calibration_error(torch.cat(confidence).double().numpy(), right),
-        non_finite=start - int(finite_rows.sum()),
-        best=guess,
-        right1=right,
-        right5=five,
+        n=n,
+        nll=float(-p.gather(1, truth).clamp_min(tiny).log().mean()),
+        ece=calibration_error(values[:, 0].numpy(), right1),
+        non_finite=n - int(finite.sum()),
+        best=best,
+        right1=right1,
+        right5=right5,
         class_n=np.bincount(labels, minlength=classes),
-        class_top5=np.bincount(labels[five], minlength=classes),
+        class_top5=np.bincount(labels[right5], minlength=classes),
         confusion=np.bincount(pairs, minlength=classes**2).reshape(classes, classes),
     )
 

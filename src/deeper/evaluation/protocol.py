@@ -1,6 +1,6 @@
 """Evaluation protocols: which crops of an image a network sees."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 from PIL.Image import Image
 from torch import Tensor
@@ -9,16 +9,14 @@ from deeper.augment import views
 from deeper.augment.crops import CenterCrop, Crop, require_fraction
 from deeper.data.images.encoded import Encoded
 
-
-class CropProtocol(Protocol):
-    """A protocol that was built for an input size."""
-
-    def __call__(self, image: Image | Encoded, /) -> Tensor:
-        """uint8 [3, size, size], or [V, 3, size, size] where the protocol has an attribute `views`."""
+CropProtocol = Callable[[Image | Encoded], Tensor]
+"""A protocol that was built for an input size: an image → uint8 [3, size, size], or [V, 3, size, size]
+where the protocol has an attribute `views`.
+"""
 
 
 def crop_count(protocol: object) -> int:
-    """Crops of each image; 1 for a user's protocol without the attribute `views`."""
+    """Crops of each image; 1 for a protocol without the attribute `views`."""
     return int(getattr(protocol, "views", 1))
 
 
@@ -27,8 +25,6 @@ class Single(CenterCrop):
 
     The paper does not define its single crop; this is the usual one.
     """
-
-    views = 1
 
 
 class Ten(Crop):

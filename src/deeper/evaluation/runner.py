@@ -16,15 +16,12 @@ from deeper.evaluation.protocol import CropProtocol, crop_count
 
 Fusion = Literal["mean", "max"]
 
-BLOCK = 4096
-"""Images whose probabilities processes exchange at a time."""
-
 
 class Evaluator(L.LightningModule):
     """Predicts the probabilities of `images`, averaged over the crops of `protocol`.
 
     `net` maps uint8 [B, 3, S, S] to logits [B, K]. `save` is called in the first process with float32
-    [N, K]. Where the first process finds that `needed()` is false, no process computes anything.
+    [N, K]. Where `needed` is false in the first process, no process computes anything.
 
     The crops of an image stay in one batch, and the images of a batch don't depend on the number of
     processes, so neither do the probabilities, bit for bit.
@@ -39,7 +36,7 @@ class Evaluator(L.LightningModule):
         data: ImageData,
         fusion: Fusion,
         save: Callable[[Tensor], None],
-        needed: Callable[[], bool] = lambda: True,
+        needed: bool = True,
     ) -> None:
         super().__init__()
         self.net, self.images, self.data, self.fusion = net, images, data, fusion
@@ -49,7 +46,7 @@ class Evaluator(L.LightningModule):
         self.found: list[tuple[Tensor, Tensor]] = []
 
     def val_dataloader(self) -> Any:
-        if not self.trainer.strategy.broadcast(self.needed()):
+        if not self.trainer.strategy.broadcast(self.needed):
             return []
         return self.batches(RankSlice(self.trainer.global_rank, self.trainer.world_size))
 
@@ -89,6 +86,5 @@ class Evaluator(L.LightningModule):
         """The rows of all processes on the CPU; each process has equally many."""
         if self.trainer.world_size == 1:
             return tensor.cpu()
-        parts = (tensor[start : start + BLOCK] for start in range(0, len(tensor), BLOCK))
-        blocks = [self.all_gather(part.to(self.device)) for part in parts]
-        return torch.cat([block.flatten(0, 1).cpu() for block in blocks])  # type: ignore[union-attr]
+        gathered: Tensor = self.all_gather(tensor)  # type: ignore[assignment]
+        return gathered.flatten(0, 1).cpu()

@@ -20,24 +20,41 @@ PAPER = {
 last gain; 10.07 - 6.67 is 3.40."""
 
 
-def show_metrics(
-    metrics: Metrics, classes: Sequence[str], split: str, title: str, file: str
+def show_evaluation(
+    content: Mapping[str, Any], metrics: Metrics, classes: Sequence[str], file: str
 ) -> None:
-    """The metrics with 95 % intervals, then the classes with the largest error."""
+    """Metrics with 95 % intervals, the classes with the largest error, and the paper's Table 3.
+
+    `content` is that of `Ensemble.report`; `file` has all of it.
+    """
+    models, rows = [*content["checkpoints"]], content["rows"]
+    title = models[0] if len(models) == 1 else f"{len(models)} models, {rows[-1]['protocol']}"
     columns: dict[str, JustifyMethod]
     columns = {"split": "left", "images": "right", "top-1 % (95 %)": "right",
                "top-5 % (95 %)": "right", "loss": "right", "ECE %": "right"}  # fmt: skip
-    draw(title, columns, [[split, *summary(metrics)]])
+    draw(title, columns, [[content["split"], *overall(metrics)]])
     if metrics.non_finite:
         print(f"{metrics.non_finite:,} images have non-finite outputs; they count as wrong")
-    rows = worst_classes(metrics, classes)
-    which = "each class" if len(rows) == len(classes) else f"the worst {len(rows)} classes"
+    worst = worst_classes(metrics, classes)
+    which = "each class" if len(worst) == len(classes) else f"the worst {len(worst)} classes"
     columns = {"class": "left", "images": "right", "top-1 %": "right", "top-5 %": "right",
                "most often predicted as": "left"}  # fmt: skip
-    draw(f"{which}; all are in {file}, with the confusion matrix", columns, rows)
+    draw(f"{which}; all are in {file}, with the confusion matrix", columns, worst)
+    if len(rows) > 1:
+        columns = dict.fromkeys(
+            ("models", "crops", "top-1", "gain (95 %)", "top-5", "gain (95 %) ", "paper's top-5", "its gain"),
+            "right",
+        )  # fmt: skip
+        title = (
+            "models × crops: errors in %, one model is the first; gains are over the first row, their "
+            "intervals over the images of this test set, not over training seeds"
+        )
+        draw(
+            title, columns, table3([row for row in rows if row["checkpoint"] in (models[0], None)])
+        )
 
 
-def summary(metrics: Metrics) -> list[str]:
+def overall(metrics: Metrics) -> list[str]:
     """Images, top-1, top-5, loss, expected calibration error."""
     rates = [_rate(metrics.top1, metrics.n), _rate(metrics.top5, metrics.n)]
     return [f"{metrics.n:,}", *rates, f"{metrics.nll:.4f}", f"{100 * metrics.ece:.2f}"]
@@ -66,19 +83,8 @@ def worst_classes(
     return rows
 
 
-def show_table3(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Models × crops with errors, and gains over the first row, beside the paper's."""
-    columns = ("models", "crops", "top-1", "gain (95 %)", "top-5", "gain (95 %) ", "paper's top-5",
-               "its gain")  # fmt: skip
-    title = (
-        "models × crops: errors in %, one model is the first; gains are over the first row, their "
-        "intervals over the images of this test set, not over training seeds"
-    )
-    draw(title, dict.fromkeys(columns, "right"), table3(rows))
-
-
 def table3(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The cells of `show_table3`; a gain is the change of an error, so below 0 is better."""
+    """Models × crops beside the paper's; a gain is the change of an error, so below 0 is better."""
     lines = []
     for row in rows:
         paper = PAPER.get((row["models"], row["crops"]))

@@ -9,14 +9,13 @@ from deeper.data.datamodule import ImageData
 
 
 def require_evaluable(cfg: Any, checkpoints: dict[Path, dict[str, Any]], data: ImageData) -> None:
-    """`ValueError` for other classes, stale statistics, and images that are no fair test."""
+    """`ValueError` for other classes, and for images that are no fair test."""
     if cfg.trainer.get("limit_val_batches") is not None:
         raise ValueError(
             "trainer.limit_val_batches: an evaluation counts every image; data.limit=N takes fewer"
         )
     first = next(iter(checkpoints))
     for path, state in checkpoints.items():
-        checkpoint.require_current_statistics(state, path, cfg.weights)
         try:
             checkpoint.require_classes(state, data.classes)
         except ValueError as error:
@@ -37,11 +36,6 @@ def require_evaluable(cfg: Any, checkpoints: dict[Path, dict[str, Any]], data: I
 
 def same_images(state: dict[str, Any], data: ImageData) -> bool:
     """Whether `data` is the data set of the training: the same folder, or the same test images."""
-    root = state["deeper"]["config"]["data"]["root"]
-    if _real_path(root) == _real_path(data.root):
-        return True
-    return bool(state["deeper"].get("test_images") == data.fingerprint("test"))
-
-
-def _real_path(root: str) -> str:
-    return os.path.realpath(os.path.expanduser(root))
+    roots = (state["deeper"]["config"]["data"]["root"], data.root)
+    theirs, ours = (os.path.realpath(os.path.expanduser(root)) for root in roots)
+    return theirs == ours or state["deeper"].get("test_images") == data.fingerprint("test")

@@ -1,5 +1,6 @@
 """The graph that is exported: preprocessing, then the network with its batch norms folded."""
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from deeper.export.fold import folded
+from deeper.export.parity import noise
 from deeper.inference.model import Trained
 from deeper.models.deployed import Deployed
 from deeper.models.googlenet import GoogLeNet
+from deeper.models.inception import ConvNormAct
 
 
 @dataclass
@@ -25,9 +28,7 @@ class Graph:
     @cached_property
     def example(self) -> Tensor:
         """uint8 [2, 3, S, S]; torch.export would take a batch of 1 for a constant."""
-        size = self.trained.image_size
-        noise = torch.Generator().manual_seed(0)
-        return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=noise)
+        return noise(2, self.trained.image_size)
 
     @cached_property
     def folded(self) -> Deployed:
@@ -49,3 +50,16 @@ class Graph:
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # contains paths of this machine
         return program
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """A copy of `net` in evaluation mode, without the batch norms of its `ConvNormAct` blocks.
+
+    Batch norms of other networks, such as timm's, stay as they are.
+    """
+    net = copy.deepcopy(net).eval()
+    for block in net.modules():
+        if isinstance(block, ConvNormAct) and isinstance(block.norm, nn.BatchNorm2d):
+            block.conv = fuse_conv_bn_eval(block.conv, block.norm)
+            block.norm = nn.Identity()
+    return net

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-from torch import Tensor
-
 from deeper import __version__
-from deeper.config import stored as carried
 from deeper.config.instantiate import resolved
 from deeper.data.classes import words
 from deeper.evaluation.protocol import Single
@@ -23,16 +20,11 @@ def describe(trained: Trained) -> dict[str, Any]:
     return {
         "format": 1,
         "input": {
-            "name": "images",
-            "dtype": "uint8",
-            "shape": ["batch", 3, size, size],
-            "channels": "rgb",
-            "range": [0, 255],
+            "name": "images", "dtype": "uint8", "shape": ["batch", 3, size, size],
+            "channels": "rgb", "range": [0, 255],
         },
         "output": {
-            "name": "logits",
-            "dtype": "float32",
-            "shape": ["batch", len(trained.classes)],
+            "name": "logits", "dtype": "float32", "shape": ["batch", len(trained.classes)],
             "probabilities": "softmax over the classes",
         },
         "size": size,
@@ -43,21 +35,18 @@ def describe(trained: Trained) -> dict[str, Any]:
             for label, name in enumerate(trained.classes)
         ],
         "source": _source(trained),
-    }
+    }  # fmt: skip
 
 
 def _crop(trained: Trained) -> dict[str, Any]:
     """The crop in steps that give exactly the pixels of the evaluation."""
-    share, size = carried.eval_crop(trained.config.data), trained.image_size
-    node = trained.config.protocol
+    share, size = trained.eval_crop, trained.image_size
+    node = resolved(trained.config.protocol)
+    crop = {"protocol": node, "share": share, "size": size}
     if node["_target_"] != f"{Single.__module__}.{Single.__name__}":
-        protocol = {"protocol": resolved(node), "share": share, "size": size}
-        return protocol | {"steps": "those of the protocol, which its own code says"}
+        return crop | {"steps": "those of the protocol, which its own code says"}
     shorter = round(size / share)
-    return {
-        "protocol": "single",
-        "share": share,
-        "size": size,
+    return crop | {
         "resize": shorter,
         "steps": [
             "RGB as the file stores it: EXIF rotation and transparency are ignored",
@@ -77,24 +66,15 @@ def _normalisation(trained: Trained) -> dict[str, Any]:
     module = trained.preprocess
     if not isinstance(module, Preprocess):
         return within | {"module": type(module).__name__}
-    scale, channels = module.scale, module.channels
-    mean, std = _shortest(module.mean), _shortest(module.std)
+    # Each float32 as its shortest decimal: 0.485, not 0.48500001430511475.
+    mean, std = ([float(str(v)) for v in c.flatten().numpy()] for c in (module.mean, module.std))
     return within | {
         "formula": "(x * scale - mean) / std, after the channels are in this order",
-        "channels": channels,
-        "scale": scale,
+        "channels": module.channels,
+        "scale": module.scale,
         "mean": mean,
         "std": std,
-        "range": [
-            min(-m / s for m, s in zip(mean, std, strict=True)),
-            max((255 * scale - m) / s for m, s in zip(mean, std, strict=True)),
-        ],
     }
-
-
-def _shortest(values: Tensor) -> list[float]:
-    """Each float32 as its shortest decimal: 0.485, not 0.48500001430511475."""
-    return [float(str(value)) for value in values.flatten().numpy()]
 
 
 def _source(trained: Trained) -> dict[str, Any]:

@@ -15,19 +15,10 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 20
 """The opset that torch's exporter writes without a conversion; ONNX Runtime reads it since 1.17."""
 
-LIMIT = 2**31 - 1
-"""The largest protobuf message, in bytes."""
-
 
 def encode(graph: Graph) -> bytes:
     import onnx
 
-    bytes_needed = sum(p.numel() * p.element_size() for p in graph.folded.parameters())
-    if bytes_needed >= LIMIT:
-        raise ValueError(
-            f"{FILE}: {bytes_needed / 1e9:.1f} GB of weights, and one ONNX file holds at most 2.1; "
-            f"use format=torch_export or format=safetensors"
-        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of the exporter's own code
         program = torch.onnx.export(
@@ -55,14 +46,10 @@ def encode(graph: Graph) -> bytes:
 
 
 def open_file(path: Path, graph: Graph) -> Callable[[Tensor], Tensor]:
-    """A session of ONNX Runtime on as many threads as torch has."""
+    """By ONNX Runtime."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # Spinning threads would slow down the next form that is timed.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def forward(images: Tensor) -> Tensor:
         (logits,) = session.run(["logits"], {"images": images.numpy()})

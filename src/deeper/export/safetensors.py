@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from deeper.config.instantiate import resolved
 from deeper.export.graph import Graph
-from deeper.models.deployed import Deployed
 
 FILE = "model.safetensors"
 PACKAGES = ("safetensors",)
@@ -40,20 +39,15 @@ def open_file(path: Path, graph: Graph) -> nn.Module:
     """The network with the file's weights. Raises `ValueError` unless they are equal bit by bit."""
     from safetensors.torch import load_file
 
-    loaded, state = load_file(path), graph.trained.net.state_dict()
-    different = {*loaded} ^ {*state} or {
-        name for name, value in state.items() if not same_bits(value, loaded[name])
-    }
-    if different:
-        raise ValueError(f"{FILE}: differs from the checkpoint in {min(different)}")
-    net = copy.deepcopy(graph.trained.net)
-    net.load_state_dict(loaded)
-    return Deployed(graph.trained.preprocess, net).eval()
+    trained = copy.deepcopy(graph.trained)
+    trained.net.load_state_dict(load_file(path))
+    loaded = trained.net.state_dict()
+    for name, value in graph.trained.net.state_dict().items():
+        if not torch.equal(_bits(value), _bits(loaded[name])):
+            raise ValueError(f"{FILE}: differs from the checkpoint in {name}")
+    return trained
 
 
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """As `torch.equal`, but NaN equals itself and 0 differs from −0."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    raw_a, raw_b = (x.contiguous().reshape(-1).view(torch.uint8) for x in (a, b))
-    return torch.equal(raw_a, raw_b)
+def _bits(value: Tensor) -> Tensor:
+    """Its bytes, in which NaN equals itself and 0 differs from −0."""
+    return value.contiguous().flatten().view(torch.uint8)

@@ -17,7 +17,10 @@ def find_images(names: Iterable[str], stdin: BinaryIO, separator: bytes = b"\n")
     """
     for name in names:
         if name == "-":
-            for line in _split(stdin, separator):
+            lines: Iterable[bytes] = (line.rstrip(b"\n") for line in stdin)  # as they arrive
+            for line in filter(
+                None, lines if separator == b"\n" else stdin.read().split(separator)
+            ):
                 yield from _expanded(os.fsdecode(line))
         elif not os.path.lexists(name) and glob.has_magic(name):
             for match in sorted(glob.glob(os.path.expanduser(name), recursive=True)) or [name]:
@@ -53,11 +56,3 @@ def _expanded(name: str) -> Iterator[str]:
             suffix = os.path.splitext(file)[1].lower()
             if suffix in (*SUFFIXES, *UNREAD) and not file.startswith("."):
                 yield os.path.join(folder, file)
-
-
-def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
-    """Names as they arrive, without empty ones."""
-    if separator == b"\n":
-        yield from filter(None, (line.rstrip(b"\n") for line in stream))
-    else:
-        yield from filter(None, stream.read().split(separator))

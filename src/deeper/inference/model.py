@@ -1,7 +1,6 @@
 """A trained network with its preprocessing and class names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +22,38 @@ from deeper.runs import select
 ImageLike = Image | Encoded | str | Path
 
 
-@dataclass(frozen=True, repr=False)
-class Trained:
+class Trained(Deployed):
     """A trained network with its preprocessing and class names, made by `deeper.load(RUN)`.
 
     `trained.probabilities(images)` predicts: pass paths, PIL images, or a single one. `trained.classes`
-    names the columns of the result. `trained(tensor)` gives logits of images of the right size.
-    The network is in evaluation mode and on the CPU.
+    names the columns of the result. `trained(tensor)` gives logits of images of the right size, uint8
+    [B, 3, S, S]. The network is in evaluation mode and on the CPU.
     """
 
-    path: Path
-    """Of the checkpoint."""
-    config: DictConfig
-    """The training's config, resolved."""
-    classes: list[str]
-    """A label is an index into this list."""
-    weights: str
-    """averaged or live: the weights that were loaded."""
-    net: nn.Module
-    preprocess: nn.Module
-    """uint8 RGB [B, 3, S, S] → input of the network."""
-    view: Pipeline
-    """PIL RGB or `Encoded` → uint8 [3, S, S], by the protocol that the training validated with."""
+    def __init__(self, state: dict[str, Any], path: Path, weights: str = "averaged") -> None:
+        """From the content of a checkpoint that `stored.load_with_config` read from `path`."""
+        checkpoint.require_current_statistics(state, path, weights)
+        config = stored.as_config(state["deeper"]["config"] | {"compile": False})
+        classes = state["deeper"]["classes"]
+        net: nn.Module = builder.network(config, classes)
+        net.load_state_dict(checkpoint.network_state(state, weights))
+        preprocess: nn.Module = build(config.preprocess)
+        preprocess.load_state_dict(checkpoint.preprocess_state(state))
+        super().__init__(preprocess, net)
+        self.eval()
+        self.path = path
+        """Of the checkpoint."""
+        self.config: DictConfig = config
+        """The training's config, resolved."""
+        self.classes: list[str] = classes
+        """A label is an index into this list."""
+        self.weights = weights if "averaged_state_dict" in state else "live"
+        """averaged or live: the weights that were loaded."""
+        self.image_size, self.eval_crop = int(config.data.image_size), stored.eval_crop(config.data)
+        """S in pixels, and the fraction of the shorter side that the centre crop keeps."""
+        protocol = build(config.protocol)(self.image_size, self.eval_crop)
+        self.view = Pipeline({"protocol": protocol}, self.image_size)
+        """PIL RGB or `Encoded` → uint8 [3, S, S], by the protocol that the training validated with."""
 
     def __repr__(self) -> str:
         return (
@@ -52,25 +61,20 @@ class Trained:
             f"{self.weights} weights; predict with .probabilities(images))"
         )
 
-    @property
-    def image_size(self) -> int:
-        """S, in pixels."""
-        return int(self.config.data.image_size)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, S, S] → logits [B, classes]."""
-        logits: Tensor = Deployed(self.preprocess, self.net)(images)
-        return logits
-
     @torch.inference_mode()
+    def softmax(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, S, S] → probabilities, float32 [B, classes] on the CPU."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self(images.to(next(self.parameters()).device))
+        return logits.float().softmax(1).cpu()
+
     def probabilities(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
         """float32 [B, classes] of images of any size: paths or PIL images, one or several.
 
         `TypeError` for other objects; `ValueError` or `OSError` for a file that cannot be read.
         """
         several = [images] if isinstance(images, ImageLike) else images
-        views = [self.view(_as_rgb(image)) for image in several]
-        return self(torch.stack(views)).float().softmax(1)
+        return self.softmax(torch.stack([self.view(_as_rgb(image)) for image in several]))
 
 
 def load(path: str | Path, weights: str = "averaged") -> Trained:
@@ -81,38 +85,15 @@ def load(path: str | Path, weights: str = "averaged") -> Trained:
     `ConfigError` where its config names code that is not trusted.
     """
     path = select.named(path)
-    return from_checkpoint(stored.load_with_config(path), path, weights)
-
-
-def from_checkpoint(state: dict[str, Any], path: Path, weights: str = "averaged") -> Trained:
-    """As `load`, from the content of a checkpoint that `load_with_config` read from `path`."""
-    checkpoint.require_current_statistics(state, path, weights)
-    config = stored.as_config(state["deeper"]["config"] | {"compile": False})
-    classes = state["deeper"]["classes"]
-    net = builder.network(config, classes)
-    net.load_state_dict(checkpoint.network_state(state, weights))
-    preprocess = build(config.preprocess)
-    preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    view = build(config.protocol)(config.data.image_size, stored.eval_crop(config.data))
-    return Trained(
-        path,
-        config,
-        classes,
-        weights if "averaged_state_dict" in state else "live",
-        net.eval(),
-        preprocess.eval(),
-        Pipeline({"protocol": view}, config.data.image_size),
-    )
+    return Trained(stored.load_with_config(path), path, weights)
 
 
 def _as_rgb(image: Any) -> Image | Encoded:
     if isinstance(image, str | Path):
         return read_image(str(image))
-    if isinstance(image, Image):
-        return image.convert("RGB")
-    if isinstance(image, Encoded):
-        return image
-    raise TypeError(
-        f"expected paths or PIL images, not {type(image).__name__}; "
-        f"PIL.Image.fromarray(array) makes an image of a uint8 array"
-    )
+    if not isinstance(image, Image | Encoded):
+        raise TypeError(
+            f"expected paths or PIL images, not {type(image).__name__}; "
+            f"PIL.Image.fromarray(array) makes an image of a uint8 array"
+        )
+    return image.convert("RGB") if isinstance(image, Image) else image

@@ -4,8 +4,10 @@ import json
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
+from io import BytesIO
 from typing import NamedTuple
 
+from deeper.data.images.encoded import Encoded
 from deeper.reporting.table import printable
 
 
@@ -18,10 +20,9 @@ class Guess(NamedTuple):
 
 class Prediction(NamedTuple):
     file: str
+    image: Encoded | None = None
     guesses: Sequence[Guess] = ()
     """The most probable class first; none where the prediction failed."""
-    thumbnail: bytes = b""
-    """JPEG; empty where the format shows no images."""
     why: str = ""
     """The reason of a failure."""
 
@@ -29,14 +30,10 @@ class Prediction(NamedTuple):
 class TableFormat:
     """For people: the name of an image, and below it a line for each class."""
 
-    thumbnails = False
-    """Whether predictions need one."""
     head = end = ""
 
     def format(self, prediction: Prediction) -> str:
-        lines = [
-            f"{guess.probability:8.2%}  {printable(guess.words)}" for guess in prediction.guesses
-        ]
+        lines = [f"{p:8.2%}  {printable(words)}" for _, words, p in prediction.guesses]
         return "\n".join([printable(prediction.file), *lines]) + "\n"
 
     def unreadable(self, prediction: Prediction) -> str:
@@ -48,12 +45,14 @@ class TsvFormat(TableFormat):
     """A header, and a line for each class. Backslash, tab and newline in names are escaped."""
 
     head = "file\trank\tclass\twords\tprobability\n"
+    escapes = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
     def format(self, prediction: Prediction) -> str:
-        return "".join(
-            f"{_escaped(prediction.file)}\t{rank}\t{_escaped(name)}\t{_escaped(words)}\t{p:.6f}\n"
-            for rank, (name, words, p) in enumerate(prediction.guesses, start=1)
-        )
+        lines = []
+        for rank, (name, words, p) in enumerate(prediction.guesses, start=1):
+            file, name, words = (t.translate(self.escapes) for t in (prediction.file, name, words))
+            lines.append(f"{file}\t{rank}\t{name}\t{words}\t{p:.6f}\n")
+        return "".join(lines)
 
 
 class JsonFormat(TableFormat):
@@ -67,17 +66,13 @@ class JsonFormat(TableFormat):
             {"class": name, "words": words, "probability": round(p, 6)}
             for name, words, p in prediction.guesses
         ]
-        # Bytes that are not UTF-8 are surrogates in Python, which only ASCII escapes can carry.
-        unicode = prediction.file.isprintable()
-        text = json.dumps({"file": prediction.file, "top": top}, ensure_ascii=not unicode)
         separator, self.separator = self.separator, ",\n"
-        return separator + text
+        return separator + json.dumps({"file": prediction.file, "top": top})
 
 
 class HtmlFormat(TableFormat):
     """One self-contained page with a thumbnail and the classes of each image."""
 
-    thumbnails = True
     head = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Predictions</title>
 <meta http-equiv="Content-Security-Policy"
@@ -94,13 +89,14 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
     end = "</main></body></html>\n"
 
     def format(self, prediction: Prediction) -> str:
+        assert prediction.image is not None  # noqa: S101
         guesses = "".join(
-            f"<li><span>{escape(printable(guess.words))}</span><span>{guess.probability:.1%}</span></li>"
-            for guess in prediction.guesses
+            f"<li><span>{escape(printable(words))}</span><span>{p:.1%}</span></li>"
+            for _, words, p in prediction.guesses
         )
-        name, image = escape(printable(prediction.file)), b64encode(prediction.thumbnail).decode()
+        name, image = escape(printable(prediction.file)), b64encode(thumbnail(prediction.image))
         return (
-            f'<figure><img alt="{name}" src="data:image/jpeg;base64,{image}">'
+            f'<figure><img alt="{name}" src="data:image/jpeg;base64,{image.decode()}">'
             f"<figcaption>{name}</figcaption><ol>{guesses}</ol></figure>\n"
         )
 
@@ -112,7 +108,9 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
 FORMATS = {"table": TableFormat, "tsv": TsvFormat, "json": JsonFormat, "html": HtmlFormat}
 
 
-def _escaped(text: str) -> str:
-    for plain, escaped in {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}.items():
-        text = text.replace(plain, escaped)
-    return text
+def thumbnail(image: Encoded, side: int = 320) -> bytes:
+    """JPEG of at most `side` pixels."""
+    small, stream = image.pil(), BytesIO()
+    small.thumbnail((side, side))
+    small.save(stream, "JPEG", quality=80)
+    return stream.getvalue()

@@ -1,67 +1,28 @@
 """Predicts the classes of image files in a stream, whose memory does not grow with their number."""
 
-import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from io import BytesIO
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from PIL import Image
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import track
 from torch import Tensor
 
 from deeper.data.classes import words
-from deeper.data.images.encoded import Encoded
-from deeper.files import beside, whole
+from deeper.data.dataset import Pipeline
+from deeper.files import whole
 from deeper.inference.inputs import find_images, read_image, reason
 from deeper.inference.model import Trained, load
 from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
 from deeper.reporting.table import printable
 from deeper.runs import select
-from deeper.training.precision import Precision
-
-THUMBNAIL = 320
-"""Pixels of the longer side."""
-
-
-class Predictor:
-    """A trained network on a device, in the precision that a training would have there."""
-
-    def __init__(self, trained: Trained, device: str, precision: Any) -> None:
-        self.trained, self.device = trained, _device(device)
-        chosen = precision.resolve(self.device.type)
-        chosen.apply()
-        self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen.name)
-        trained.net.to(self.device)
-        trained.preprocess.to(self.device)
-
-    @torch.inference_mode()
-    def guesses(self, views: list[Tensor], top: int) -> list[list[Guess]]:
-        """The `top` most probable classes of each image; none where the output is not finite."""
-        if not views:
-            return []
-        images = torch.stack(views).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
-            logits = self.trained(images.to(self.device))
-        names, p = self.trained.classes, logits.float().softmax(1).cpu()
-        best = p.topk(min(top, len(names)))
-        rows = zip(p, best.indices.tolist(), best.values.tolist(), strict=True)
-        return [
-            [
-                Guess(names[i], words(names[i]), value)
-                for i, value in zip(places, values, strict=True)
-            ]
-            if row.isfinite().all()
-            else []
-            for row, places, values in rows
-        ]
+from deeper.training.precision import Precision, accelerator_for
 
 
 def predict(cfg: Any) -> tuple[int, int]:
@@ -69,109 +30,88 @@ def predict(cfg: Any) -> tuple[int, int]:
 
     `ValueError` where there is no image at all.
     """
-    out = _destination(cfg.out)
+    out = Path(cfg.out).expanduser().resolve() if cfg.out else None  # so that a link stays one
     output = _output(cfg.format and cfg.format.value, out)
-    predictor = Predictor(
-        load(select.one(cfg), cfg.weights.value), cfg.device, Precision(cfg.precision)
-    )
-    files = list(cfg.files)
-    paths = find_images(files, sys.stdin.buffer, b"\0" if cfg.zero else b"\n")
-    images = _read_ahead(
-        paths, lambda path: _load_image(path, predictor.trained, output), 2 * cfg.batch_size
-    )
+    trained, autocast = _network(cfg)
+    paths = find_images(cfg.files, sys.stdin.buffer, b"\0" if cfg.zero else b"\n")
     good = bad = 0
-    with _stream(out) as stream, _progress(files, quiet=not out and sys.stdout.isatty()) as bar:
+    with _stream(out) as stream, autocast:
         stream.write(output.head)
         try:
-            for found in _predictions(images, predictor, cfg.batch_size, cfg.top):
-                if found.guesses:
-                    good += 1
-                    stream.write(output.format(found))
-                else:
-                    bad += 1
-                    stream.write(output.unreadable(found))
-                    message = f"cannot read {printable(found.file)}: {printable(found.why)}"
-                    bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
+            for batch in _batches(paths, cfg.batch_size, shown=out is not None):
+                for found in _predictions(batch, trained, cfg.top):
+                    if found.guesses:
+                        good += 1
+                        stream.write(output.format(found))
+                    else:
+                        bad += 1
+                        stream.write(output.unreadable(found))
+                        why = f"cannot read {printable(found.file)}: {printable(found.why)}"
+                        print(why, file=sys.stderr)
                 stream.flush()
-                bar.advance(bar.task_ids[0])
         finally:  # what is written is well-formed after Ctrl-C too
             stream.write(output.end)
             stream.flush()
             print(f"images: {good:,} read, {bad:,} could not be read", file=sys.stderr)
         if good + bad == 0:
-            raise ValueError(f"no images in {', '.join(map(printable, files[:5]))}")
+            raise ValueError(f"no images in {', '.join(map(printable, cfg.files[:5]))}")
     return good, bad
 
 
-Loaded = tuple[Prediction, Tensor | None]
-"""A prediction to be made, and the image as the network takes it, uint8 [3, S, S]."""
+def _network(cfg: Any) -> tuple[Trained, torch.autocast]:
+    """The network on its device, and the number format that a training would have there."""
+    device = _device(cfg.device)
+    trained = load(select.one(cfg), cfg.weights.value).to(device)
+    precision = Precision(cfg.precision).resolve(accelerator_for(device.type))
+    precision.apply()
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision.name)
+    return trained, torch.autocast(device.type, half, enabled=half is not None)
 
 
-def _predictions(
-    images: Iterator[Loaded], predictor: Predictor, batch_size: int, top: int
-) -> Iterator[Prediction]:
-    """In the order of the images, computed a batch at a time; a failed one has no guesses but a reason."""
-    while batch := list(islice(images, batch_size)):
-        guesses = iter(predictor.guesses([view for _, view in batch if view is not None], top))
-        for prediction, view in batch:
-            if view is None:
-                yield prediction
-            else:
-                why = "the network's output is not finite"
-                yield prediction._replace(guesses=next(guesses), why=why)
+def _batches(paths: Iterator[str], size: int, shown: bool) -> Iterable[list[str]]:
+    """With a count of the batches on standard error, where that is a terminal."""
+    batches = iter(lambda: list(islice(paths, size)), [])
+    console = Console(stderr=True)
+    return track(batches, "batches", console=console, transient=True, disable=not shown)
 
 
-def _load_image(path: str, trained: Trained, output: TableFormat) -> Loaded:
-    """Runs in a thread."""
+def _predictions(paths: Sequence[str], trained: Trained, top: int) -> Iterator[Prediction]:
+    """The `top` most probable classes of each image, in order; a failed one has a reason instead."""
+    with ThreadPoolExecutor(8) as threads:
+        loaded = [*threads.map(partial(_load_image, view=trained.view), paths)]
+    views = [view for _, view in loaded if view is not None]
+    rows = iter(trained.softmax(torch.stack(views)) if views else ())
+    names = trained.classes
+    for prediction, view in loaded:
+        if view is None:
+            yield prediction
+        elif not (p := next(rows)).isfinite().all():
+            yield prediction._replace(why="the network's output is not finite")
+        else:
+            best = p.topk(min(top, len(names)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            yield prediction._replace(
+                guesses=[Guess(names[i], words(names[i]), p) for i, p in pairs]
+            )
+
+
+def _load_image(path: str, view: Pipeline) -> tuple[Prediction, Tensor | None]:
+    """A prediction to be made, and the image as the network takes it, uint8 [3, S, S]."""
     try:
         image = read_image(path)
-        thumbnail = _thumbnail(image) if output.thumbnails else b""
-        return Prediction(path, thumbnail=thumbnail), trained.view(image)
+        return Prediction(path, image), view(image)
     except Exception as error:  # one bad file must not stop the others
         return Prediction(path, why=reason(error, path)), None
 
 
-def _read_ahead(
-    paths: Iterable[str], read: Callable[[str], Loaded], count: int
-) -> Iterator[Loaded]:
-    """In order; threads read and decode up to `count` images ahead."""
-    waiting: deque[Future[Loaded]] = deque()
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        for path in paths:
-            waiting.append(pool.submit(read, path))
-            if len(waiting) >= count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _thumbnail(image: Encoded) -> bytes:
-    """JPEG, decoded no larger than needed."""
-    width, height = image.size
-    ratio = THUMBNAIL / max(width, height)
-    wanted = max(1, int(width * ratio)), max(1, int(height * ratio))
-    small = Image.fromarray(image.pixels(size=wanted)[0])
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    stream = BytesIO()
-    small.save(stream, "JPEG", quality=80)
-    return stream.getvalue()
-
-
 def _device(name: str) -> torch.device:
     """auto is CUDA where there is a GPU, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={name}: choose auto, cpu, cuda or cuda:<number>")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device={name}: this machine has {torch.cuda.device_count()} CUDA GPUs; use device=auto"
-        )
-    return device
+        return torch.empty(0, device=auto if name == "auto" else name).device
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"device={name}: {why}; choose auto, cpu, cuda or cuda:<n>") from error
 
 
 def _output(name: str | None, out: Path | None) -> TableFormat:
@@ -186,23 +126,6 @@ def _output(name: str | None, out: Path | None) -> TableFormat:
     return FORMATS[name]()
 
 
-def _destination(out: str | None) -> Path | None:
-    """The file to replace, resolved so that a link stays one; refused before anything is computed."""
-    if out is None:
-        return None
-    path = Path(out).expanduser().resolve()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"out={out}: not a plain file; leave out= away and redirect with >")
-    if not path.parent.is_dir():
-        raise ValueError(f"out={out}: no folder {path.parent}; make it, or choose another")
-    try:
-        with beside(path) as trial:
-            trial.touch()
-    except OSError as error:
-        raise ValueError(f"out={out}: {error.strerror} in {path.parent}; choose another") from None
-    return path
-
-
 @contextmanager
 def _stream(out: Path | None) -> Iterator[TextIO]:
     """UTF-8 in any locale; bytes of names that are not UTF-8 are written as they are."""
@@ -210,17 +133,13 @@ def _stream(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         with open(sys.stdout.fileno(), closefd=False, **options) as stream:
             yield stream
-    else:
-        with whole(out) as temporary, open(temporary, **options) as stream:
+        return
+    if out.exists() and not out.is_file():
+        raise ValueError(f"out={out}: not a plain file; leave out= away and redirect with >")
+    with whole(out) as temporary:
+        try:
+            stream = open(temporary, **options)  # noqa: SIM115
+        except OSError as error:
+            raise ValueError(f"out={out}: {error.strerror}; choose another file") from error
+        with stream:
             yield stream
-
-
-def _progress(files: list[str], quiet: bool) -> Progress:
-    """A progress bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("images"), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(
-        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
-    )
-    bar.add_task("", total=len(files) if all(map(os.path.isfile, files)) else None)
-    return bar

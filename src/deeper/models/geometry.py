@@ -23,20 +23,15 @@ def auto_stem(image_size: int) -> Stem:
 
 
 def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]:
-    """Height (= width) in pixels of the feature map after each stage; 0 where the image is too small.
+    """Height (= width) in pixels of the map after each Inception module; 0 where the image is too small.
 
     `pool4` is the kernel of the last pool of stride 2.
     """
-    conv1 = ceil(image_size / 2) if stem == "imagenet" else image_size
-    pool1 = _pool(conv1) if stem == "imagenet" else conv1
-    pool2 = _pool(pool1)
-    pool3 = _pool(pool2)
-    last = _pool(pool3, pool4)
-    sizes = {"conv1": conv1, "pool1": pool1, "norm1": pool1}
-    sizes |= dict.fromkeys(["conv2_reduce", "conv2", "norm2"], pool1) | {"pool2": pool2}
-    sizes |= dict.fromkeys(["inception3a", "inception3b"], pool2) | {"pool3": pool3}
-    sizes |= dict.fromkeys([f"inception4{x}" for x in "abcde"], pool3) | {"pool4": last}
-    sizes |= dict.fromkeys(["inception5a", "inception5b"], last)
+    size = image_size if stem == "small" else _pool(ceil(image_size / 2))  # conv1 and pool1
+    sizes: dict[str, int] = {}
+    for level, modules, kernel in ((3, "ab", 3), (4, "abcde", 3), (5, "ab", pool4)):
+        size = _pool(size, kernel)
+        sizes |= {f"inception{level}{letter}": size for letter in modules}
     return sizes
 
 
@@ -50,9 +45,8 @@ def require_room(image_size: int, stem: Stem, taps: list[str], pool4: int = 3) -
     if image_size < 1:
         raise ValueError(f"image_size={image_size}: must be a positive number of pixels")
     sizes = feature_sizes(image_size, stem, pool4)
-    if unknown := [tap for tap in taps if not tap.startswith("inception") or tap not in sizes]:
-        choices = [stage for stage in sizes if stage.startswith("inception")]
-        raise ValueError(f"no stage {unknown[0]!r} to tap; the stages are {', '.join(choices)}")
+    if unknown := [tap for tap in taps if tap not in sizes]:
+        raise ValueError(f"no stage {unknown[0]!r} to tap; the stages are {', '.join(sizes)}")
     too_small = [tap for tap in taps if not aux_grid(sizes[tap])]
     if too_small or sizes[LAST_STAGE] < 1:
         where = f"the auxiliary head at {too_small[0]}" if too_small else f"stage {LAST_STAGE}"

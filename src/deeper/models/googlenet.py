@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from deeper.models.geometry import LAST_STAGE, Stem, auto_stem, require_room
-from deeper.models.heads import HeadFactory, scaled
+from deeper.models.heads import Features, HeadFactory, scaled_width
 from deeper.models.inception import Block, ConvNormAct, Widths
 from deeper.models.norm import NormScheme
 from deeper.models.output import Output
@@ -44,7 +44,7 @@ class GoogLeNet(nn.Module):
 
     `aux`: stage → auxiliary head on its output.
     `image_size`: S, which fixes the sizes of fully connected layers; other sizes are refused.
-    `width`: multiplier of the widths of convolutions and hidden layers (see `scaled`).
+    `width`: multiplier of the widths of convolutions and hidden layers (see `scaled_width`).
     `pool4`: kernel of the last pool of stride 2; 3 in Table 1, 2 in TF-slim and torchvision.
     `pretrained`: stored only; `runs/warm_start.py` loads the weights when a training starts.
 
@@ -70,25 +70,21 @@ class GoogLeNet(nn.Module):
         super().__init__()
         if width <= 0:
             raise ValueError(f"width={width}: must be above 0")
-        if widths not in TABLES:
-            raise ValueError(f"widths={widths!r}: choose from {', '.join(TABLES)}")
         if stem not in ("auto", "imagenet", "small"):
             raise ValueError(f"stem={stem!r}: choose from auto, imagenet, small")
-        if pool4 not in (2, 3):
-            raise ValueError(f"pool4={pool4}: choose from 3 (Table 1), 2 (torchvision)")
         chosen: Stem = auto_stem(image_size) if stem == "auto" else stem
         sizes = require_room(image_size, chosen, list(aux), pool4)
         self.image_size, self.pretrained = image_size, pretrained
 
         self._add_stem(chosen, width, norm)
-        channels = {"norm2": scaled(192, width)}
+        channels = {"norm2": scaled_width(192, width)}
         features = channels["norm2"]
         for name, row in TABLES[widths].items():
             if name == "inception4a":
                 self.pool3 = _downsample()
             if name == "inception5a":
                 self.pool4 = _downsample(pool4)
-            module = block(features, Widths(*(scaled(w, width) for w in row)), norm)
+            module = block(features, Widths(*(scaled_width(w, width) for w in row)), norm)
             self.add_module(name, module)
             features = channels[name] = int(module.out_channels)  # type: ignore[arg-type]
         self.stages = tuple(name for name, _ in self.named_children())
@@ -96,9 +92,9 @@ class GoogLeNet(nn.Module):
 
         self.num_features = features
         self._init = init
-        self._make_head = partial(head, features, sizes[LAST_STAGE], width=width, norm=norm)
+        self._make_head = partial(head, Features(features, sizes[LAST_STAGE], width, norm))
         self._make_aux = {
-            tap: partial(make, channels[tap], sizes[tap], width=width, norm=norm)
+            tap: partial(make, Features(channels[tap], sizes[tap], width, norm))
             for tap, make in aux.items()
         }
         for stage in self.stages:
@@ -107,7 +103,7 @@ class GoogLeNet(nn.Module):
 
     def _add_stem(self, stem: Stem, width: float, norm: NormScheme) -> None:
         """Table 1 above the first Inception module; `small` keeps the resolution of small images."""
-        conv1, conv2 = scaled(64, width), scaled(192, width)
+        conv1, conv2 = scaled_width(64, width), scaled_width(192, width)
         if stem == "imagenet":
             self.conv1 = ConvNormAct(3, conv1, 7, norm, stride=2)
         else:

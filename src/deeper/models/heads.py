@@ -1,6 +1,7 @@
 """Heads and auxiliary heads: feature maps [B, C, S, S] → logits [B, K]."""
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -9,19 +10,24 @@ from deeper.models.inception import ConvNormAct
 from deeper.models.norm import NormScheme
 
 
-class HeadFactory(Protocol):
-    """Makes a head for feature maps of `channels` × `size` × `size`.
+class Features(NamedTuple):
+    """The maps that a head reads, and what it has in common with the rest of its network."""
 
-    `width` is the network's multiplier, which scales hidden layers too. The layer that gives the
-    logits must be named `classifier`: initialisers treat it differently.
-    """
+    channels: int
+    size: int
+    """Height (= width) in pixels."""
+    width: float
+    """The network's multiplier, which scales hidden layers too."""
+    norm: NormScheme
 
-    def __call__(
-        self, channels: int, size: int, num_classes: int, *, width: float, norm: NormScheme
-    ) -> nn.Module: ...
+
+HeadFactory = Callable[[Features, int], nn.Module]
+"""(features, number of classes) → a head. Its layer that gives the logits must be named `classifier`:
+initialisers treat it differently.
+"""
 
 
-def scaled(channels: int, width: float) -> int:
+def scaled_width(channels: int, width: float) -> int:
     """`channels` · `width` rounded to a multiple of 8, at least 8; `channels` itself for width 1."""
     return channels if width == 1 else max(8, int(channels * width / 8 + 0.5) * 8)
 
@@ -34,24 +40,15 @@ def _require_probability(dropout: float) -> None:
 class AvgPoolHead(nn.Module):
     """The paper's head: average pool → dropout → linear (Table 1, last rows)."""
 
-    def __init__(
-        self,
-        channels: int,
-        size: int,
-        num_classes: int,
-        *,
-        width: float,
-        norm: NormScheme,
-        dropout: float = 0.4,
-    ) -> None:
+    def __init__(self, features: Features, num_classes: int, *, dropout: float = 0.4) -> None:
         super().__init__()
         _require_probability(dropout)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.classifier = nn.Linear(features.channels, num_classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.classifier(self.dropout(self.pool(features).flatten(1)))  # type: ignore[no-any-return]
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.pool(maps).flatten(1)))  # type: ignore[no-any-return]
 
 
 class FCHead(nn.Module):
@@ -63,27 +60,24 @@ class FCHead(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        size: int,
+        features: Features,
         num_classes: int,
         *,
-        width: float,
-        norm: NormScheme,
         hidden: tuple[int, ...] = (1024,),
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
         _require_probability(dropout)
         layers: list[nn.Module] = [nn.Flatten()]
-        features = channels * size * size
-        for units in (scaled(units, width) for units in hidden):
-            layers += [nn.Linear(features, units), nn.ReLU(inplace=True), nn.Dropout(dropout)]
-            features = units
+        last = features.channels * features.size**2
+        for units in (scaled_width(units, features.width) for units in hidden):
+            layers += [nn.Linear(last, units), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            last = units
         self.hidden = nn.Sequential(*layers)
-        self.classifier = nn.Linear(features, num_classes)
+        self.classifier = nn.Linear(last, num_classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.classifier(self.hidden(features))  # type: ignore[no-any-return]
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.classifier(self.hidden(maps))  # type: ignore[no-any-return]
 
 
 class NINHead(nn.Module):
@@ -93,25 +87,16 @@ class NINHead(nn.Module):
     of whole channels before the convolution is dropout of the averaged features.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        size: int,
-        num_classes: int,
-        *,
-        width: float,
-        norm: NormScheme,
-        dropout: float = 0.4,
-    ) -> None:
+    def __init__(self, features: Features, num_classes: int, *, dropout: float = 0.4) -> None:
         super().__init__()
         _require_probability(dropout)
         self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        self.classifier = nn.Conv2d(features.channels, num_classes, 1)
         self.act = nn.ReLU()
         self.pool = nn.AdaptiveAvgPool2d(1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.pool(self.act(self.classifier(self.dropout(features)))).flatten(1)  # type: ignore[no-any-return]
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.pool(self.act(self.classifier(self.dropout(maps)))).flatten(1)  # type: ignore[no-any-return]
 
 
 class AuxHead(nn.Module):
@@ -122,12 +107,9 @@ class AuxHead(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        size: int,
+        features: Features,
         num_classes: int,
         *,
-        width: float,
-        norm: NormScheme,
         conv: int = 128,
         hidden: int = 1024,
         dropout: float = 0.7,
@@ -135,17 +117,19 @@ class AuxHead(nn.Module):
     ) -> None:
         super().__init__()
         _require_probability(dropout)
-        if pool not in ("paper", "adaptive"):
-            raise ValueError(f"pool={pool!r}: choose from paper (5×5/3), adaptive (to 4×4)")
-        conv, hidden = scaled(conv, width), scaled(hidden, width)
-        adaptive = pool == "adaptive"
-        self.pool = nn.AdaptiveAvgPool2d(4) if adaptive else nn.AvgPool2d(AUX_POOL, AUX_STRIDE)
+        channels, size, width, norm = features
+        conv, hidden = scaled_width(conv, width), scaled_width(hidden, width)
+        self.pool: nn.Module
+        self.pool, grid = {
+            "paper": (nn.AvgPool2d(AUX_POOL, AUX_STRIDE), aux_grid(size)),
+            "adaptive": (nn.AdaptiveAvgPool2d(4), 4),
+        }[pool]
         self.conv = ConvNormAct(channels, conv, 1, norm)
-        self.fc = nn.Linear(conv * (4 if adaptive else aux_grid(size)) ** 2, hidden)
+        self.fc = nn.Linear(conv * grid**2, hidden)
         self.act = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, num_classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        pooled = self.conv(self.pool(features)).flatten(1)
+    def forward(self, maps: Tensor) -> Tensor:
+        pooled = self.conv(self.pool(maps)).flatten(1)
         return self.classifier(self.dropout(self.act(self.fc(pooled))))  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
 """The Inception module of figure 2b (`Reduced`), that of figure 2a (`Naive`), and two ablations."""
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +37,8 @@ class ConvNormAct(nn.Module):
         return self.act(self.norm(self.conv(x)))  # type: ignore[no-any-return]
 
 
-class Block(Protocol):
-    """Makes an Inception module, which has an attribute `out_channels`."""
-
-    def __call__(self, in_channels: int, widths: Widths, norm: NormScheme) -> nn.Module: ...
+Block = Callable[[int, Widths, NormScheme], nn.Module]
+"""(input channels, widths, norm) → an Inception module, which has an attribute `out_channels`."""
 
 
 class Reduced(nn.Module):
@@ -49,15 +48,8 @@ class Reduced(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        widths: Widths,
-        norm: NormScheme,
-        *,
-        kernel5x5: Literal[3, 5] = 5,
+        self, in_channels: int, widths: Widths, norm: NormScheme, *, kernel5x5: Literal[3, 5] = 5
     ) -> None:
-        if kernel5x5 not in (3, 5):
-            raise ValueError(f"kernel5x5={kernel5x5}: choose from 5 (figure 2b), 3 (torchvision)")
         super().__init__()
         w = widths
         self.conv1x1 = ConvNormAct(in_channels, w.conv1x1, 1, norm)

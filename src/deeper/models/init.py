@@ -85,28 +85,19 @@ class TruncatedNormal(Initializer):
         )
 
 
-class Gaussian(Initializer):
+class Gaussian(BVLC):
     """Normal with the `std` values in BVLC's deploy.prototxt, by kind of layer; biases as in `BVLC`.
 
     They may be those of the original training.
     """
 
     STD: ClassVar = {
-        "conv1": 0.1,
-        "conv2_reduce": 0.1,
-        "conv2": 0.03,
-        "conv1x1": 0.03,
-        "reduce3x3": 0.09,
-        "conv3x3": 0.03,
-        "reduce5x5": 0.2,
-        "conv5x5": 0.03,
-        "pool_proj": 0.1,
-    }
+        "conv1": 0.1, "conv2_reduce": 0.1, "conv2": 0.03,
+        "conv1x1": 0.03, "reduce3x3": 0.09, "conv3x3": 0.03,
+        "reduce5x5": 0.2, "conv5x5": 0.03, "pool_proj": 0.1,
+    }  # fmt: skip
 
     def draw(self, name: str, weight: Tensor, random: torch.Generator) -> None:
         kind = name.removesuffix(".conv").rpartition(".")[2]
         std = self.STD.get(kind, math.sqrt(1 / weight[0].numel()))
         weight.normal_(0, std, generator=random)
-
-    def bias(self, name: str) -> float:
-        return 0.0 if _is_classifier(name) else 0.2

@@ -4,23 +4,13 @@ Batch normalisation follows every convolution; local response normalisation stan
 the stem alone (figure 3).
 """
 
-from typing import Protocol
-
 from torch import nn
 
 from deeper.models.lrn import LocalResponseNorm
 
 
-class NormScheme(Protocol):
-    conv_bias: bool
-
-    def after_conv(self, channels: int) -> nn.Module: ...
-
-    def in_stem(self) -> nn.Module: ...
-
-
-class NoNorm:
-    """Convolutions with bias and without normalisation."""
+class NormScheme:
+    """Convolutions with bias and without normalisation, unless a subclass says otherwise."""
 
     conv_bias = True
 
@@ -31,7 +21,11 @@ class NoNorm:
         return nn.Identity()
 
 
-class LRN(NoNorm):
+class NoNorm(NormScheme):
+    """No normalisation at all."""
+
+
+class LRN(NormScheme):
     """The network of 2014: local response normalisation after pool1 and after conv2.
 
     The paper gives no constants. BVLC's Caffe model has size 5, alpha 1e-4, beta 0.75, k 1;
@@ -48,7 +42,7 @@ class LRN(NoNorm):
         return LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
 
 
-class BatchNorm:
+class BatchNorm(NormScheme):
     """Batch normalisation after every convolution (Ioffe and Szegedy, 2015), none in the stem."""
 
     conv_bias = False
@@ -62,6 +56,3 @@ class BatchNorm:
 
     def after_conv(self, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
-
-    def in_stem(self) -> nn.Module:
-        return nn.Identity()

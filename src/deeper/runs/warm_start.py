@@ -8,135 +8,107 @@ import torch
 from hydra import compose
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
-from torch import nn
 
 from deeper import checkpoint
 from deeper.config import experiments, stored
-from deeper.config.instantiate import build, resolved
+from deeper.config.instantiate import resolved
 from deeper.data.classes import wnids
-from deeper.models.preprocess import Preprocess
-from deeper.models.pretrained import weights_file
-from deeper.models.pretrained.layer_settings import layer_settings
-from deeper.models.pretrained.published import PUBLISHED
-from deeper.models.pretrained.weights import Weights, is_same_preprocessing, load_weights
-from deeper.runs import build as run_parts
-from deeper.runs import select
+from deeper.models.pretrained import onnx, published, weights_file
+from deeper.models.pretrained.weights import Weights, layer_settings, load_weights
+from deeper.runs import build, select
 from deeper.training.module import ImageClassifier
 
-MODEL_GROUPS = ("head", "aux", "norm", "block")
-"""Groups of `model` that decide what a network computes."""
 
-
-def start(cfg: Any, module: ImageClassifier) -> None:
+def load_pretrained(cfg: Any, module: ImageClassifier) -> None:
     """Load the weights that `model.pretrained` names into the network of a new run, if it names some.
 
-    Other classes than the weights' get a new classifier. Raises `ValueError` where the weights belong
-    to another network or were trained with other preprocessing.
+    Other classes than the weights' get a new classifier, and so do all where the weights' are not
+    known. Raises `ValueError` where the weights belong to another network or need other preprocessing.
     """
     if not cfg.model.get("pretrained") or cfg.resume:
         return
-    weights, classes = read(cfg), module.checkpoint_metadata["classes"]
-    notes = [*_preprocessing_notes(weights, module.preprocess)]
-    same_classes = _has_classes(weights, classes)
-    notes += load_weights(module.net, weights, num_classes=None if same_classes else len(classes))
+    weights, classes = read_pretrained(cfg), module.checkpoint_metadata["classes"]
+    _require_preprocessing(weights, resolved(cfg.preprocess))
+    new = None if [*weights.classes] == [*classes] else len(classes)
+    left_out = load_weights(module.net, weights, num_classes=new)
     if cfg.channels_last:
         module.net.to(memory_format=torch.channels_last)
-    if same_classes and weights.note and cfg.model.get("aux"):
-        notes.append(weights.note)
-    rank_zero_only(print)("\n  ".join([f"weights of {weights.origin}", *notes]))
+    rank_zero_only(print)("\n  ".join([f"weights of {weights.origin}", *left_out]))
 
 
 def initial_checkpoint(cfg: Any, classes: Sequence[str]) -> dict[str, Any]:
     """The checkpoint of a training that started from the weights and took no step."""
-    module = run_parts.classifier(cfg, classes)
-    start(cfg, module)
+    module = build.classifier(cfg, classes)
+    load_pretrained(cfg, module)
     return {"state_dict": module.state_dict(), "deeper": module.checkpoint_metadata}
 
 
-def read(cfg: Any) -> Weights:
-    """The weights that `model.pretrained` names: a published name, a file, or a run directory."""
+def read_pretrained(cfg: Any) -> Weights:
+    """The weights that `model.pretrained` names: a published name, a file, or a run directory.
+
+    A checkpoint's are its averaged weights, or its live ones where nothing was averaged.
+    """
     source = str(cfg.model.pretrained)
-    if source not in PUBLISHED and Path(source).expanduser().is_dir():
+    is_name = source in published.PUBLISHED
+    if not is_name and Path(source).expanduser().is_dir():
         source = str(select.named(source))
     path = weights_file.locate(source, Path(cfg.paths.cache).expanduser() / "weights")
-    return (
-        _read_checkpoint(path, cfg) if path.suffix == ".ckpt" else weights_file.read(path, source)
-    )
-
-
-def _read_checkpoint(path: Path, cfg: Any) -> Weights:
-    """A checkpoint's averaged weights, or its live ones where nothing was averaged."""
-    state = stored.load_with_config(path)
-    checkpoint.require_current_statistics(state, path, "averaged")
-    config = stored.as_config(state["deeper"]["config"] | {"compile": False})
-    classes = state["deeper"]["classes"]
+    if path.suffix == ".ckpt":
+        content = stored.load_with_config(path)
+        checkpoint.require_current_statistics(content, path, "averaged")
+        state, classes = checkpoint.network_state(content), content["deeper"]["classes"]
+        config = stored.as_config(content["deeper"]["config"] | {"compile": False})
+        number, words, known = len(classes), [*_words(config, cfg)], True
+    else:
+        state, words = weights_file.read(path)
+        config = compose("train", [*words, "data.image_size=224"])
+        number = len(state["head.classifier.weight"])
+        classes = wnids() if number == len(wnids()) else ()
+        known = is_name or published.is_published(path)
     with torch.device("meta"):
-        net = run_parts.network(config, classes)
-    preprocess: nn.Module = build(config.preprocess)
-    preprocess.load_state_dict(checkpoint.preprocess_state(state))
-    return Weights(
-        origin=str(path),
-        state=checkpoint.network_state(state),
+        net = build.network(config, [""] * number)
+    weights = Weights(
+        origin=source,
+        state=state,
         layer_settings=layer_settings(net),
-        overrides=" ".join([*_model_overrides(config, cfg), f"model.pretrained={path}"]),
-        preprocess=preprocess,
-        preprocess_known=True,
+        words=" ".join([*words, f"model.pretrained={source}"]),
+        preprocess=resolved(config.preprocess) if known else None,
         classes=classes,
     )
+    if path.suffix == ".onnx":
+        net.to_empty(device="cpu")
+        load_weights(net, weights)
+        onnx.require_same_logits(path, net.eval())
+    return weights
 
 
-def _has_classes(weights: Weights, classes: Sequence[str]) -> bool:
-    """Whether the weights' logits are of these classes; 1000 without names are ImageNet's."""
-    if weights.classes is not None:
-        return [*weights.classes] == [*classes]
-    number = weights.num_classes
-    return number == len(classes) and (number != len(wnids()) or [*classes] == [*wnids()])
-
-
-def _preprocessing_notes(weights: Weights, ours: nn.Module) -> Iterator[str]:
-    """A note where the preprocessing differs from the usual one; `ValueError` where it must not differ."""
+def _require_preprocessing(weights: Weights, ours: dict[str, Any]) -> None:
+    """Classes of the user's own are not compared with those that published weights had."""
     theirs = weights.preprocess
-    if not isinstance(theirs, Preprocess) or not isinstance(ours, Preprocess):
-        return
-    if is_same_preprocessing(theirs, ours):
-        return
-    needed, found = _preprocess_overrides(theirs), _preprocess_overrides(ours)
-    if weights.preprocess_known:
-        fits = weights.overrides if "preprocess=" in weights.overrides else needed
+    if theirs is not None and theirs["_target_"] == ours["_target_"] and theirs != ours:
         raise ValueError(
-            f"{weights.origin}: these weights need other preprocessing: {needed}, here {found}\n"
-            f"what they fit: {fits}"
+            f"{weights.origin}: these weights need other preprocessing: {theirs}, here {ours}\n"
+            f"what they fit: {weights.words}"
         )
-    yield f"such weights are mostly trained with {needed}; this training has {found}"
 
 
-def _preprocess_overrides(preprocess: Preprocess) -> str:
-    mean, std = (
-        ",".join(format(float(x), ".6g") for x in values.flatten())
-        for values in (preprocess.mean, preprocess.std)
-    )
-    return (
-        f"preprocess.mean=[{mean}] preprocess.std=[{std}] preprocess.scale={preprocess.scale:.10g} "
-        f"preprocess.channels={preprocess.channels}"
-    )
-
-
-def _model_overrides(theirs: Any, ours: Any) -> Iterator[str]:
+def _words(theirs: Any, ours: Any) -> Iterator[str]:
     """The words of the command line for the network of a checkpoint, where this one differs."""
-    before, after = resolved(theirs.model), resolved(ours.model)
-    for key, value in before.items():
-        if key in ("init", "pretrained", "image_size") or after.get(key) == value:
+    if theirs.preprocess != ours.preprocess:
+        yield f"preprocess={_option('preprocess', theirs.preprocess)}"
+    for key, value in theirs.model.items():
+        if key in ("init", "pretrained", "image_size") or value == ours.model.get(key):
             continue
-        if key in MODEL_GROUPS:
-            yield f"model/{key}={_option(key, value)}"
-        elif not isinstance(value, dict):
+        if OmegaConf.is_config(value):
+            yield f"model/{key}={_option(f'model/{key}', value)}"
+        else:
             yield f"model.{key}={value}"
 
 
 def _option(group: str, node: Any) -> str:
-    """The option of model/`group` that composes to `node`."""
-    for option in experiments.options(f"model/{group}"):
-        composed = compose("train", [f"model/{group}={option}"]).model[group]
-        if OmegaConf.to_container(composed, resolve=True) == node:
+    """The option of a group that composes to `node`."""
+    for option in experiments.options(group):
+        composed = compose("train", [f"{group}={option}"])
+        if OmegaConf.select(composed, group.replace("/", ".")) == node:
             return option
     return "<as in the checkpoint's config>"

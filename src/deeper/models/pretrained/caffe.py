@@ -1,5 +1,6 @@
 """Reads BVLC's `.caffemodel`, in the layer format of 2014 (V1) and in the one since 2015."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,7 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor
 
-from deeper.models.pretrained import names, nets
-from deeper.models.pretrained.layer_settings import layer_settings
-from deeper.models.pretrained.weights import Weights
-
-OVERRIDES = "model=googlenet_bvlc preprocess=bvlc"
+from deeper.models.pretrained.names import from_bvlc
 
 FIELDS = {
     "BlobShape": [("dim", 1, "int64", "repeated")],
@@ -40,20 +37,10 @@ FIELDS = {
 """Message → (name, number, type, label) of the fields read here, from Caffe's caffe.proto."""
 
 
-def read(path: Path, origin: str) -> Weights:
+def read(path: Path) -> dict[str, Tensor]:
     """Weights of every layer that has some. Raises for bytes that are no caffemodel."""
     network = net_parameter().FromString(path.read_bytes())
-    state: dict[str, Tensor] = {}
-    for layer in [*network.layer, *network.layers]:
-        module = names.BVLC.get(layer.name, layer.name)
-        for leaf, blob in zip(("weight", "bias"), layer.blobs, strict=False):
-            state[f"{module}.{leaf}"] = _tensor(blob, module, leaf)
-    if not state:
-        raise ValueError("no layer with weights")
-    with torch.device("meta"):
-        net = nets.bvlc_net(aux=any(name.startswith("aux.") for name in state))
-    overrides = f"{OVERRIDES} model.pretrained={origin}"
-    return Weights(origin, state, layer_settings(net), overrides, nets.bvlc_preprocess())
+    return from_bvlc(_blobs([*network.layer, *network.layers]))
 
 
 def net_parameter() -> Any:
@@ -73,10 +60,9 @@ def net_parameter() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.NetParameter"))
 
 
-def _tensor(blob: Any, module: str, leaf: str) -> Tensor:
-    """V1 blobs have four dimensions; leading ones of size 1 are dropped down to the layer's own number."""
-    shape = [*blob.shape.dim] or [blob.num, blob.channels, blob.height, blob.width]
-    dimensions = 1 if leaf == "bias" else 2 if module.endswith((".fc", ".classifier")) else 4
-    while len(shape) > dimensions and shape[0] == 1:
-        shape = shape[1:]
-    return torch.from_numpy(np.array(blob.data, dtype=np.float32)).view(shape)
+def _blobs(layers: list[Any]) -> Iterator[tuple[str, str, Tensor]]:
+    for layer in layers:
+        for leaf, blob in zip(("weight", "bias"), layer.blobs, strict=False):
+            shape = [*blob.shape.dim] or [blob.num, blob.channels, blob.height, blob.width]
+            values = torch.from_numpy(np.array(blob.data, dtype=np.float32))
+            yield layer.name, leaf, values.view(shape)

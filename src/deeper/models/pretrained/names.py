@@ -1,5 +1,9 @@
 """Names of layers: ours, Caffe's (which the ONNX zoo kept) and torchvision's."""
 
+from collections.abc import Iterable
+
+from torch import Tensor
+
 from deeper.models.googlenet import TABLE1
 
 _BRANCHES = {
@@ -37,3 +41,19 @@ TORCHVISION = {
 }
 TORCHVISION |= {torch: ours for ours, (_, torch) in _LINEAR.items()}
 """torchvision's module → ours."""
+
+
+def from_bvlc(blobs: Iterable[tuple[str, str, Tensor]]) -> dict[str, Tensor]:
+    """(Caffe's layer, weight or bias, values) → values under our names; unknown layers keep theirs.
+
+    Old files give every blob four dimensions: those of biases and linear layers lose leading ones.
+    """
+    state = {}
+    for layer, leaf, values in blobs:
+        module = BVLC.get(layer, layer)
+        if leaf == "bias":
+            values = values.flatten()
+        elif module in _LINEAR:
+            values = values.flatten(0, -2)
+        state[f"{module}.{leaf}"] = values
+    return state

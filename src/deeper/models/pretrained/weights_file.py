@@ -1,19 +1,18 @@
-"""Reads a file of weights that others published or trained, by the suffix of its name."""
+"""Finds and reads a file of weights that others published or trained, by the suffix of its name."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
-import torch
+from torch import Tensor
 
 from deeper.models.pretrained import caffe, onnx, published, torchvision
-from deeper.models.pretrained.weights import Weights
 
 READABLE = (
-    "a state dict of torchvision's googlenet (.pth), a .caffemodel, a graph (.onnx), a checkpoint of "
-    "this project (.ckpt)"
+    "a state dict of torchvision's googlenet (.pth), a .caffemodel, a graph (.onnx, which needs "
+    "pip install -e '.[export]'), a checkpoint of this project (.ckpt)"
 )
+BVLC_WORDS = ("model=googlenet_bvlc", "preprocess=bvlc")
+TORCHVISION_WORDS = ("model=googlenet_torchvision", "preprocess=symmetric")
 
 
 def locate(source: str, folder: Path) -> Path:
@@ -27,23 +26,21 @@ def locate(source: str, folder: Path) -> Path:
     return path
 
 
-def read(path: Path, source: str) -> Weights:
-    """The weights in `path`, which `source` named. Raises `ValueError` for what cannot be read."""
-    readers = {".caffemodel": caffe.read, ".onnx": onnx.read}
+def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The weights under our names, and the words of the command line that choose their network.
+
+    Raises `ValueError` for what cannot be read.
+    """
+    readers = {".caffemodel": (caffe.read, BVLC_WORDS), ".onnx": (onnx.read, BVLC_WORDS)}
+    reader, words = readers.get(path.suffix, (torchvision.read, TORCHVISION_WORDS))
     try:
-        weights = readers.get(path.suffix, _read_state_dict)(path, source)
+        state = reader(path)
+        if "head.classifier.weight" not in state:
+            raise ValueError("it has no main classifier; is it a GoogLeNet?")
     except Exception as error:  # a damaged file raises whatever its bytes lead a reader to
         # torch's own message advises to load the file unsafely.
         unsafe = isinstance(error, UnpicklingError)
         why = "torch.load(weights_only=True) refuses it" if unsafe else error or repr(error)
         raise ValueError(f"{path}: cannot be read ({why}); what is read: {READABLE}") from error
-    if file := published.identify(path) or published.PUBLISHED.get(source):
-        return replace(weights, preprocess_known=True, note=file.note)
-    return weights
-
-
-def _read_state_dict(path: Path, source: str) -> Weights:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, Mapping):
-        raise ValueError("no state dict")
-    return torchvision.read(content.get("model", content), source)
+    has_aux = any(name.startswith("aux.") for name in state)
+    return state, [*words, *([] if has_aux else ["model/aux=none"])]
