@@ -17,10 +17,8 @@ WORDS = ["trainer=gpu", "precision=auto", "name=gpu"]
 
 sys.path.insert(0, str(PROJECT / "src"))  # an interpreter without the package will do
 
+import lrn  # noqa: E402
 import torch  # noqa: E402
-from torch import nn  # noqa: E402
-
-from deeper.models.lrn import LocalResponseNorm  # noqa: E402
 
 
 def training() -> dict[str, Any]:
@@ -43,21 +41,10 @@ def training() -> dict[str, Any]:
     }
 
 
-def lrn(repeats: int = 20) -> dict[str, float]:
-    """Milliseconds of forward and backward in float32, medians, one after the other in turn."""
-    images = torch.randn(32, 192, 56, 56, device="cuda")
-    images = images.to(memory_format=torch.channels_last).requires_grad_()
-    layers = {"torch": nn.LocalResponseNorm(5), "deeper": LocalResponseNorm(5)}
-    times: dict[str, list[float]] = {name: [] for name in layers}
-    for _ in range(repeats):
-        for name, layer in layers.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            layer(images).sum().backward()
-            end.record()
-            torch.cuda.synchronize()
-            times[name].append(start.elapsed_time(end))
-    return {f"{name}_ms": round(median(measured), 3) for name, measured in times.items()}
+def lrn_ms() -> dict[str, float]:
+    """Milliseconds of forward and backward in float32, medians of 20 rounds in turns."""
+    taken = lrn.measured("cuda", rounds=20)
+    return {f"{name}_ms": round(1000 * median(times), 3) for name, times in taken.items()}
 
 
 def main() -> None:
@@ -67,7 +54,7 @@ def main() -> None:
         "compute_capability": f"{major}.{minor}",
         "cuda": torch.version.cuda,
         "training": training(),
-        "lrn_32x192x56x56": lrn(),
+        "lrn_32x192x56x56": lrn_ms(),
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,30 +1,40 @@
 """Time local response normalisation, forward and backward, against torch's layer: python benchmarks/lrn.py"""
 
+from functools import partial
 from statistics import median
-from time import perf_counter
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from deeper.benchmarks.timing import seconds, speedup
 from deeper.models.lrn import LocalResponseNorm
 
-ROUNDS = 7
 SHAPE = (32, 192, 56, 56)
 """The input of norm2 at 224 px."""
 
 
-def main() -> None:
-    images = torch.randn(SHAPE).to(memory_format=torch.channels_last).requires_grad_()
+def measured(device: str, rounds: int) -> dict[str, list[float]]:
+    """Seconds of either layer in float32, by round."""
+    images = torch.randn(SHAPE, device=device).to(memory_format=torch.channels_last)
     layers = {"torch": nn.LocalResponseNorm(5), "deeper": LocalResponseNorm(5)}
-    seconds: dict[str, list[float]] = {name: [] for name in layers}
-    for _ in range(ROUNDS):
-        for name, layer in layers.items():
-            start = perf_counter()
-            layer(images).sum().backward()
-            seconds[name].append(perf_counter() - start)
-    theirs, ours = (median(taken) * 1000 for taken in seconds.values())
-    print(f"{SHAPE}, {torch.get_num_threads()} threads, median of {ROUNDS} rounds")
-    print(f"torch {theirs:.0f} ms, deeper {ours:.0f} ms: {theirs / ours:.1f} times as fast")
+    steps = {
+        name: partial(forward_and_backward, layer, images.requires_grad_())
+        for name, layer in layers.items()
+    }
+    return seconds(steps, rounds)
+
+
+def forward_and_backward(layer: nn.Module, images: Tensor) -> None:
+    layer(images).sum().backward()
+    if images.is_cuda:
+        torch.cuda.synchronize()
+
+
+def main(rounds: int = 7) -> None:
+    theirs, ours = measured("cpu", rounds).values()
+    print(f"{SHAPE}, {torch.get_num_threads()} threads, median of {rounds} rounds")
+    print(f"torch {1000 * median(theirs):.0f} ms, deeper {1000 * median(ours):.0f} ms: ", end="")
+    print(f"{speedup(ours, theirs):.1f} times as fast")
 
 
 if __name__ == "__main__":

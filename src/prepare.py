@@ -6,7 +6,7 @@ python src/prepare.py data.root=DIR pack=true out=DIR shorter side 256, in memor
 python src/prepare.py data.root=DIR pack=true out=DIR size=original
 python src/prepare.py data.root=DIR on_bad=quarantine unreadable images are left out of training
 
-After a kill the same command goes on where it was.
+After a kill the same command continues where it was.
 """
 
 import hydra
@@ -18,9 +18,33 @@ from deeper.cli import main as cli
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="prepare")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    from deeper.prepare.request import preparation
+    from pathlib import Path
+    from shlex import quote
 
-    preparation(cfg).run()
+    from hydra.core.hydra_config import HydraConfig
+
+    from deeper.config.check import check_prepare
+    from deeper.config.instantiate import build
+    from deeper.data.loader import cores
+    from deeper.prepare.prepare import prepare
+    from deeper.prepare.verify import Resize
+
+    check_prepare(cfg)
+    root, cache = (Path(path).expanduser() for path in (cfg.data.root, cfg.paths.cache))
+    out = Path(cfg.out).expanduser() if cfg.pack else None
+    prepare(
+        build(cfg.data.source)(root=cfg.data.root, cache=cfg.paths.cache),
+        root,
+        cache,
+        out=out,
+        resize=Resize(cfg.size, cfg.quality) if cfg.pack and cfg.size != "original" else None,
+        workers=cores() if cfg.workers == "auto" else cfg.workers,
+        quarantine=cfg.on_bad.value == "quarantine",
+    )
+    data = HydraConfig.get().runtime.choices["data"]
+    if out is not None and data != "imagenet":
+        data = "folder"
+    print(f"next      python src/train.py data={data} data.root={quote(str(out or root))}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 
 from deeper.data.manifest import Manifest
 from deeper.data.sources.folder import Folder
-from deeper.prepare.prepare import Preparation
+from deeper.prepare import prepare as preparing
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -98,10 +98,8 @@ def spoil(root: Path, each: int = 1) -> tuple[list[str], list[str]]:
 
 def prepare(root: Path, cache: Path, out: Path | None = None, **options) -> Manifest:
     """Run prepare, in this process unless `workers` is given."""
-    options = {"workers": 0} | options
-    layout = options.pop("layout", "auto")
-    source = Folder(root, cache, layout=layout)
-    Preparation(source, "folder", root, cache, out, **options).run()
+    source = Folder(root, cache, layout=options.pop("layout", "auto"))
+    preparing.prepare(source, root, cache, out=out, **options)
     manifest = Manifest.of_root(cache, root)
     assert manifest is not None
     return manifest

@@ -417,7 +417,6 @@ def test_no_padding_is_the_whole_picture():
             lambda: FixedCrop(8, 1.1),
             "crop=1.1: the fraction of the shorter side that the crop keeps; must be in 0..1",
         ),
-        (lambda: PaddedCrop(8, -1), "padding=-1: must be at least 0 pixels"),
     ],
 )
 def test_refusals(make, message):

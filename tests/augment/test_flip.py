@@ -18,9 +18,3 @@ def test_as_torchvision_does_it(p):
         torch.manual_seed(seed)
         assert torch.equal(mirrored, theirs(image))
         assert torch.equal(drawn, torch.rand(1))
-
-
-@pytest.mark.parametrize("p", [-0.1, 1.1])
-def test_no_probability(p):
-    with pytest.raises(ValueError, match=f"p={p}: must be a probability"):
-        RandomFlip(p)

@@ -270,8 +270,7 @@ def test_a_missing_data_root(refused, tmp_path):
     message = refused("data=folder", "data.root=/nowhere", f"paths.logs={tmp_path}")
     assert message == (
         "data.root=/nowhere: no such folder; pass data.root=<a folder with train/<class>/* and "
-        "val/<class>/*>, or with ImageNet in another layout: packed, parquet, archives, kaggle, tiny, "
-        "flat_val, numbered, tree"
+        "val/<class>/*>, or with ImageNet as its archives, Kaggle or the Hub give it"
     )
 
 

@@ -17,6 +17,7 @@ from deeper.augment.crops import FixedCrop
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.data.dataset import Pipeline
+from deeper.data.partition import Partition
 from deeper.data.source import Splits
 from deeper.data.splits import limited, split_holdout
 from deeper.evaluation.protocol import Single
@@ -262,9 +263,9 @@ def test_a_label_changes_the_fingerprint():
 
 def test_an_image_that_changes_its_split_changes_the_fingerprint():
     def fingerprint(*labels):
-        module = data()
-        module._splits = Splits(["a", "b"], *map(Noise, labels))
-        return module.fingerprint()
+        return Partition(
+            Splits(["a", "b"], *map(Noise, labels)), "official", 0.1, None
+        ).fingerprint()
 
     assert fingerprint([0, 1, 0], [1], [0]) != fingerprint([0, 1], [0, 1], [0])
 

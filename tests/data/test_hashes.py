@@ -1,9 +1,11 @@
 """Hashes of images: the same in every layout and order, so that the holdout and fingerprints are."""
 
+import hashlib
 import shutil
 import tarfile
 import time
 
+import imagenet_forms as forms
 import numpy as np
 import pytest
 from photos import make, prepare
@@ -12,7 +14,7 @@ from deeper.data.datamodule import ImageData
 from deeper.data.hashes import image_hashes
 from deeper.data.images.stored import ArchiveImages, FileImages
 from deeper.data.layouts import packed
-from deeper.data.source import Splits
+from deeper.data.partition import Partition
 from deeper.data.sources.folder import Folder
 from deeper.data.splits import split_holdout
 from deeper.evaluation.protocol import Single
@@ -73,6 +75,32 @@ def test_a_tree_a_tar_and_a_packed_root_hold_out_the_same_images(root, tmp_path)
     assert held(FileImages(root, train.names[order], train.labels[order]), classes) == expected
 
 
+def test_the_hubs_parquet_files_hold_out_the_trees_images(tmp_path):
+    """Their rows name the same files, with the class's wnid at the end."""
+    mini = forms.miniature(train=30)
+    expected = None
+    for form in ("tree", "parquet"):
+        forms.FORMS[form](tmp_path / form, mini)
+        classes, train, _, _ = load(tmp_path / form, tmp_path / "cache")
+        hashes = image_hashes(train, classes)
+        images = split_holdout(hashes, train.labels, 0.2, classes)[1]
+        digests = {hashlib.sha256(train.read(int(i))).hexdigest() for i in images}
+        assert 5 <= len(digests) < 60
+        assert digests == (expected or digests)
+        expected = digests
+
+
+@pytest.mark.parametrize("path", [None, "image.png", "class/image.png"])
+def test_rows_that_no_name_tells_apart_go_by_their_number(path, tmp_path):
+    rows = [(forms.jpeg(n), path, n % 2) for n in range(40)]
+    for split in ("train", "test"):
+        forms.shards(tmp_path / "data", split, rows, forms.hub(["dog", "cat"]))
+    classes, train, _, _ = load(tmp_path, tmp_path / "cache")
+    assert len(set(image_hashes(train, classes).tolist())) == 40
+    assert train.name(3) == "data/train-00000-of-00002.parquet:dog/3"
+    assert train.name(39) == "data/train-00001-of-00002.parquet:cat/39"
+
+
 def test_a_removed_image_moves_no_other(root, tmp_path):
     classes, train, _, _ = load(root, tmp_path / "cache")
     before = held(train, classes)
@@ -110,18 +138,13 @@ def test_the_fingerprint_is_that_of_the_images(root, tmp_path):
 
 
 def test_a_split_has_one_fingerprint_in_any_order(root, tmp_path):
-    module = data(root, tmp_path / "cache")
-    other = data(root, tmp_path / "cache")
-    classes, train, val, test = load(root, tmp_path / "cache")
+    splits = load(root, tmp_path / "cache")
+    train = splits.train
     order = np.random.default_rng(0).permutation(len(train))
-    other._splits = Splits(
-        classes, FileImages(root, train.names[order], train.labels[order]), val, test
-    )
-    module._splits = Splits(classes, train, val, test)
-    module._hashes = {}
-    other._hashes = {}
-    assert module.fingerprint("train") == other.fingerprint("train")
-    assert module.fingerprint() != other.fingerprint()
+    other = splits._replace(train=FileImages(root, train.names[order], train.labels[order]))
+    one, two = (Partition(of, "official", 0.1, None) for of in (splits, other))
+    assert one.fingerprint("train") == two.fingerprint("train")
+    assert one.fingerprint() != two.fingerprint()
 
 
 def test_a_stem_is_what_stands_between_folder_and_suffix(tmp_path):

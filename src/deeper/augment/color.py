@@ -32,8 +32,6 @@ class Photometric:
     def __init__(self, amount: float = 0.5, pca_std: float = 0.1) -> None:
         if not 0 <= amount <= 1:
             raise ValueError(f"amount={amount}: must lie in 0..1")
-        if pca_std < 0:
-            raise ValueError(f"pca_std={pca_std}: must be at least 0")
         self.amount, self.pca_std = amount, pca_std
         self._shift = torch.tensor(PCA_VECTORS) * torch.tensor(PCA_VALUES) * 255
 

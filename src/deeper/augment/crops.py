@@ -6,9 +6,8 @@ results is channels_last without a copy. Random crops draw from Python's `random
 
 import math
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torchvision.transforms import v2
 
-Box = tuple[float, float, float, float]
-"""left, top, right, bottom, in pixels"""
+from deeper.data.images.encoded import Box, Encoded
 
 INTERPOLATIONS = {
     "bilinear": Resampling.BILINEAR,
@@ -37,28 +35,8 @@ VECTORISED = ("bilinear", "bicubic")
 Pillow's, all within 2 of 255 (bicubic: 32, because torch clips overshoots in another order)."""
 
 
-class EncodedImage(Protocol):
-    """An image that is not decoded yet, as `deeper.data.images.encoded.Encoded`."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """width, height"""
-
-    def pixels(
-        self, box: Box | None = None, size: tuple[int, int] | None = None, cut: bool = False
-    ) -> tuple[NDArray[np.uint8], Box]:
-        """Decoded pixels [h, w, 3], and the coordinates of `box` in them.
-
-        With `size`, the image may be decoded at a reduced scale at which `box` still has that many
-        pixels. With `cut`, pixels outside `box` may be missing.
-        """
-
-
-class Crop(ABC):
-    """A transform that accepts an `EncodedImage`; as the first of a pipeline it decodes the image."""
-
-    @abstractmethod
-    def __call__(self, image: Image.Image | EncodedImage) -> Tensor: ...
+class Crop:
+    """A transform that accepts an encoded image, which it decodes, as the first of a pipeline."""
 
 
 class AreaAspectCrop(Crop):
@@ -87,7 +65,7 @@ class AreaAspectCrop(Crop):
         self.size, self.interpolation = size, interpolation
         self.area, self.aspect = tuple(area), tuple(aspect)
 
-    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+    def __call__(self, image: Image.Image | Encoded) -> Tensor:
         box: Box = self.draw(*image.size)
         name = draw_interpolation(self.interpolation)
         pixels, box = decode(image, box, self.size if name in VECTORISED else None, cut=True)
@@ -125,7 +103,7 @@ class FixedCrop(Crop):
         self.size, self.crop = size, crop
         self.keep_aspect, self.interpolation = keep_aspect, interpolation
 
-    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+    def __call__(self, image: Image.Image | Encoded) -> Tensor:
         box = self.draw(*image.size)
         name = draw_interpolation(self.interpolation)
         # Without resizing, pixels around the box don't contribute to the result.
@@ -157,7 +135,7 @@ class CenterCrop(Crop):
         require_fraction(crop)
         self.size, self.crop = size, crop
 
-    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+    def __call__(self, image: Image.Image | Encoded) -> Tensor:
         resized = resized_size(*image.size, round(self.size / self.crop))
         left, top = (round((side - self.size) / 2) for side in resized)
         box: Box = (left, top, left + self.size, top + self.size)
@@ -173,12 +151,10 @@ class PaddedCrop(Crop):
     """The whole image at `size`, shifted by up to `padding` pixels over a black border (CIFAR's usual)."""
 
     def __init__(self, size: int, padding: int = 4) -> None:
-        if padding < 0:
-            raise ValueError(f"padding={padding}: must be at least 0 pixels")
-        self.size, self._whole = size, CenterCrop(size, crop=1.0)
+        self._whole = CenterCrop(size, crop=1.0)
         self._shift = v2.RandomCrop(size, padding=padding)
 
-    def __call__(self, image: Image.Image | EncodedImage) -> Tensor:
+    def __call__(self, image: Image.Image | Encoded) -> Tensor:
         return self._shift(self._whole(image))  # type: ignore[no-any-return]
 
 
@@ -200,7 +176,7 @@ def draw_interpolation(interpolation: Interpolation) -> str:
 
 
 def decode(
-    image: Image.Image | EncodedImage, box: Box, size: int | None, cut: bool = False
+    image: Image.Image | Encoded, box: Box, size: int | None, cut: bool = False
 ) -> tuple[NDArray[np.uint8], Box]:
     """Pixels [h, w, 3], and the coordinates of `box` in them.
 

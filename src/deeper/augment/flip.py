@@ -12,8 +12,6 @@ class RandomFlip:
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p={p}: must be a probability, in 0..1")
         self.p = p
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The crops of the multi-crop protocols: boxes in resized images, mirrored or not."""
+"""The crops of the multi-crop protocols: boxes in resized images, each also mirrored."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,37 +10,31 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-from deeper.augment.crops import EncodedImage, decode, resized_size
-
-MAX_PIXELS = 2**28
-"""Limit of a resized image: one of 1 × 30,000 pixels would take 300 GB at a shorter side of 352."""
+from deeper.augment.crops import decode, resized_size
+from deeper.data.images.encoded import Encoded
 
 PixelBox = tuple[int, int, int, int]
 """left, top, right, bottom, in whole pixels"""
 
 
-class View(NamedTuple):
-    box: PixelBox
-    """In the resized image. A box larger than the network's input is resized to it."""
-    mirrored: bool
-
-
 class Scale(NamedTuple):
     size: tuple[int, int]
     """width, height to which the whole image is resized."""
-    views: list[View]
+    boxes: list[PixelBox]
+    """In the resized image. A box larger than the network's input is resized to it."""
+    mirrored: list[PixelBox]
+    """Boxes whose crops are mirrored."""
 
 
 def ten(width: int, height: int, size: int, crop: float) -> list[Scale]:
-    """Krizhevsky et al.'s ten crops: corners and centre of the image with its shorter side at
-    `size` / `crop`, then those of its mirror image, exactly as torchvision's `Resize` and `TenCrop`.
+    """Krizhevsky et al.'s ten crops: corners and centre of the image with its shorter side at `size` /
+    `crop`, then those of its mirror image, exactly as torchvision's `Resize` and `TenCrop`.
     """
     resized = resized_size(width, height, round(size / crop))
     boxes = corners((0, 0, *resized), size)
     w = resized[0]  # where the margin is odd, the mirror image's centre is one pixel aside
-    mirrors = [(w - right, top, w - left, bottom) for left, top, right, bottom in boxes]
-    views = [View(box, False) for box in boxes] + [View(box, True) for box in mirrors]
-    return [Scale(resized, views)]
+    mirrored = [(w - right, top, w - left, bottom) for left, top, right, bottom in boxes]
+    return [Scale(resized, boxes, mirrored)]
 
 
 def paper144(width: int, height: int, size: int) -> list[Scale]:
@@ -53,13 +47,9 @@ def paper144(width: int, height: int, size: int) -> list[Scale]:
     scales = []
     for shorter in (round(size * side / 224) for side in (256, 288, 320, 352)):
         resized = resized_size(width, height, shorter)
-        views = [
-            View(box, mirrored)
-            for square in squares(*resized)
-            for mirrored in (False, True)
-            for box in (*corners(square, size), square)
-        ]
-        scales.append(Scale(resized, views))
+        found = [(*corners(square, size), square) for square in squares(*resized)]
+        boxes = [box for boxes in found for box in boxes]
+        scales.append(Scale(resized, boxes, boxes))
     return scales
 
 
@@ -81,33 +71,20 @@ def corners(within: PixelBox, size: int) -> list[PixelBox]:
     ]
 
 
-def cut(image: Image.Image | EncodedImage, scales: Sequence[Scale], size: int) -> Tensor:
-    """All views in order, uint8 [V, 3, size, size], channels_last.
+def cut(image: Image.Image | Encoded, scales: Sequence[Scale], size: int) -> Tensor:
+    """Of each scale its crops and then the mirrored ones, uint8 [V, 3, size, size], channels_last.
 
     The image is decoded once, and resized once for each scale.
     """
-    for scale in scales:
-        if scale.size[0] * scale.size[1] > MAX_PIXELS:
-            raise ValueError(
-                f"an image of {image.size[0]} × {image.size[1]} pixels is too long for this "
-                f"protocol, which resizes its shorter side to {min(scale.size)}; pass protocol=single"
-            )
     whole = Image.fromarray(decode(image, (0, 0, *image.size), None)[0])
-    out = np.empty((sum(len(scale.views) for scale in scales), size, size, 3), np.uint8)
-    rows = iter(out)
+    views = []
     for scale in scales:
-        pixels = np.asarray(whole.resize(scale.size, Resampling.BILINEAR))
-        done: dict[PixelBox, NDArray[np.uint8]] = {}
-        for box, mirrored in scale.views:
-            if box not in done:
-                done[box] = _square(pixels, box, size)
-            next(rows)[:] = done[box][:, ::-1] if mirrored else done[box]
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
+        resized = whole.resize(scale.size, Resampling.BILINEAR)
+        done = {box: _resized(resized.crop(box), size) for box in {*scale.boxes, *scale.mirrored}}
+        views += [done[box] for box in scale.boxes]
+        views += [done[box][:, ::-1] for box in scale.mirrored]
+    return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
 
 
-def _square(pixels: NDArray[np.uint8], box: PixelBox, size: int) -> NDArray[np.uint8]:
-    left, top, right, bottom = box
-    square = pixels[top:bottom, left:right]
-    if square.shape[:2] == (size, size):
-        return square
-    return np.asarray(Image.fromarray(square).resize((size, size), Resampling.BILINEAR))
+def _resized(crop: Image.Image, size: int) -> NDArray[np.uint8]:
+    return np.asarray(crop.resize((size, size), Resampling.BILINEAR))

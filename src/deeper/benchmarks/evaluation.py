@@ -8,21 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import nn
 
 from deeper.augment.flip import RandomFlip
-from deeper.benchmarks import report
-from deeper.benchmarks.loading import MEAN, SIZE, STD, Photos
+from deeper.benchmarks import report, timing
+from deeper.benchmarks.loading import MEAN, SIZE, STD, photos
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.data.sampler import RankSlice
-from deeper.data.splits import Subset
+from deeper.data.splits import limited
 from deeper.evaluation.protocol import Paper144, Single
 from deeper.evaluation.runner import Evaluator
 from deeper.models.googlenet import GoogLeNet
@@ -45,16 +43,15 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
     torch.set_num_threads(1)
     silence_lightning()
     net = Network().eval()
-    photos = Photos(root)
     with TemporaryDirectory() as scratch:
         data = ImageData(
-            Photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
+            photos, root=str(root), cache=scratch, image_size=SIZE, batch_size=1, seed=0,
             augment={"flip": RandomFlip()}, protocol=Single, val_from="official",
             eval_batch_size=BATCH, workers=workers,
         )  # fmt: skip
         data.prepare_data()
         data.setup()
-        some = Subset(data.splits.test, np.arange(min(images, len(photos.paths))))
+        some = limited(data.splits.train, images)
         evaluator = Evaluator(
             net, Paper144(SIZE), SIZE, some, data, "mean", save=lambda probabilities: None
         )
@@ -63,19 +60,13 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
             "network on ready batches": lambda: network_alone(evaluator, ready),
             "evaluation": lambda: evaluation(evaluator, scratch),
         }
-        rates: dict[str, list[float]] = {name: [] for name in contestants}
-        for number in range(rounds + 1):
-            for name, one_pass in contestants.items():
-                start = perf_counter()
-                one_pass()
-                if number:
-                    rates[name].append(len(some) / (perf_counter() - start))
-    alone = rates["network on ready batches"]
+        taken = timing.seconds(contestants, rounds)
+    alone = taken["network on ready batches"]
     rows = [
-        {"pass": name, "images_per_s": round(median(own), 4)}
-        | {"share": round(median(a / b for a, b in zip(own, alone, strict=True)), 3)}
-        | {"of_rounds": [round(rate, 4) for rate in own]}
-        for name, own in rates.items()
+        {"pass": name, "images_per_s": round(len(some) / median(times), 4)}
+        | {"share": round(timing.speedup(times, alone), 3)}
+        | {"of_rounds": [round(len(some) / time, 4) for time in times]}
+        for name, times in taken.items()
     ]
     about = {"images": len(some), "rounds": rounds, "workers": workers, "size": SIZE, "crops": 144}
     report.show(f"{len(some)} photos of {root}, 144 crops of {SIZE} px, {workers} workers", rows)

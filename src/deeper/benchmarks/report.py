@@ -26,22 +26,16 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write(name: str, content: Mapping[str, Any], folder: Path) -> None:
-    """Write `folder/<name>-<hardware>.json`: the results with versions and hardware."""
-    about = provenance()
+    """Write `folder/<name>-<processor>-<n>-cores.json`: the results with versions and hardware."""
+    about, cpu = provenance(), processor()
     # Result files are published: paths of this machine are left out.
     about["command"] = [re.sub(r"=[/~].*", "=DIR", word) for word in about["command"]]
-    about["hardware"] = {"cpu": processor()} | about["hardware"]
-    kept = ("commit", "uncommitted_changes", "code", "command", "versions", "hardware")
+    about["hardware"] = {"cpu": cpu} | about["hardware"]
+    words = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{hardware()}.json"
-    path.write_text(json.dumps({key: about[key] for key in kept} | dict(content), indent=1) + "\n")
+    path = folder / f"{name}-{words}-{os.cpu_count()}-cores.json"
+    path.write_text(json.dumps(about | dict(content), indent=1) + "\n")
     print(f"written to {path}")
-
-
-def hardware() -> str:
-    """Processor and number of cores, for file names."""
-    words = re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
-    return f"{words}-{os.cpu_count()}-cores"
 
 
 def processor() -> str:

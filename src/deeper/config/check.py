@@ -58,6 +58,22 @@ def check_predict(cfg: DictConfig) -> None:
     refuse(found)
 
 
+def check_prepare(cfg: DictConfig) -> None:
+    """Raise `ConfigError` with every problem of a preparation."""
+    least = {"size": 1, "quality": 1, "workers": 0}
+    found = [*missing_keys(cfg), *ranges.too_small(cfg, least)]
+    if cfg.data.limit is not None:
+        found.append(f"data.limit={cfg.data.limit}: prepare opens every image; leave it out")
+    if cfg.pack != (cfg.out is not None):
+        found.append("pack=true and out=<a folder for the packed form> need one another")
+    for key, word in (("size", "original"), ("workers", "auto")):
+        if not isinstance(cfg[key], int) and cfg[key] != word:
+            found.append(f"{key}={cfg[key]}: must be {word} or an integer")
+    refuse(found)
+    source = {"data": {"source": OmegaConf.to_container(cfg.data.source, resolve=True)}}
+    refuse(trusted.refused(source) or signatures.problems(source))
+
+
 def check_bench(cfg: DictConfig) -> None:
     """Raise `ConfigError` with every problem of a benchmark."""
     least = {"images": 1, "rounds": 1, "workers": 0}

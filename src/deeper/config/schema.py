@@ -162,7 +162,7 @@ class Prepare:
     task_name: str = "prepare"
     pack: bool = False
     """Write packed images too."""
-    out: str = MISSING
+    out: str | None = None
     """Folder of the packed images."""
     size: Any = 256
     """Shorter side of packed images in pixels, or original: the bytes of the files."""

@@ -1,11 +1,9 @@
 """The batches that a loader yields, and how samples are collated."""
 
-import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
+from torch.utils.data import default_collate
 
 
 class Sample(NamedTuple):
@@ -34,16 +32,6 @@ def collate(samples: list[Sample]) -> Batch:
 
     Samples with views make a batch of [B, V, 3, H, W].
     """
-    images, labels, index, valid = zip(*samples, strict=True)
-    rows = [image.movedim(-3, -1) for image in images]
-    out = None
-    if get_worker_info() is not None:  # memory that the training process shares
-        shape = (len(rows), *rows[0].shape)
-        storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
-        out = torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
-    return Batch(
-        torch.stack(rows, out=out).movedim(-1, -3),
-        torch.tensor(labels, dtype=torch.int64),
-        torch.tensor(index, dtype=torch.int64),
-        torch.tensor(valid, dtype=torch.bool),
-    )
+    rows = [sample._replace(image=sample.image.movedim(-3, -1)) for sample in samples]
+    images, *others = default_collate(rows)
+    return Batch(images.movedim(-1, -3), *others)

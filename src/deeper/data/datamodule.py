@@ -1,28 +1,24 @@
 """The LightningDataModule: a source, its splits, and loaders in a deterministic order."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import lightning as L
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch, collate
 from deeper.data.dataset import Pipeline, Samples, Transform
-from deeper.data.hashes import image_hashes, split_fingerprint
 from deeper.data.layouts import packed
-from deeper.data.loader import LazyLoader, cores
-from deeper.data.quarantine import BadImages, ImageCounts, without_bad
+from deeper.data.loader import LazyLoader, worker_count
+from deeper.data.partition import Partition, ValFrom
+from deeper.data.quarantine import BadImages, without_bad
 from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBatchSampler
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
-from deeper.data.splits import Subset, limited, split_holdout
 from deeper.data.staging import staged
 
 
@@ -30,12 +26,11 @@ class ImageData(L.LightningDataModule):
     """Images of a source as `Batch`es of `image_size` pixels.
 
     `source` is called with `root` and `cache`, a folder for what can be made again. `batch_size` is
-    global: over all processes and accumulated batches. With `val_from=holdout` the validation set is
-    a fraction `holdout` of train, by class, so that the official set, which `test` reports, chooses
-    nothing. `limit` keeps that many images of each split, spread over the classes. Recipes read from
-    `scale` how long to train, and protocols from `eval_crop` which fraction of the shorter side the
-    centre crop keeps. `bad` says what becomes of images that `prepare.py` found unreadable.
-    `stage_to` is a disk of this node, to which a packed root is copied first.
+    global: over all processes and accumulated batches. `val_from`, `holdout` and `limit` are those of
+    `Partition`. Recipes read from `scale` how long to train, and protocols from `eval_crop` which
+    fraction of the shorter side the centre crop keeps. `bad` says what becomes of images that
+    `prepare.py` found unreadable. `stage_to` is a disk of this node, to which a packed root is copied
+    first.
     """
 
     def __init__(
@@ -52,7 +47,7 @@ class ImageData(L.LightningDataModule):
         scale: Literal["small", "imagenet"] = "small",
         eval_crop: float = 0.875,
         eval_batch_size: int = 64,
-        val_from: Literal["holdout", "official"] = "holdout",
+        val_from: ValFrom = "holdout",
         holdout: float = 0.05,
         limit: int | None = None,
         bad: BadImages = "strict",
@@ -86,10 +81,7 @@ class ImageData(L.LightningDataModule):
                 f"with protocol=single, then `python src/eval.py run=RUN protocol=…`"
             )
         self._evaluate = Pipeline({"protocol": crops}, image_size)
-        self.census = ImageCounts(verified=False, total=0, quarantined=0)
-        self._splits: Splits | None = None
-        self._hashes: dict[str, NDArray[np.uint64]] = {}
-        self._one_official = False
+        self._partition: Partition | None = None
 
     def prepare_data(self) -> None:
         """Any number of processes may call it: one at a time prepares a root, or copies it to a node."""
@@ -98,99 +90,53 @@ class ImageData(L.LightningDataModule):
             staged(Path(self.root).expanduser(), Path(self.stage_to).expanduser())
 
     def setup(self, stage: str | None = None) -> None:
-        if self._splits is not None:
+        if self._partition is not None:
             return
         root, cache = Path(self.root).expanduser(), Path(self.cache).expanduser()
         splits = self.source.load()
         if self.stage_to is not None:
             splits = packed.load_splits(staged(root, Path(self.stage_to).expanduser()))
-        splits, self.census = without_bad(splits, root, cache, self.bad)
-        self._one_official = splits.val is splits.test
-        if self.val_from == "holdout" and len(splits.train):  # a test set alone has no train
-            train, classes = splits.train, splits.classes
-            hashes = image_hashes(train, classes)
-            fit, held = split_holdout(hashes, train.labels, self.holdout, classes)
-            splits = splits._replace(train=Subset(train, fit), val=Subset(train, held))
-            if self.limit is None:
-                self._hashes = {"train": hashes[fit], "val": hashes[held]}
-        self._whole_test = splits.test
-        if self.limit is not None:
-            splits = Splits(splits.classes, *(limited(part, self.limit) for part in splits[1:]))
-        self._splits = splits
+        official, self.census = without_bad(splits, root, cache, self.bad)
+        self._partition = Partition(official, self.val_from, self.holdout, self.limit)
+
+    @property
+    def partition(self) -> Partition:
+        """The splits and their fingerprints."""
+        if self._partition is None:
+            raise RuntimeError("call prepare_data() and setup() first")
+        return self._partition
 
     @property
     def splits(self) -> Splits:
-        if self._splits is None:
-            raise RuntimeError("call prepare_data() and setup() first")
-        return self._splits
+        return self.partition.splits
 
     @property
     def classes(self) -> list[str]:
         return self.splits.classes
 
     def fingerprint(self, split: Literal["train", "val", "test"] | None = None) -> str:
-        """Identifies the images of one split, or those of all splits and their order.
+        return self.partition.fingerprint(split)
 
-        It covers the class names and, of each image, the label and the class and stem of its file's
-        name (the content, where there are no names), besides the size in bytes of 1,024 images. So it
-        is the same wherever the root lies, and in another layout that holds the same files; one
-        split's does not depend on the order. That of "test" is of the whole set, whatever `limit`,
-        so that an evaluation knows the set again. An image that was replaced by another under its
-        name may stay unseen; `prepare.py` and the manifest see it.
+    def require_trainable(self, trainer: L.Trainer, test: bool) -> None:
+        """Refuse splits without images, a batch size that processes can't share, and a biased test.
+
+        Takes rank and position from `trainer`, as Lightning does for a fit.
         """
-        digest = hashlib.sha256("\n".join(self.classes).encode())
-        for name in ("train", "val", "test") if split is None else (split,):
-            images: LabelledImages = getattr(self.splits, name)
-            if split == "test" and self.limit is not None:
-                images, name = self._whole_test, "whole test"
-            if name not in self._hashes:
-                self._hashes[name] = image_hashes(images, self.classes)
-            digest.update(split_fingerprint(images, self._hashes[name], ordered=split is None))
-        return digest.hexdigest()[:16]
-
-    def attach(self, trainer: L.Trainer) -> None:
-        """Take rank, device and position from `trainer`, as Lightning does for a fit."""
         self.trainer = trainer
+        self.partition.require_trainable()
+        self.train_sampler()
+        if test:
+            self.require_test()
+
+    def require_test(self, val_from: str | None = None) -> None:
+        """As `Partition.require_test`; `val_from` is by default that of this data."""
+        self.partition.require_test(val_from or self.val_from)
 
     def rank_slice(self) -> RankSlice:
         t = self.trainer
         if t is None:
             return RankSlice()
         return RankSlice(t.global_rank, t.world_size, t.accumulate_grad_batches)
-
-    def require_trainable(self, trainer: L.Trainer, test: bool) -> None:
-        """Refuse splits without images, a batch size that processes can't share, and a biased test."""
-        self.attach(trainer)
-        if not len(self.splits.train):
-            raise ValueError(
-                f"data.root={self.root} is a test set alone; train on another, and judge the run by "
-                f"`python src/eval.py run=RUN data.root={self.root}`"
-            )
-        if not len(self.splits.val):
-            raise ValueError(
-                f"data.val_from=official: data.root={self.root} has no validation images; pass "
-                f"data.val_from=holdout"
-            )
-        self.train_sampler()
-        if test:
-            self.require_test()
-
-    def require_test(self, val_from: str | None = None) -> None:
-        """Refuse to test without images, or on the set that chooses the checkpoint, a biased number.
-
-        `val_from` is that of another training on the same images.
-        """
-        if not len(self.splits.test):
-            raise ValueError(
-                f"data.root={self.root} has no test images, neither in val/ nor in test/; go without "
-                f"a test (train with test=false, evaluate with split=val)"
-            )
-        if (val_from or self.val_from) == "official" and self._one_official:
-            raise ValueError(
-                "data.val_from=official: there is one official set, so it chooses the checkpoint "
-                "and can't be the test too; pass data.val_from=holdout, or go without a test "
-                "(train with test=false, evaluate with split=val)"
-            )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader(self.splits.train, self._augment, self.train_sampler())
@@ -200,12 +146,12 @@ class ImageData(L.LightningDataModule):
         return TrainBatchSampler(n, self.seed, self.batch_size, ranks, self._position)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self.eval_dataloader(self.splits.val)
+        return self._evaluation(self.splits.val)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self.eval_dataloader(self.splits.test)
+        return self._evaluation(self.splits.test)
 
-    def eval_dataloader(self, images: LabelledImages) -> DataLoader[Batch]:
+    def _evaluation(self, images: LabelledImages) -> DataLoader[Batch]:
         order = EvalBatchSampler(len(images), self.eval_batch_size, self.rank_slice())
         return self._loader(images, self._evaluate, order)
 
@@ -239,8 +185,8 @@ class ImageData(L.LightningDataModule):
         batches: Iterable[list[SampleKey]],
         persistent: bool = True,
     ) -> DataLoader[Batch]:
-        workers = self._num_workers()
-        loader = LazyLoader(
+        workers = worker_count(self.workers)
+        return LazyLoader(
             Samples(images, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
             batch_sampler=batches,
             num_workers=workers,
@@ -248,14 +194,3 @@ class ImageData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and workers > 0,
         )
-        device = self.trainer.strategy.root_device if self.trainer else None
-        loader.gpu = device if device is not None and device.type == "cuda" else None
-        return loader
-
-    def _num_workers(self) -> int:
-        """auto: one beside a CPU that trains, else this process's share of the node's cores."""
-        if self.workers != "auto":
-            return self.workers
-        if not torch.cuda.is_available():
-            return 1
-        return max(min(cores() // torch.cuda.device_count(), 16), 1)

@@ -6,19 +6,19 @@ The root may be read-only, so the manifest lies under <cache>/manifests/<hash of
 import json
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from deeper.data.source import Splits, path_key
 from deeper.files import whole
 
-FORMAT = 2
-FILE = "manifest.arrow"
+FORMAT = 3
+FILE, BAD = "manifest.arrow", "bad.txt"
 SCHEMA = pa.schema(
     {
         "split": pa.string(),
@@ -30,16 +30,12 @@ SCHEMA = pa.schema(
         "sha256": pa.binary(32),
         "width": pa.int32(),
         "height": pa.int32(),
-        "mode": pa.string(),  # Pillow's name of the file's colours: RGB, L, CMYK, P …
         "status": pa.string(),  # ok, or why the image cannot be read
     }
 )
-REPEATING = ("split", "class", "mode", "status")
-"""Columns of few distinct values, written as dictionaries."""
-
 OK = "ok"
-BLOCK = 2**16
-"""Names that are compared at a time: a copy of a million would stay in the process's memory."""
+LISTED = 20
+"""Unreadable images that a message names."""
 
 
 def folder(cache: Path, root: Path) -> Path:
@@ -54,7 +50,7 @@ def named_splits(splits: Splits) -> dict[str, Any]:
 
 
 class Manifest:
-    """A memory-mapped table; its columns become numpy arrays without a Python object a row."""
+    """A memory-mapped table as in SCHEMA, in the order of the splits and of their images."""
 
     def __init__(self, table: pa.Table) -> None:
         about = json.loads((table.schema.metadata or {}).get(b"deeper", b"{}"))
@@ -62,126 +58,74 @@ class Manifest:
             raise ValueError(f"not a manifest of format {FORMAT}")
         self.table = table
         self.classes: list[str] = about["classes"]
-        self.counts: dict[str, int] = about["counts"]
-        """Images of each split; the rows stand in this order."""
-        self.archives: dict[str, dict[str, Any]] = about["archives"]
-        """Size, ctime and MD5 of the official archives in the root."""
+        self.digests: dict[str, str] = about["digests"]
+        """`hashes.names_digest` of each split."""
+        self.splits: dict[str, pa.Table] = {}
+        start = 0
+        for split, count in about["counts"].items():
+            self.splits[split] = table.slice(start, count)
+            start += count
 
     @classmethod
     def of(
-        cls,
-        rows: pa.Table,
-        classes: list[str],
-        counts: Mapping[str, int],
-        archives: Mapping[str, Mapping[str, Any]],
+        cls, tables: Mapping[str, pa.Table], classes: list[str], digests: Mapping[str, str]
     ) -> "Manifest":
-        """From rows as in SCHEMA, in the order of the splits and of their images."""
-        rows = rows.combine_chunks()
-        for name in REPEATING:
-            place = rows.schema.get_field_index(name)
-            rows = rows.set_column(place, name, rows[name].dictionary_encode().combine_chunks())
-        about = {"format": FORMAT, "classes": classes, "counts": counts, "archives": archives}
+        """From the rows of each split."""
+        counts = {split: len(table) for split, table in tables.items()}
+        about = {"format": FORMAT, "classes": classes, "counts": counts, "digests": digests}
+        rows = pa.concat_tables([SCHEMA.empty_table(), *tables.values()])
         return cls(rows.replace_schema_metadata({"deeper": json.dumps(about)}))
-
-    @classmethod
-    def read(cls, path: Path) -> "Manifest":
-        try:
-            return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
-        except (pa.ArrowInvalid, ValueError) as error:
-            raise ValueError(
-                f"{path}: no manifest that this version reads ({error}); run prepare again"
-            ) from error
 
     @classmethod
     def of_root(cls, cache: Path, root: Path) -> "Manifest | None":
         """None for a root that was never verified."""
         path = folder(cache, root) / FILE
-        return cls.read(path) if path.exists() else None
-
-    def write(self, path: Path) -> None:
-        write_table(path, self.table)
-
-    def rows(self, split: str) -> pa.Table:
-        span = self._span(split)
-        return self.table.slice(span.start, span.stop - span.start)
-
-    def _span(self, split: str) -> slice:
-        before = 0
-        for name, count in self.counts.items():
-            if name == split:
-                return slice(before, before + count)
-            before += count
-        return slice(0, 0)
-
-    def column(self, name: str, split: str) -> NDArray[Any]:
-        """A column of numbers: label, bytes, width or height."""
-        values: NDArray[Any] = self.rows(split)[name].to_numpy()
-        return values
-
-    @cached_property
-    def _good(self) -> NDArray[np.bool_]:
-        if not len(self.table):
-            return np.zeros(0, dtype=bool)
-        status = self.table["status"].combine_chunks()
-        values = status.dictionary.to_pylist()
-        code = values.index(OK) if OK in values else -1
-        good: NDArray[np.bool_] = status.indices.to_numpy() == code
-        return good
-
-    def good(self, split: str) -> NDArray[np.bool_]:
-        """bool [n], false for images that cannot be read."""
-        return self._good[self._span(split)]
+        try:
+            return cls(read_table(path)) if path.exists() else None
+        except ValueError as error:  # pyarrow's, too
+            raise ValueError(
+                f"{path}: no manifest that this version reads ({error}); run prepare again"
+            ) from error
 
     def bad(self) -> list[tuple[str, str, str]]:
         """(split, name, reason) of every image that cannot be read."""
-        rows = self.table.take(np.flatnonzero(~self._good))
+        rows = self.table.filter(~readable(self.table))
         columns = (rows[name].to_pylist() for name in ("split", "name", "status"))
         return list(zip(*columns, strict=True))
 
+    def unreadable(self, folder: Path) -> str:
+        """How many images cannot be read, and the first `LISTED` of them; empty if all can.
+
+        `folder` is that of the manifest, where bad.txt has all of them.
+        """
+        bad = self.bad()
+        lines = [f"  {name}: {why}" for _, name, why in bad[:LISTED]]
+        if len(bad) > LISTED:
+            lines.append(f"  and {len(bad) - LISTED:,} more in {folder / BAD}")
+        head = f"{len(bad):,} of {len(self.table):,} images cannot be read:"
+        return "\n".join([head, *lines]) if bad else ""
+
     def require_classes(self) -> None:
         """Refuse a split in which no readable image is left of a class."""
-        for split in self.counts:
-            labels, good = self.column("label", split), self.good(split)
-            before, after = (
-                np.bincount(some, minlength=len(self.classes)) for some in (labels, labels[good])
-            )
-            lost = np.flatnonzero((before > 0) & (after == 0))
+        for split, rows in self.splits.items():
+            labels = rows["label"].to_numpy()
+            lost = np.setdiff1d(labels, labels[readable(rows)])
             if lost.size:
                 raise ValueError(
                     f"{split} has no good image of class {self.classes[lost[0]]}; mend its images, "
                     f"or remove the class from every split"
                 )
 
-    def difference(self, splits: Splits) -> str | None:
-        """How the classes, names, labels or sizes of a source differ from those that were verified.
 
-        Sizes count where the source knows them without a look at each file. None: the manifest holds.
-        """
-        if self.classes != splits.classes:
-            others = sorted(set(self.classes) ^ set(splits.classes))
-            differ = ", ".join(others[:5]) or "their order"
-            return f"it has {len(splits.classes)} classes and had {len(self.classes)}: {differ}"
-        now = named_splits(splits)
-        if list(now) != list(self.counts):
-            return f"it has the splits {', '.join(now)} and had {', '.join(self.counts)}"
-        for split, images in now.items():
-            if len(images) != self.counts[split]:
-                return f"{split} has {len(images):,} images and had {self.counts[split]:,}"
-            if not self._same(split, images):
-                return f"names, classes or sizes of the images of {split} are other ones"
-        return None
+def readable(rows: pa.Table) -> NDArray[np.bool_]:
+    """bool [n], false for images that cannot be read."""
+    good: NDArray[np.bool_] = pc.equal(rows["status"], OK).to_numpy()
+    return good
 
-    def _same(self, split: str, images: Any) -> bool:
-        rows, sizes = self.rows(split), getattr(images, "sizes", None)
-        return (
-            np.array_equal(self.column("label", split), images.labels)
-            and (sizes is None or np.array_equal(self.column("bytes", split), sizes))
-            and all(
-                rows["name"].slice(start, BLOCK).combine_chunks() == block
-                for start in range(0, len(rows), BLOCK)
-                for block in [name_strings(images.names[start : start + BLOCK])]
-            )
-        )
+
+def read_table(path: Path) -> pa.Table:
+    """Memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -191,7 +135,9 @@ def write_table(path: Path, table: pa.Table) -> None:
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
-        writer.write_table(table, max_chunksize=max(len(table), 1))
+        empty = pa.RecordBatch.from_pylist([], table.schema)
+        for batch in table.combine_chunks().to_batches() or [empty]:
+            writer.write_batch(batch)
 
 
 def name_string(name: str) -> str:

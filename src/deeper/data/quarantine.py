@@ -6,15 +6,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from deeper.data import manifest as manifests
-from deeper.data.manifest import Manifest
+from deeper.data.hashes import names_digest
+from deeper.data.manifest import Manifest, named_splits, readable
 from deeper.data.source import Splits
 from deeper.data.splits import Subset
 
 BadImages = Literal["strict", "quarantine"]
 """What becomes of unreadable images: strict refuses them, quarantine leaves them out."""
-
-LISTED = 10
-"""Unreadable images that the error names."""
 
 
 class ImageCounts(NamedTuple):
@@ -39,29 +37,25 @@ def without_bad(
     Raises `ValueError` for unreadable images under `strict`, and for a root that is not as it was
     when it was verified. A root without a manifest is taken as it is.
     """
-    manifest = Manifest.of_root(cache, root)
+    manifest, parts = Manifest.of_root(cache, root), named_splits(splits)
     if manifest is None:
-        total = sum(len(part) for part in manifests.named_splits(splits).values())
-        return splits, ImageCounts(False, total, 0)
+        return splits, ImageCounts(False, sum(map(len, parts.values())), 0)
     again = f"run `python src/prepare.py data.root={root}` again"
-    if difference := manifest.difference(splits):
+    found = {split: names_digest(part, splits.classes) for split, part in parts.items()}
+    if changed := {split for split, _ in found.items() ^ manifest.digests.items()}:
         raise ValueError(
-            f"data.root={root} has changed since it was verified: {difference}; {again}"
+            f"data.root={root}: number, names or classes of the images of "
+            f"{' and '.join(sorted(changed))} have changed since they were verified; {again}"
         )
-    unreadable = manifest.bad()
-    if unreadable and bad == "strict":
-        lines = [f"  {name}: {why}" for _, name, why in unreadable[:LISTED]]
-        if (more := len(unreadable) - LISTED) > 0:
-            lines.append(f"  and {more:,} more in {manifests.folder(cache, root) / 'bad.txt'}")
+    if bad == "strict" and (text := manifest.unreadable(manifests.folder(cache, root))):
         raise ValueError(
-            f"data.root={root}: {len(unreadable):,} of {len(manifest.table):,} images cannot be "
-            f"read, as prepare found:\n" + "\n".join(lines) + f"\nmend or remove them and {again}, "
-            f"or pass data.bad=quarantine to train without them"
+            f"data.root={root}: {text}\nmend or remove them and {again}, or pass "
+            f"data.bad=quarantine to train without them"
         )
     manifest.require_classes()
     kept = {}
-    for split, part in manifests.named_splits(splits).items():
-        good = manifest.good(split)
+    for split, part in parts.items():
+        good = readable(manifest.splits[split])
         kept[split] = part if good.all() else Subset(part, np.flatnonzero(good))
-    readable = Splits.of(splits.classes, kept, kept["val"])
-    return readable, ImageCounts(True, len(manifest.table), len(unreadable))
+    census = ImageCounts(True, len(manifest.table), len(manifest.bad()))
+    return Splits.of(splits.classes, kept, kept["val"]), census

@@ -1,6 +1,5 @@
 """Copies a packed root once to a disk of this node, and compares the digests."""
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -9,16 +8,14 @@ from typing import Any
 from filelock import FileLock
 
 from deeper.data.layouts import packed
-from deeper.files import disk_full_explained, gigabytes, require_space, sweep, whole
-
-BLOCK = 2**22
+from deeper.files import disk_full_explained, file_digest, gigabytes, require_space, sweep, whole
 
 
 def staged(root: Path, to: Path) -> Path:
     """A folder below `to` with a copy of the packed `root`.
 
     Any number of processes of a node may ask: one copies, the others wait for it. A copy that was
-    made before is taken; one that was killed is gone on with.
+    made before is taken; one that was killed is continued.
     """
     if not packed.fits(root):
         raise ValueError(
@@ -47,7 +44,8 @@ def _copy(root: Path, target: Path, about: dict[str, Any]) -> None:
     print(f"staging   {gigabytes(size)} from {root} to {target}", flush=True)
     for shard in missing:
         with whole(partial / shard["file"]) as temporary:
-            if (found := _copied(root / shard["file"], temporary)) != shard["sha256"]:
+            shutil.copyfile(root / shard["file"], temporary)
+            if (found := file_digest(temporary)) != shard["sha256"]:
                 raise ValueError(
                     f"{root / shard['file']}: has SHA-256 {found}, {packed.FILE} says "
                     f"{shard['sha256']}; copy or pack it again"
@@ -55,13 +53,3 @@ def _copy(root: Path, target: Path, about: dict[str, Any]) -> None:
     with disk_full_explained(partial):
         shutil.copyfile(root / packed.FILE, partial / packed.FILE)
     os.rename(partial, target)
-
-
-def _copied(source: Path, target: Path) -> str:
-    """Copies a file, and returns its SHA-256."""
-    digest = hashlib.sha256()
-    with source.open("rb") as read, target.open("wb") as write:
-        while block := read.read(BLOCK):
-            digest.update(block)
-            write.write(block)
-    return digest.hexdigest()

@@ -6,9 +6,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from deeper.augment import views
-from deeper.augment.crops import CenterCrop, Crop, EncodedImage, require_fraction
+from deeper.augment.crops import CenterCrop, Crop, require_fraction
+from deeper.data.images.encoded import Encoded
 
-CropProtocol = Callable[[Image | EncodedImage], Tensor]
+CropProtocol = Callable[[Image | Encoded], Tensor]
 """A protocol that was built for an input size: an image → uint8 [3, size, size], or [V, 3, size, size]
 where the protocol has an attribute `views`.
 """
@@ -37,7 +38,7 @@ class Ten(Crop):
         require_fraction(crop)
         self.size, self.crop = size, crop
 
-    def __call__(self, image: Image | EncodedImage) -> Tensor:
+    def __call__(self, image: Image | Encoded) -> Tensor:
         """uint8 [10, 3, size, size]"""
         return views.cut(image, views.ten(*image.size, self.size, self.crop), self.size)
 
@@ -51,6 +52,6 @@ class Paper144(Crop):
         """`crop` has no effect: the paper fixes the scales."""
         self.size = size
 
-    def __call__(self, image: Image | EncodedImage) -> Tensor:
+    def __call__(self, image: Image | Encoded) -> Tensor:
         """uint8 [144, 3, size, size]"""
         return views.cut(image, views.paper144(*image.size, self.size), self.size)

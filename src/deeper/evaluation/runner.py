@@ -46,7 +46,6 @@ class Evaluator(L.LightningModule):
         self.found: list[tuple[Tensor, Tensor]] = []
 
     def val_dataloader(self) -> Any:
-        self.data.attach(self.trainer)  # so that batches travel while the device computes
         if not self.trainer.strategy.broadcast(self.needed):
             return []
         return self.batches(RankSlice(self.trainer.global_rank, self.trainer.world_size))

@@ -106,7 +106,7 @@ def test_the_cost_of_an_image_does_not_grow(tmp_path, capsys):
         root, cache = tmp_path / f"{images}/root", tmp_path / f"{images}/cache"
         found = measured(made(root, images), cache)
         shutil.rmtree(root)  # pytest would keep a million files
-        index = sum(path.stat().st_size for path in cache.rglob("*.arrow"))
+        index = sum(path.stat().st_size for path in cache.rglob("*.npz"))
         rows.append(found | {"index_mb": index / 1e6})
     heads = ("images", "list_s", "open_s", "setup_s", "rss_mb", "worker_mb", "index_mb")
     with capsys.disabled():

@@ -52,12 +52,12 @@ def test_the_number_of_a_folder_is_the_label(root, tmp_path):
 
 
 def test_nothing_is_trained_on_it(root, tmp_path):
-    with pytest.raises(ValueError, match="is a test set alone; train on another, and judge"):
+    with pytest.raises(ValueError, match="only a test set; train on another, and judge"):
         data(root, tmp_path / "cache").require_trainable(None, test=False)
 
 
 def test_a_folder_more_or_less_is_another_form(root):
-    assert layouts.detect(root).__name__.endswith("numbered")
+    assert layouts.find(root).__name__.endswith("numbered")
     (root / "1000").mkdir()
     with pytest.raises(ValueError, match=r"numbered  0/\* … 999/\*, a test set alone"):
-        layouts.detect(root)
+        layouts.find(root)

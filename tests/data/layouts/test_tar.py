@@ -92,15 +92,6 @@ def test_a_bad_archive_is_refused_by_name(name, tmp_path):
             Folder(root, tmp_path / "cache").load()
 
 
-def test_a_name_twice_is_refused(tmp_path):
-    forms.archives(tmp_path / "root", forms.miniature())
-    images = [("a.JPEG", b"1"), ("./a.JPEG", b"2")]
-    inner = forms.tar([(f"{WNIDS[0]}.tar", forms.tar(images))])
-    (tmp_path / "root/ILSVRC2012_img_train.tar").write_bytes(inner)
-    with pytest.raises(ValueError, match=rf"{WNIDS[0]}.tar holds 'a.JPEG' twice; pack it anew"):
-        Folder(tmp_path / "root", tmp_path / "cache").load()
-
-
 @pytest.mark.parametrize("bytes_left", range(0, 13824, 512))
 def test_a_cut_archive_is_refused(bytes_left, tmp_path):
     data = forms.tar([(f"{n}.JPEG", b"x" * 700) for n in range(8)])

@@ -77,11 +77,6 @@ def test_another_seed_gives_other_images(made, tmp_path):
     assert not set(ours.values()) & set(others.values())
 
 
-def test_what_is_there_is_never_overwritten(made):
-    with pytest.raises(FileExistsError, match=r"exists: remove it to generate the data anew$"):
-        generate(made)
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_interrupted_it_leaves_nothing(tmp_path, monkeypatch, error):
     drawn = []
@@ -128,12 +123,6 @@ def test_the_source_generates_once_and_loads(tmp_path, monkeypatch):
     assert val is test or val.labels.tolist() == test.labels.tolist()
 
 
-@pytest.mark.parametrize("counts", [{"train_per_class": 0}, {"val_per_class": 0}])
-def test_refuses_an_empty_split(tmp_path, counts):
-    with pytest.raises(ValueError, match=r"^train_per_class and val_per_class must be at least 1$"):
-        made_at(tmp_path, **counts)
-
-
 def test_a_misspelt_root_is_not_written_to(tmp_path):
     root = tmp_path / "imagenete"
     source = elsewhere(root, tmp_path)
@@ -166,7 +155,7 @@ def test_a_generated_set_may_lie_elsewhere(tmp_path, made):
 
 def test_edited_settings_do_not_reuse_an_older_set(made):
     message = (
-        "with seed=3, train_per_class=2, val_per_class=1, and data.source says seed=0, train_per"
+        "'train_per_class': 2, 'val_per_class': 1}, and data.source says {'seed': 0, 'train_per"
     )
     with pytest.raises(ValueError, match=message):
         made_at(made).prepare()

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from deeper.data.images.strip import strip
 
 Box = tuple[float, float, float, float]
+"""left, top, right, bottom, in pixels"""
 
 MAX_PIXELS = 89_478_485
 """Pillow's limit for decompression bombs, 2³⁰/4 bytes of RGB. ImageNet's largest image has 61 million."""
@@ -47,7 +48,7 @@ class Encoded:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) from the header."""
-        return self._jpeg or self._opened.size
+        return self._jpeg or self._opened().size
 
     def pixels(
         self, box: Box | None = None, size: tuple[int, int] | None = None, cut: bool = False
@@ -94,26 +95,26 @@ class Encoded:
             height, width, color, _ = simplejpeg.decode_jpeg_header(self.data)
         except (ValueError, KeyError):  # KeyError: a subsampling that simplejpeg does not know
             return None
-        return self._allowed(width, height) if color in ("RGB", "YCbCr", "Gray") else None
+        self._require_pixels(width, height)
+        return (width, height) if color in ("RGB", "YCbCr", "Gray") else None
 
-    @cached_property
     def _opened(self) -> Image.Image:
         """The image as Pillow opens it, not decoded yet."""
         if not self.data:
-            raise unreadable(self.name, "the file is empty")
+            raise self._unreadable("the file is empty")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # EXIF, and the size, which is checked below
                 image = Image.open(BytesIO(self.data), formats=FORMATS)
         except UnidentifiedImageError:
-            raise unreadable(self.name, f"its bytes are none of {', '.join(FORMATS)}") from None
+            raise self._unreadable(f"its bytes are none of {', '.join(FORMATS)}") from None
         except Exception as error:  # Pillow's readers raise many types, even SyntaxError
-            raise unreadable(self.name, error) from error
-        self._allowed(*image.size)
+            raise self._unreadable(error) from error
+        self._require_pixels(*image.size)
         return image
 
     def _by_pillow(self) -> NDArray[np.uint8]:
-        image = self._opened
+        image = self._opened()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -121,17 +122,14 @@ class Encoded:
                     return np.stack([np.asarray(image) >> 8] * 3, axis=-1).astype(np.uint8)
                 return np.array(image.convert("RGB"))
         except Exception as error:
-            del self._opened  # a second call would return the part that was decoded
-            raise unreadable(self.name, error) from error
+            raise self._unreadable(error) from error
 
-    def _allowed(self, width: int, height: int) -> tuple[int, int]:
-        """The size, unless its pixels would fill the memory."""
+    def _require_pixels(self, width: int, height: int) -> None:
+        """Refuse a size whose pixels would fill the memory."""
         if width * height > MAX_PIXELS:
-            raise unreadable(
-                self.name, f"its header claims {width} × {height} pixels, more than {MAX_PIXELS:,}"
+            raise self._unreadable(
+                f"its header claims {width} × {height} pixels, more than {MAX_PIXELS:,}"
             )
-        return width, height
 
-
-def unreadable(name: str, why: object) -> ValueError:
-    return ValueError(f"cannot read the image {name}: {why}{ADVICE}")
+    def _unreadable(self, why: object) -> ValueError:
+        return ValueError(f"cannot read the image {self.name}: {why}{ADVICE}")

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from deeper.data.images.encoded import Encoded
 
 Names = NDArray[np.bytes_]
 Columns = dict[str, NDArray[Any]]
-"""Arrays of equal length, one entry per image."""
+"""Arrays by name, most with one entry per image."""
 
 
 class StoredImages:
-    """Base class of images in files below `root`.
-
-    Names are unique and relative to `root`: a path, or "archive.tar:member".
-    """
+    """Base class of images in files below `root`."""
 
     root: Path
+    names: Names
+    """Unique and relative to `root`: a path, or "archive.tar:member"."""
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -35,10 +35,16 @@ class StoredImages:
 
     def read(self, index: int) -> bytes | memoryview:
         """The bytes of an image. Raises `ValueError` that names it."""
+        try:
+            return self._read(index)
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
+
+    def _read(self, index: int) -> bytes | memoryview:
         raise NotImplementedError
 
     def name(self, index: int) -> str:
-        raise NotImplementedError
+        return os.fsdecode(self.names[index])
 
     def where(self, index: int) -> str:
         """The name below the root, for errors."""
@@ -50,62 +56,46 @@ class StoredImages:
 
 
 class FileImages(StoredImages):
-    """One file per image, called `names` relative to `root`."""
+    """One file per image."""
 
     def __init__(
         self, root: Path, names: list[str] | Names, labels: list[int] | NDArray[np.int64]
     ) -> None:
-        self.root = root
         if isinstance(names, list):
             names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
-        self.names: Names = names
-        self.labels = np.asarray(labels, dtype=np.int64)
-
-    def name(self, index: int) -> str:
-        return os.fsdecode(self.names[index])
+        self.root, self.names, self.labels = root, names, np.asarray(labels, dtype=np.int64)
 
     def path(self, index: int) -> str:
         return self.where(index)
 
-    def read(self, index: int) -> bytes:
-        path = self.where(index)
-        try:
-            with open(path, "rb", buffering=0) as file:
-                return file.read()
-        except OSError as error:
-            raise ValueError(f"cannot read the image {path}: {error}") from error
+    def _read(self, index: int) -> bytes:
+        with open(self.where(index), "rb", buffering=0) as file:
+            return file.read()
 
 
 class ArchiveImages(StoredImages):
-    """Members of the tar `archive`: `size` bytes at `offset` each."""
+    """Members of the tar `archive`: `sizes` bytes at `offsets` each."""
 
     def __init__(
         self,
         archive: Path,
-        offset: NDArray[np.int64],
-        size: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        sizes: NDArray[np.int64],
         names: Names,
         labels: NDArray[np.int64],
     ) -> None:
-        self.root, self.files = archive.parent, [archive]
-        self.offset, self.sizes, self.names, self.labels = offset, size, names, labels
-
-    def name(self, index: int) -> str:
-        return os.fsdecode(self.names[index])
+        self.archive, self.root = archive, archive.parent
+        self.offsets, self.sizes, self.names, self.labels = offsets, sizes, names, labels
 
     def path(self, index: int) -> str:
-        return os.fspath(self.files[0])
+        return str(self.archive)
 
-    def read(self, index: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         size = int(self.sizes[index])
-        try:
-            data = os.pread(_descriptor(self.files[0]), size, int(self.offset[index]))
-        except OSError as error:
-            raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
-        if len(data) != size:
-            raise ValueError(
-                f"cannot read the image {self.where(index)}: the file ends {size - len(data)} bytes "
-                f"too early; it was cut after it was listed"
+        data = os.pread(_descriptor(self.archive), size, int(self.offsets[index]))
+        if len(data) < size:
+            raise OSError(
+                f"the file ends {size - len(data)} bytes too early; it was cut after it was listed"
             )
         return data
 

@@ -54,10 +54,8 @@ def strip(data: bytes | memoryview, top: float, bottom: float) -> Strip | None:
     height = min(last * header.block, header.height) - first * header.block
     head, body = bytearray(data[: header.scan]), bytearray(data[start:stop])
     head[header.frame + 5 : header.frame + 7] = height.to_bytes(2, "big")
-    for number, mark in enumerate(
-        marks[first : last - 1]
-    ):  # markers count from 0 to 7 and start again
-        body[mark + 1 - start] = 0xD0 + number % 8
+    for number, mark in enumerate(marks[first : last - 1]):
+        body[mark + 1 - start] = 0xD0 + number % 8  # markers count from 0 to 7 and start again
     return Strip(b"".join((head, body, END)), first * header.block, height)
 
 

@@ -6,11 +6,9 @@
 import logging
 import os
 from io import FileIO
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeper.data.images.stored import ArchiveImages, Columns
 from deeper.data.layouts import index, listing, tar, val_labels
@@ -26,7 +24,7 @@ def fits(root: Path) -> bool:
 
 
 def load_splits(root: Path, cache: Path) -> Splits:
-    listed = index.cached("archives", root, cache, lambda: _listed(root))
+    listed = index.cached("archives", root, cache, _listed)
     train, val = (
         ArchiveImages(root / name, **listed.splits[split])
         for split, name in (("train", TRAIN), ("val", VAL))
@@ -35,62 +33,57 @@ def load_splits(root: Path, cache: Path) -> Splits:
 
 
 def _listed(root: Path) -> Index:
-    train, val = root / TRAIN, root / VAL
-    log.info("listing the images in %s; this is done once", train)
-    classes, in_train = _train(train)
-    with FileIO(val) as file:
-        images = _images(file, 0, val.stat().st_size, str(val))
-    names = [member.name for member in images]
-    labels, lists = val_labels.read_labels(val, names, classes, [root])
+    log.info("listing the images in %s; this is done once", root / TRAIN)
+    by_class = _train(root / TRAIN)
+    classes = sorted(by_class)
+    train = [(f"{TRAIN}:{name}.tar", image) for name in classes for image in by_class[name]]
+    train_labels = np.repeat(np.arange(len(classes)), [len(by_class[name]) for name in classes])
+
+    path = root / VAL
+    with FileIO(path) as file:
+        val = _images(file, 0, path.stat().st_size, str(path))
+    names = [image.name for image in val]
+    labels, label_list = val_labels.read_labels(path, names, classes, [root])
     order = np.argsort(labels, kind="stable")
-    in_val = _columns([images[i] for i in order], VAL, labels[order])
-    return Index(classes, {"train": in_train, "val": in_val}, [train, val, *lists])
+    splits = {
+        "train": _columns(train) | {"labels": train_labels},
+        "val": _columns([(VAL, val[i]) for i in order]) | {"labels": labels[order]},
+    }
+    return Index(classes, splits, [root / TRAIN, path, label_list])
 
 
-def _train(path: Path) -> tuple[list[str], Columns]:
-    """Sorted classes, and their images by class and then by name."""
-    images: dict[str, list[tar.Member]] = {}
+def _train(path: Path) -> dict[str, list[tar.Member]]:
+    """Class → its images, by name."""
+    found: dict[str, list[tar.Member]] = {}
     with FileIO(path) as file:
         for inner in [*tar.members(file, 0, path.stat().st_size, str(path))]:
             wnid, _, suffix = inner.name.rpartition(".")
-            if suffix != "tar" or wnid in images:
+            if suffix != "tar" or wnid in found:
                 raise ValueError(
                     f"{path} holds {inner.name!r}; expected one <wnid>.tar for each class, as in the "
                     f"official archive"
                 )
             end = inner.offset + inner.size
-            images[wnid] = _images(file, inner.offset, end, f"{path}:{inner.name}")
-    classes = sorted(images)
-    if not classes:
+            found[wnid] = _images(file, inner.offset, end, f"{path}:{inner.name}")
+    if not found:
         raise ValueError(f"{path} is empty; expected one <wnid>.tar for each class")
-    parts = [
-        _columns(images[wnid], f"{TRAIN}:{wnid}.tar", np.full(len(images[wnid]), label))
-        for label, wnid in enumerate(classes)
-    ]
-    return classes, {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return found
 
 
 def _images(file: FileIO, start: int, end: int, archive: str) -> list[tar.Member]:
     """The images of one tar, by name."""
-    images = [
-        member
-        for member in tar.members(file, start, end, archive)
-        if listing.is_image(os.fsencode(member.name))
-    ]
+    members = tar.members(file, start, end, archive)
+    images = [member for member in members if listing.is_image(os.fsencode(member.name))]
     if not images:
         raise ValueError(f"{archive} holds no image")
-    images.sort(key=lambda member: os.fsencode(member.name))
-    for first, second in pairwise(images):
-        if first.name == second.name:
-            raise ValueError(f"{archive} holds {first.name!r} twice; pack it anew")
-    return images
+    return sorted(images, key=lambda member: os.fsencode(member.name))
 
 
-def _columns(images: list[tar.Member], archive: str, labels: NDArray[np.int64]) -> Columns:
-    names = [os.fsencode(f"{archive}:{member.name}") for member in images]
+def _columns(images: list[tuple[str, tar.Member]]) -> Columns:
+    """Of images and the archives that hold them."""
+    names = [os.fsencode(f"{archive}:{image.name}") for archive, image in images]
     return {
-        "offset": np.array([member.offset for member in images], dtype=np.int64),
-        "size": np.array([member.size for member in images], dtype=np.int64),
+        "offsets": np.array([image.offset for _, image in images], dtype=np.int64),
+        "sizes": np.array([image.size for _, image in images], dtype=np.int64),
         "names": np.array(names, dtype=np.bytes_),
-        "labels": labels,
     }

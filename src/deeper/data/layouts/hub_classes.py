@@ -40,20 +40,24 @@ def names_by_number(file: Path, count: int) -> list[str]:
     return names
 
 
-def require_agreement(file: Path, labels: NDArray[np.int64], names: list[str]) -> None:
-    """Refuse rows whose path has another wnid than the class of their label."""
+def require_agreement(
+    where: str, images: list[str | None], labels: NDArray[np.int64], names: list[str]
+) -> None:
+    """Refuse rows whose file name has another wnid than the class of their label."""
     if not all(map(WNID.fullmatch, names)):
         return
-    with pq.ParquetFile(file) as opened:
-        images = opened.read(["image.path"], use_threads=False)["image"].combine_chunks()
-    paths = images.field("path").to_pylist()
-    for path, label in zip(paths, labels.tolist(), strict=True):
-        wnids = set(WNID.findall(path or ""))
+    for image, label in zip(images, labels.tolist(), strict=True):
+        wnids = set(WNID.findall(image or ""))
         if len(wnids) == 1 and names[label] not in wnids:
             raise ValueError(
-                f"{file}: {path} has the label {label}, which is {names[label]} "
+                f"{where}: {image} has the label {label}, which is {names[label]} "
                 f"({ilsvrc.words(names[label])}) by the class names; one of them is wrong"
             )
+
+
+def original_name(name: str, of: str) -> str:
+    """ILSVRC's name of a file: the Hub's imagenet-1k has the wnid at the end, too."""
+    return name.replace(f"_{of}.", ".") if WNID.fullmatch(of) else name
 
 
 def _in_schema(file: Path) -> list[str] | None:
@@ -67,13 +71,7 @@ def _in_schema(file: Path) -> list[str] | None:
 
 
 def _words_of_imagenet(names: list[str]) -> bool:
-    synsets = ilsvrc.synsets()
-    if len(names) != len(synsets):
-        return False
-    pairs = zip(names, synsets, strict=True)
-    same = sum(_first_word(name) == _first_word(synset.words) for name, synset in pairs)
-    return same >= SAME_WORDS * len(names)
-
-
-def _first_word(words: str) -> str:
-    return words.partition(",")[0].strip().lower()
+    words = [synset.words for synset in ilsvrc.synsets()]
+    theirs, ours = ([w.partition(",")[0].strip().lower() for w in of] for of in (names, words))
+    same = sum(map(str.__eq__, theirs, ours))
+    return len(theirs) == len(ours) and same >= SAME_WORDS * len(ours)

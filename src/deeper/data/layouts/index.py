@@ -14,7 +14,7 @@ from deeper.data.images.stored import Columns
 from deeper.data.source import path_key
 from deeper.files import whole
 
-FORMAT = 3
+FORMAT = 4
 ABOUT = "about"
 """The array of the file that holds format, classes and stamps as JSON."""
 
@@ -26,13 +26,13 @@ class Index(NamedTuple):
     """Files and folders; the index is stale when the size or modification time of one changes."""
 
 
-def cached(layout: str, root: Path, cache: Path, build: Callable[[], Index]) -> Index:
-    """The index from the cache, or `build()` if there is none or something watched has changed."""
+def cached(layout: str, root: Path, cache: Path, build: Callable[[Path], Index]) -> Index:
+    """The index from the cache, or `build(root)` if there is none or something watched has changed."""
     path = cache / "index" / f"{path_key(root.expanduser().absolute())}-{layout}.npz"
     if (stored := _read(path)) is not None:
         return stored
     start = time.time_ns()
-    built = build()
+    built = build(root)
     stamps = _stamps(built.watched)
     if all(changed < start for changed, _ in stamps.values()):  # nothing changed meanwhile
         _write(path, built, stamps)

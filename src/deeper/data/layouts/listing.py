@@ -1,13 +1,14 @@
 """Images and classes in folders, listed without a `stat` of each file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from deeper.data.images.encoded import FORMATS, SUFFIXES, UNREAD
 from deeper.data.images.stored import Columns, FileImages, Names
+from deeper.data.layouts import index
 from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
 
@@ -17,85 +18,54 @@ _HIDDEN = (".", "__MACOSX", "@eaDir")
 """Beginnings of folder names that macOS, notebooks and network disks leave anywhere."""
 
 
-def as_files(root: Path, index: Index) -> Splits:
-    """The splits of an index whose images are files of their own."""
-    parts = {split: FileImages(root, **columns) for split, columns in index.splits.items()}
-    return Splits.of(index.classes, parts, FileImages(root, [], []))
-
-
 def is_image(name: bytes) -> bool:
     """By its suffix. macOS leaves `._x.jpg` beside x.jpg."""
     return name.lower().endswith(_SUFFIXES) and not name.startswith(b"._")
 
 
-def images(folder: Path, beside_folders: bool = False) -> list[bytes]:
+def has_images(folder: Path) -> bool:
+    with os.scandir(os.fsencode(folder)) as entries:
+        return any(is_image(entry.name) for entry in entries)
+
+
+def images(folder: Path) -> list[bytes]:
     """Sorted names of the images in a folder.
 
-    Other files are ignored, but not images of a format that is not read, nor folders, whose images
-    would be lost, unless they may be there (`beside_folders`).
+    Other files are ignored, but not folders nor images of a format that is not read: they would be
+    missed.
     """
     names = []
     with os.scandir(os.fsencode(folder)) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             if is_image(entry.name):
                 names.append(entry.name)
-            elif entry.name.lower().endswith(_UNREAD) and not entry.name.startswith(b"._"):
+            elif os.fsdecode(entry.name).startswith(_HIDDEN):
+                continue
+            elif entry.name.lower().endswith(_UNREAD):
                 raise ValueError(
                     f"{os.fsdecode(entry.path)} is of a format that is not read; convert such files "
                     f"to one of {', '.join(FORMATS)}, or remove them"
                 )
-            elif beside_folders or os.fsdecode(entry.name).startswith(_HIDDEN):
-                continue
             elif entry.is_dir():
                 raise ValueError(
-                    f"{os.fsdecode(entry.path)} is a folder among the images of one class, and images "
-                    f"in it would not be read; move them up, or remove it"
+                    f"{os.fsdecode(entry.path)} is a folder beside images, and those in it would not "
+                    f"be read; move the ones or the others"
                 )
-    return sorted(names)
+    return names
 
 
 def folders(folder: Path) -> list[str]:
-    """Sorted names of the folders in a folder, without hidden ones.
-
-    A link to nowhere counts as a folder, so that a class on a disk that is not mounted is missed.
-    """
+    """Sorted names of the folders in a folder, without hidden ones."""
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(_HIDDEN)
-            and (entry.is_dir() or (entry.is_symlink() and not entry.is_file()))
-        )
+        names = [entry.name for entry in entries if entry.is_dir()]
+    return sorted(name for name in names if not name.startswith(_HIDDEN))
 
 
 def classes(split: Path) -> list[str]:
     """The names of the class folders."""
-    names = folders(split)
-    if not names:
-        raise ValueError(f"{split} holds no class folders; expected {split}/<class>/*.jpg")
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:  # no checkpoint could store it
-            raise ValueError(
-                f"{split}: the class {name!a} is no UTF-8; rename its folder"
-            ) from None
-    return names
-
-
-def require_same(root: Path, expected: Iterable[str], split: str, found: Iterable[str]) -> None:
-    """Refuse a split whose classes are not those of train."""
-    ours, theirs = set(expected), set(found)
-    if others := ours ^ theirs:
-        only = [
-            f"only {of}/ has {', '.join(sorted(names)[:5])}"
-            for of, names in (("train", ours - theirs), (split, theirs - ours))
-            if names
-        ]
-        raise ValueError(
-            f"{root}: the classes of train/ and {split}/ differ in {', '.join(sorted(others)[:5])}; "
-            f"{', '.join(only)}: labels would shift"
-        )
+    if names := folders(split):
+        return names
+    raise ValueError(f"{split} holds no class folders; expected {split}/<class>/*.jpg")
 
 
 def by_class(root: Path, split: str, names: list[str], inside: str = "") -> Columns:
@@ -103,9 +73,7 @@ def by_class(root: Path, split: str, names: list[str], inside: str = "") -> Colu
     parts: list[Names] = []
     for name in names:
         folder = root / split / name / inside
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: no such folder; expected the images of class {name} there")
-        if not (files := images(folder)):
+        if not folder.is_dir() or not (files := images(folder)):
             raise ValueError(
                 f"{folder} holds no image ({', '.join(SUFFIXES)}); "
                 f"remove the folder from every split or add images"
@@ -119,3 +87,10 @@ def by_class(root: Path, split: str, names: list[str], inside: str = "") -> Colu
 def watched(root: Path, split: str, names: list[str], inside: str = "") -> list[Path]:
     """The folders that change when an image, a class or a split is added or removed."""
     return [root, root / split, *(root / split / name / inside for name in names)]
+
+
+def cached(layout: str, root: Path, cache: Path, build: Callable[[Path], Index]) -> Splits:
+    """The splits of a root in which images are files of their own."""
+    listed = index.cached(layout, root, cache, build)
+    parts = {split: FileImages(root, **columns) for split, columns in listed.splits.items()}
+    return Splits.of(listed.classes, parts, FileImages(root, [], []))

@@ -11,10 +11,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from deeper.data.images.stored import FileImages, StoredImages
@@ -22,6 +23,7 @@ from deeper.data.source import Splits
 
 FORMAT = 1
 FILE = "packed.json"
+COLUMNS = ["image", "label", "name"]
 
 
 def fits(root: Path) -> bool:
@@ -34,8 +36,12 @@ def load_splits(root: Path, cache: Path | None = None) -> Splits:
     `cache` is unused: packed.json is the list of images.
     """
     about = read(root)
-    parts = {split: _images(root, split, about) for split in about["splits"]}
-    return Splits.of(about["classes"], parts, FileImages(root, [], []))
+    empty = FileImages(root, [], [])  # a test set alone has no training images
+    parts = {
+        name: _images(root, split) if split["shards"] else empty
+        for name, split in about["splits"].items()
+    }
+    return Splits.of(about["classes"], parts, empty)
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -70,28 +76,29 @@ def fingerprint(classes: list[str], splits: dict[str, Any]) -> str:
 
 
 class PackedImages(StoredImages):
-    """The images of one split. A process maps a shard when it first reads from it."""
+    """The images of one split, in memory-mapped shards."""
 
-    def __init__(
-        self, root: Path, files: Sequence[str], counts: Sequence[int], labels: NDArray[np.int64]
-    ) -> None:
-        self.root, self.files, self.labels = root, list(files), labels
-        self._starts: list[int] = [0, *np.cumsum(counts).tolist()]
-        self._open: dict[int, _MappedShard] = {}
+    def __init__(self, root: Path, files: Sequence[str]) -> None:
+        self.root, self.files = root, list(files)
+        self._shards = [_mapped(root / file) for file in files]
+        self._starts: list[int] = [0, *np.cumsum([len(shard) for shard in self._shards]).tolist()]
+        self.labels = np.concatenate([shard["label"] for shard in self._shards])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_open": {}}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the shards itself."""
+        return type(self), (self.root, self.files)
 
-    def read(self, index: int) -> memoryview:
+    def _read(self, index: int) -> memoryview:
         """A view of the mapped file: nothing is copied."""
         number, row = self._at(index)
-        shard = self._shard(number)
-        return shard.data[shard.offsets[row] : shard.offsets[row + 1]]
+        _, offsets, data = self._shards[number]["image"].buffers()
+        start, stop = np.frombuffer(offsets, np.int64, count=2, offset=8 * row).tolist()
+        return memoryview(data).cast("B")[start:stop]
 
     def name(self, index: int) -> str:
         """The name that the image had in the root that was packed."""
         number, row = self._at(index)
-        return str(self._shard(number).names[row])
+        return str(self._shards[number]["name"][row])
 
     def where(self, index: int) -> str:
         return f"{self.path(index)}:{self.name(index)}"
@@ -100,56 +107,32 @@ class PackedImages(StoredImages):
         return os.path.join(self.root, self.files[self._at(index)[0]])
 
     @property
-    def names(self) -> pa.Array:
-        return pa.concat_arrays([self._shard(number).names for number in range(len(self.files))])
+    def names(self) -> pa.Array:  # type: ignore[override]
+        return pa.concat_arrays([shard["name"] for shard in self._shards])
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """[n], bytes of each image."""
-        shards = (self._shard(number) for number in range(len(self.files)))
-        return np.concatenate([np.diff(shard.offsets) for shard in shards])
+        return np.concatenate([pc.binary_length(shard["image"]) for shard in self._shards])
 
     def _at(self, index: int) -> tuple[int, int]:
-        """The number of the shard, and the row in it. Raises `IndexError`."""
-        if not 0 <= index < len(self.labels):
+        """The number of the shard, and the row in it."""
+        if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect_right(self._starts, index) - 1
         return number, index - self._starts[number]
 
-    def _shard(self, number: int) -> "_MappedShard":
-        shard = self._open.get(number)
-        if shard is None:
-            shard = self._open[number] = _map_shard(self.root / self.files[number])
-        return shard
 
-
-class _MappedShard(NamedTuple):
-    offsets: NDArray[np.int64]
-    """[n + 1], into `data`"""
-    data: memoryview
-    names: pa.Array
-    labels: NDArray[np.int64]
-
-
-def _map_shard(path: Path) -> _MappedShard:
+def _mapped(path: Path) -> pa.RecordBatch:
+    """A shard, in memory as far as it is read."""
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        images, label, name = (batch[column] for column in ("image", "label", "name"))
-        _, offsets, data = images.buffers()
+        return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).select(COLUMNS)
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
-    return _MappedShard(
-        np.frombuffer(offsets, np.int64)[: len(batch) + 1],
-        memoryview(data).cast("B"),
-        name,
-        label.to_numpy(),
-    )
 
 
-def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
-    listed = about["splits"][split]["shards"]
-    labels = []
-    for shard in listed:
+def _images(root: Path, split: dict[str, Any]) -> PackedImages:
+    for shard in split["shards"]:
         path = root / shard["file"]
         if not path.exists():
             raise ValueError(f"{path}: is missing; copy it again, or pack anew")
@@ -157,7 +140,4 @@ def _images(root: Path, split: str, about: dict[str, Any]) -> PackedImages:
             raise ValueError(
                 f"{path}: has {size:,} bytes, expected {shard['bytes']:,}; copy it again, or pack anew"
             )
-        labels.append(_map_shard(path).labels)
-    joined = np.concatenate(labels)
-    counts = [shard["images"] for shard in listed]
-    return PackedImages(root, [shard["file"] for shard in listed], counts, joined)
+    return PackedImages(root, [shard["file"] for shard in split["shards"]])

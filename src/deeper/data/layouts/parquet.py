@@ -8,13 +8,14 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Columns, FileImages, StoredImages
+from deeper.data.images.stored import Columns, FileImages, Names, StoredImages
 from deeper.data.layouts import hub_classes, index
 from deeper.data.layouts.index import Index
 from deeper.data.source import Splits
@@ -30,43 +31,47 @@ def fits(root: Path) -> bool:
 
 
 def load_splits(root: Path, cache: Path) -> Splits:
-    listed = index.cached("parquet", root, cache, lambda: _listed(root))
+    listed = index.cached("parquet", root, cache, _listed)
     files = _files(root)
     parts = {split: ParquetImages(root, files[split], **c) for split, c in listed.splits.items()}
     return Splits.of(listed.classes, parts, FileImages(root, [], []))
 
 
 class ParquetImages(StoredImages):
-    """Row `row` of row group `group` of one of `files` each."""
+    """The rows of `files` in order. A row of `groups` is a row group: its file, number and first image.
+
+    A name is "file.parquet:class/name", with the file name that the row has. The Hub's imagenet-1k adds
+    the class to it (n01440764_10026_n01440764.JPEG), which is left out here: the name is ILSVRC's own.
+    Where a split has rows without a name, or with one twice in a class, its rows are called by their
+    number in the split instead.
+    """
 
     def __init__(
         self,
         root: Path,
         files: list[Path],
-        file: NDArray[np.int32],
-        group: NDArray[np.int32],
-        row: NDArray[np.int32],
+        groups: NDArray[np.int64],
+        names: Names,
         labels: NDArray[np.int64],
     ) -> None:
-        self.root, self.files = root, files
-        self.file, self.group, self.row, self.labels = file, group, row, labels
-        self._relative = [os.path.relpath(path, root) for path in files]
-
-    def name(self, index: int) -> str:
-        return f"{self._relative[self.file[index]]}:{self.group[index]}/{self.row[index]}"
+        self.root, self.files, self.groups = root, files, groups
+        self.names, self.labels = names, labels
 
     def path(self, index: int) -> str:
-        return os.path.join(self.root, self._relative[self.file[index]])
+        return str(self._place(index)[0])
 
-    def read(self, index: int) -> bytes:
-        try:
-            images = _row_group(Path(self.path(index)), int(self.group[index]), os.getpid())
-        except (OSError, pa.ArrowException) as error:
-            raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
-        data = images[int(self.row[index])].as_py()
+    def _read(self, index: int) -> bytes:
+        file, group, row = self._place(index)
+        data = _row_group(file, group, os.getpid())[row].as_py()
         if data is None:
-            raise ValueError(f"cannot read the image {self.where(index)}: the row has no bytes")
+            raise OSError("the row has no bytes")
         return bytes(data)
+
+    def _place(self, index: int) -> tuple[Path, int, int]:
+        """The file, the row group in it, and the row in that."""
+        place = np.searchsorted(self.groups[:, 2], index, side="right") - 1
+        file, group, first = self.groups[place].tolist()
+        return self.files[file], group, index - first
 
 
 @lru_cache(GROUPS)
@@ -95,6 +100,17 @@ def _files(root: Path) -> dict[str, list[Path]]:
     return {}
 
 
+class Rows(NamedTuple):
+    """The rows of a split."""
+
+    groups: list[tuple[int, int, int]]
+    """File, number and size of each row group."""
+    labels: NDArray[np.int64]
+    """As the files number the classes."""
+    names: list[str | None]
+    """The file names of the images, without folders."""
+
+
 def _listed(root: Path) -> Index:
     files = _files(root)
     if "train" not in files:
@@ -102,42 +118,16 @@ def _listed(root: Path) -> Index:
             f"{root} has parquet files of {', '.join(files)}; expected train-*.parquet and "
             f"validation-*.parquet (or test-*.parquet)"
         )
-    tables = {split: _read_split(paths) for split, paths in files.items()}
-    if {"val", "test"} <= set(tables) and (tables["test"]["labels"] < 0).all():
-        del tables["test"]  # ImageNet's own test set, whose labels are not public
-    names = _class_names(files, tables)
+    splits = {split: _rows(paths) for split, paths in files.items()}
+    if {"val", "test"} <= set(splits) and (splits["test"].labels < 0).all():
+        del splits["test"]  # ImageNet's own test set, whose labels are not public
+    names = _class_names(files, splits)
     classes = sorted(names)
-    places = np.array([classes.index(name) for name in names], dtype=np.int64)
-    for columns in tables.values():
-        columns["labels"] = places[columns["labels"]]
-    paths = [path for split in files.values() for path in split]
-    return Index(classes, tables, [root, *{path.parent for path in paths}, *paths])
-
-
-def _class_names(files: dict[str, list[Path]], tables: dict[str, Columns]) -> list[str]:
-    """The class of each number; `ValueError` where files, labels and paths contradict each other."""
-    count = 1 + max(int(columns["labels"].max()) for columns in tables.values())
-    names = hub_classes.names_by_number(files["train"][0], count)
-    for split, columns in tables.items():
-        folder = files[split][0].parent
-        if (lowest := columns["labels"].min()) < 0:
-            raise ValueError(f"{folder}: {split} has rows without a label ({lowest})")
-        for number, path in enumerate(files[split]):
-            if hub_classes.names_by_number(path, count) != names:
-                raise ValueError(f"{path} has other class names than {files['train'][0]}")
-            labels = columns["labels"][columns["file"] == number]
-            hub_classes.require_agreement(path, labels, names)
-        absent = np.flatnonzero(np.bincount(columns["labels"], minlength=len(names)) == 0)
-        if absent.size:
-            raise ValueError(f"{folder}: {split} has no image of class {names[absent[0]]}")
-    return names
-
-
-def _read_split(files: list[Path]) -> Columns:
-    """The position and label of every row, labels as the files number them."""
-    _require_all(files)
-    parts = [_read_file(number, path) for number, path in enumerate(files)]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    columns = {
+        split: _columns(root, files[split], r, names, classes) for split, r in splits.items()
+    }
+    watched = [path for paths in files.values() for path in paths]
+    return Index(classes, columns, [root, *{path.parent for path in watched}, *watched])
 
 
 def _require_all(files: list[Path]) -> None:
@@ -153,33 +143,62 @@ def _require_all(files: list[Path]) -> None:
         raise ValueError(f"{files[0].parent}: {files[0].name} is one of {total} files, and {what}")
 
 
-def _read_file(number: int, path: Path) -> Columns:
-    try:
-        with pq.ParquetFile(path, memory_map=True) as opened:
-            _require_columns(path, opened.schema_arrow)
-            groups = [
-                opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)
-            ]
-            table = opened.read(["label"], use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is damaged, or no parquet file: {error}") from error
-    if table["label"].null_count:
-        raise ValueError(f"{path} has {table['label'].null_count} rows without a label")
+def _rows(files: list[Path]) -> Rows:
+    _require_all(files)
+    groups, labels, names = [], [], []
+    for number, path in enumerate(files):
+        try:
+            with pq.ParquetFile(path, memory_map=True) as opened:
+                about, schema = opened.metadata, opened.schema_arrow
+                table = opened.read(["label", "image.path"], use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{path} is damaged, or no parquet file: {error}") from error
+        if table.num_columns < 2 or not pa.types.is_integer(table.schema.field("label").type):
+            columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+            raise ValueError(
+                f"{path} has the columns {columns}; expected image (a struct of bytes and path) and "
+                f"label (a whole number), as the Hub stores images"
+            )
+        sizes = (about.row_group(group).num_rows for group in range(about.num_row_groups))
+        groups += [(number, group, size) for group, size in enumerate(sizes)]
+        labels.append(table["label"].fill_null(-1).to_numpy())
+        paths = table["image"].combine_chunks().field("path").to_pylist()
+        names += [path and os.path.basename(path) for path in paths]
+    return Rows(groups, np.concatenate(labels).astype(np.int64), names)
+
+
+def _class_names(files: dict[str, list[Path]], splits: dict[str, Rows]) -> list[str]:
+    """The class of each number; `ValueError` where files, labels and names contradict each other."""
+    count = 1 + max(int(rows.labels.max()) for rows in splits.values())
+    names = hub_classes.names_by_number(files["train"][0], count)
+    for split, rows in splits.items():
+        where = f"{files[split][0].parent}: {split}"
+        found = np.unique(rows.labels)
+        if found[0] < 0:
+            raise ValueError(f"{where} has rows without a label ({found[0]})")
+        hub_classes.require_agreement(where, rows.names, rows.labels, names)
+        if absent := set(range(len(names))) - set(found.tolist()):
+            raise ValueError(f"{where} has no image of class {names[min(absent)]}")
+    return names
+
+
+def _columns(
+    root: Path, files: list[Path], rows: Rows, names: list[str], classes: list[str]
+) -> Columns:
+    of_class = [names[label] for label in rows.labels]
+    own = [
+        name and hub_classes.original_name(name, of)
+        for name, of in zip(rows.names, of_class, strict=True)
+    ]
+    if None in own or len(set(zip(of_class, own, strict=True))) < len(own):
+        own = [str(number) for number in range(len(own))]
+    relative = [os.path.relpath(path, root) for path in files]
+    of_file = [relative[file] for file, _, size in rows.groups for _ in range(size)]
+    parts = zip(of_file, of_class, own, strict=True)
+    groups = np.array(rows.groups)
+    groups[:, 2] = np.cumsum(groups[:, 2]) - groups[:, 2]
     return {
-        "file": np.full(table.num_rows, number, dtype=np.int32),
-        "group": np.repeat(np.arange(len(groups), dtype=np.int32), groups),
-        "row": np.concatenate([np.arange(rows, dtype=np.int32) for rows in groups or [0]]),
-        "labels": table["label"].to_numpy().astype(np.int64),
+        "groups": groups,
+        "names": np.array([os.fsencode(f"{file}:{of}/{name}") for file, of, name in parts]),
+        "labels": np.array([classes.index(name) for name in names], dtype=np.int64)[rows.labels],
     }
-
-
-def _require_columns(path: Path, schema: pa.Schema) -> None:
-    image = schema.field("image").type if "image" in schema.names else pa.null()
-    fields = {field.name for field in image} if pa.types.is_struct(image) else set()
-    if not {"bytes", "path"} <= fields or "label" not in schema.names:
-        raise ValueError(
-            f"{path} has the columns {', '.join(map(str, schema.names))}; expected image (a struct of "
-            f"bytes and path) and label, as the Hub stores images"
-        )
-    if not pa.types.is_integer(kind := schema.field("label").type):
-        raise ValueError(f"{path} has labels of the type {kind}; expected whole numbers")

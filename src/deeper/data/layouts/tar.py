@@ -43,9 +43,6 @@ def members(file: FileIO, start: int, end: int, archive: str) -> Iterator[Member
             yield Member(os.path.basename(member.name), member.offset_data, member.size)
     except tarfile.TarError as error:
         raise ValueError(f"{archive} is cut, or no uncompressed tar: {error}") from error
-    if tar.offset + len(END_MARKER) > end or _at(file, tar.offset) != END_MARKER:
+    marker = os.pread(file.fileno(), len(END_MARKER), tar.offset)
+    if tar.offset + len(END_MARKER) > end or marker != END_MARKER:
         raise ValueError(f"{archive} is cut or damaged: no end marker at byte {tar.offset}")
-
-
-def _at(file: FileIO, offset: int) -> bytes:
-    return os.pread(file.fileno(), len(END_MARKER), offset)

@@ -1,6 +1,8 @@
 """CIFAR-10 and Imagenette: downloaded by torchvision, or read from a folder that has them already."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -24,7 +26,7 @@ class LabelledDataset:
 
     def __getitem__(self, index: int) -> tuple[Image, int]:
         image, label = self.dataset[index]
-        return image.convert("RGB"), int(label)
+        return image, int(label)
 
 
 class CIFAR10:
@@ -35,7 +37,7 @@ class CIFAR10:
 
     def prepare(self) -> None:
         if not _has_train(self.root):
-            _download("CIFAR-10", self.root, lambda: datasets.CIFAR10(self.root, download=True))
+            _download("CIFAR-10", self.root, datasets.CIFAR10)
 
     def load(self) -> Splits:
         if _has_train(self.root):
@@ -53,25 +55,25 @@ class Imagenette:
 
     def __init__(self, root: str | Path, cache: str | Path) -> None:
         self.root, self.cache = Path(root).expanduser(), cache
-        self.unpacked = self.root / "imagenette2-160"
 
     def prepare(self) -> None:
-        if not _has_train(self.root) and not _has_train(self.unpacked):
-            get = lambda: datasets.Imagenette(self.root, size="160px", download=True)  # noqa: E731
-            _download("Imagenette", self.root, get)
+        if not _has_train(self._unpacked()):
+            _download("Imagenette", self.root, partial(datasets.Imagenette, size="160px"))
 
     def load(self) -> Splits:
-        root = self.root if _has_train(self.root) else self.unpacked
-        return Folder(root, self.cache, num_classes=10).load()
+        return Folder(self._unpacked(), self.cache, num_classes=10).load()
+
+    def _unpacked(self) -> Path:
+        return self.root if _has_train(self.root) else self.root / "imagenette2-160"
 
 
 def _has_train(root: Path) -> bool:
     return (root / "train").is_dir()
 
 
-def _download(name: str, root: Path, get: Any) -> None:
+def _download(name: str, root: Path, dataset: Callable[..., Any]) -> None:
     try:
-        get()
+        dataset(root, download=True)
     except (URLError, OSError, RuntimeError) as error:
         with suppress(OSError):
             root.rmdir()  # torchvision makes the folder before it looks for the network

@@ -63,9 +63,7 @@ class Synthetic(Folder):
         train_per_class: int = 160,
         val_per_class: int = 60,
     ) -> None:
-        super().__init__(root, cache, num_classes=len(CLASSES), layout="tree")
-        if min(train_per_class, val_per_class) < 1:
-            raise ValueError("train_per_class and val_per_class must be at least 1")
+        super().__init__(root, cache, num_classes=len(CLASSES), layout="folders")
         self.settings = {
             "seed": seed,
             "train_per_class": train_per_class,
@@ -84,22 +82,19 @@ class Synthetic(Folder):
         return super().load()
 
     def _require_generated(self) -> None:
+        anew = "remove the folder to generate the set anew"
         try:
             made = json.loads((self.root / MARKER).read_text())
         except (OSError, ValueError):
             found = f"has no {MARKER}" if self.root.exists() else "does not exist"
-            advice = (
-                "remove the folder to generate the set anew"
-                if self.ours
-                else f"did you mean data=folder data.root={self.root}?"
-            )
+            advice = anew if self.ours else f"did you mean data=folder data.root={self.root}?"
             raise ValueError(
                 f"data.root={self.root} {found}, so it is no set that data=synthetic generated; {advice}"
             ) from None
         if self.ours and made != self.settings:
             raise ValueError(
-                f"data.root={self.root} was generated with {_described(made)}, and data.source says "
-                f"{_described(self.settings)}; remove the folder to generate the set anew"
+                f"data.root={self.root} was generated with {made}, and data.source says "
+                f"{self.settings}; {anew}"
             )
 
 
@@ -109,36 +104,22 @@ def generate(
     """Write `root/train/<class>/*.JPEG`, `root/val/<class>/*.JPEG` and the settings, all or nothing.
 
     An image depends on the seed, its split, its class and its number: with more images per class
-    the others stay as they were. Raises `FileExistsError` if `root` exists.
+    the others stay as they were. `root` must not exist.
     """
-    if root.exists():
-        raise FileExistsError(f"{root} exists: remove it to generate the data anew")
     settings = {"seed": seed, "train_per_class": train_per_class, "val_per_class": val_per_class}
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"{root.parent}: cannot be made ({error.strerror}); pass paths.data=<a folder to write to>"
-        ) from error
+    root.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        # One level down, since other users cannot read a temporary folder itself.
-        made = Path(scratch) / root.name
-        for s, (split, count) in enumerate(
-            zip(SPLITS, (train_per_class, val_per_class), strict=True)
-        ):
+        made = Path(scratch) / root.name  # other users cannot read a temporary folder itself
+        for s, split in enumerate(SPLITS):
             for c, name in enumerate(CLASSES):
                 folder = made / split / name
                 folder.mkdir(parents=True)
-                for number in range(count):
+                for number in range(settings[f"{split}_per_class"]):
                     pixels = draw(default_rng([seed, s, c, number]), *name.split("_"))
                     path = folder / f"{name}_{split}_{number:05d}.JPEG"
                     Image.fromarray(pixels).save(path, format="JPEG", quality=85)
         (made / MARKER).write_text(json.dumps(settings))
         made.rename(root)
-
-
-def _described(settings: dict[str, int]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
