@@ -147,7 +147,7 @@ def test_a_file_of_torchvision(configs, tmp_path, capsys):
 
 
 def read(source, folder):
-    return weights_file.read(weights_file.locate(source, folder))
+    return weights_file.read_weights(weights_file.locate(source, folder))
 
 
 def test_what_the_command_line_can_get_wrong(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from deeper.runs.provenance import code_hash
 from deeper.runs.record import is_main_process
 
 
-class Member(NamedTuple):
+class EnsembleMember(NamedTuple):
     """One network by one protocol."""
 
     network: Trained
@@ -75,7 +75,7 @@ class Ensemble:
             for name, node in protocols.items():
                 crops = resolved(node) | {"image_size": size, "eval_crop": crop}
                 cached = CachedProbabilities(cache, shared | own | {"protocol": crops})
-                self.members.append(Member(network, name, build(node)(size, crop), cached))
+                self.members.append(EnsembleMember(network, name, build(node)(size, crop), cached))
 
     def predict(self, trainer: L.Trainer) -> None:
         """Compute the probabilities that are not in the cache yet.
@@ -123,6 +123,6 @@ class Ensemble:
             content["real"] = real_counts(self.real, metrics.best)
         return content, metrics
 
-    def _metrics(self, group: Sequence[Member]) -> Metrics:
+    def _metrics(self, group: Sequence[EnsembleMember]) -> Metrics:
         """Metrics of the mean of these networks' probabilities."""
         return compute_metrics(averaged([m.cached.read() for m in group]), self.images.labels)

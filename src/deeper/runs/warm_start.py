@@ -60,7 +60,7 @@ def read_pretrained(cfg: Any) -> Weights:
         config = stored.as_config(content["deeper"]["config"] | {"compile": False})
         number, words, known = len(classes), [*_words(config, cfg)], True
     else:
-        state, words = weights_file.read(path)
+        state, words = weights_file.read_weights(path)
         config = compose("train", [*words, "data.image_size=224"])
         number = len(state["head.classifier.weight"])
         classes = wnids() if number == len(wnids()) else ()

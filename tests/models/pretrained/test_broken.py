@@ -42,7 +42,7 @@ def files(tmp_path):
 def test_changed_bytes_are_read_or_refused(tmp_path, files, name):
     path, whole = tmp_path / name, files[name]
     path.write_bytes(whole)
-    assert weights_file.read(path)[0]
+    assert weights_file.read_weights(path)[0]
     chance = random.Random(0)
     refused = []
     for _ in range(ROUNDS):
@@ -53,7 +53,7 @@ def test_changed_bytes_are_read_or_refused(tmp_path, files, name):
             data[chance.randrange(len(data))] = chance.randrange(256)
         path.write_bytes(data)
         try:
-            weights_file.read(path)
+            weights_file.read_weights(path)
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > ROUNDS / 10
@@ -75,7 +75,7 @@ def test_files_that_only_look_like_weights(tmp_path):
         path = tmp_path / name
         path.write_bytes(data)
         with pytest.raises(ValueError, match="cannot be read") as refusal:
-            weights_file.read(path)
+            weights_file.read_weights(path)
         assert str(refusal.value).startswith(f"{path}: cannot be read (")
 
 
@@ -83,4 +83,4 @@ def test_onnx_without_its_package(tmp_path, files, monkeypatch):
     (tmp_path / "zoo.onnx").write_bytes(files["zoo.onnx"])
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=r"onnx.*which needs pip install -e '\.\[export\]'"):
-        weights_file.read(tmp_path / "zoo.onnx")
+        weights_file.read_weights(tmp_path / "zoo.onnx")

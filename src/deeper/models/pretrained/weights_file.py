@@ -26,7 +26,7 @@ def locate(source: str, folder: Path) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """The weights under our names, and the words of the command line that choose their network.
 
     Raises `ValueError` for what cannot be read.
