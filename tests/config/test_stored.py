@@ -48,7 +48,7 @@ def test_a_config_of_today_is_loaded_as_it_is(stored, loaded):
         (
             "preprocess",
             {"_target_": "deeper.gone.Preprocess"},
-            "preprocess: this version has no deeper.gone.Preprocess; evaluate it with the version",
+            "preprocess._target_: cannot import 'deeper.gone.Preprocess'",
         ),
         (
             "model",

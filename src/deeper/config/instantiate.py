@@ -8,14 +8,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from deeper.config import trusted
-from deeper.config.errors import ConfigError
+from deeper.config.errors import require_none
 
 
 def build(node: Any, **arguments: Any) -> Any:
     """The object that a config node describes. Raises `ConfigError` for an untrusted `_target_`."""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    if lines := trusted.refused(plain, by_place=False):
-        raise ConfigError(lines)
+    require_none(trusted.untrusted_targets(plain, by_place=False))
     twice = verbatim(verbatim(plain))  # Hydra resolves what it is given, and then the result
     return instantiate(twice, _convert_="all", **arguments)
 

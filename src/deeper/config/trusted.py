@@ -7,15 +7,14 @@ from the packages of `FIELD`; besides these, what `trusted.yaml` beside your con
     targets: [some_package.resnet]       single names
 """
 
-import functools
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.global_hydra import GlobalHydra
+
+from deeper.config.groups import config_folders
 
 FIELD = ("torch", "torchvision", "torchmetrics", "lightning", "timm")
 
@@ -43,47 +42,44 @@ FUNCTIONS = ("models.timm", "loggers.wandb", "training.optimizers", "training.sc
 """Modules of this project whose functions a config may name."""
 
 
-def refused(config: Any, by_place: bool = True) -> list[str]:
+def untrusted_targets(config: Any, by_place: bool = True) -> Iterator[str]:
     """A line for every `_target_` in a plain container that is not trusted or cannot be imported.
 
     Without `by_place`, for a container whose keys are not those of a root config, any kind will do.
     """
-    lines = []
     for key, node in nodes(config):
-        target, places = str(node["_target_"]), _place(key) if by_place else [*KINDS]
+        target, where = str(node["_target_"]), key or "config"
+        kinds = [KINDS[place]] if (place := _place(key)) else []
         try:
-            trusted = is_trusted(target, places)
+            if is_trusted(target, kinds if by_place else [*KINDS.values()]):
+                continue
         except (ImportError, AttributeError, ValueError) as error:
-            lines.append(f"{key or 'config'}._target_: cannot import {target!r} ({error})")
+            yield f"{where}._target_: cannot import {target!r} ({error})"
             continue
-        if not trusted:
-            lines.append(
-                f"{key or 'config'}: _target_ {target!r} is not trusted{_wanted(key)}; if you know what "
-                f"it does, add it to `targets:` (or its package to `packages:`) in {_own_file()}"
-            )
-    return lines
+        names = [kind.rpartition(".")[2] for kind in kinds]
+        wanted = f" (here a class of kind {names[0]} from {', '.join(FIELD)} is)" if names else ""
+        yield (
+            f"{where}: _target_ {target!r} is not trusted{wanted}; if you know what it does, add it to "
+            f"`targets:` (or its package to `packages:`) in {config_folders()[-1] / 'trusted.yaml'}"
+        )
 
 
-def is_trusted(target: str, places: Sequence[str]) -> bool:
-    """`places` are keys of `KINDS`. Raises what the import of the target raises."""
-    packages, targets = _vouched()
-    root = target.partition(".")[0]
-    if target not in targets and root not in {*packages, *FIELD, "deeper"}:
+def is_trusted(target: str, kinds: Sequence[str]) -> bool:
+    """`kinds` are names of base classes. Raises what the import of the target raises."""
+    root, vouched = target.partition(".")[0], _vouched()
+    if not {target, root} & {*vouched, *FIELD, "deeper"}:
         return False  # importing it would run its code
     found = pkgutil.resolve_name(target)
-    defined_in = str(getattr(found, "__module__", ""))
-    if target in targets:
+    module = str(getattr(found, "__module__", ""))
+    if target in vouched:
         return True
-    if defined_in.partition(".")[0] != root:
+    if module.partition(".")[0] != root:
         return False  # deeper.x.os.system: reached by way of an import
-    if root in packages:
-        return True
     if root == "deeper":
-        modules = ROOMS if inspect.isclass(found) else FUNCTIONS
-        whole_name = f"{defined_in}.{getattr(found, '__qualname__', '')}" == target
-        return whole_name and f"{defined_in}.".startswith(tuple(f"deeper.{m}." for m in modules))
-    kinds = tuple(pkgutil.resolve_name(KINDS[place]) for place in places)
-    return inspect.isclass(found) and issubclass(found, kinds)
+        rooms = ROOMS if inspect.isclass(found) else FUNCTIONS
+        return f"{module}.".startswith(tuple(f"deeper.{room}." for room in rooms))
+    bases = tuple(pkgutil.resolve_name(kind) for kind in kinds)
+    return root in vouched or (inspect.isclass(found) and issubclass(found, bases))
 
 
 def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -98,42 +94,13 @@ def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]
             yield from nodes(child, f"{key}[{place}]")
 
 
-def _place(key: str) -> list[str]:
-    """The most specific key of `KINDS` at or above a config key, as a list of at most one."""
-    above = [place for place in KINDS if f"{key}.".startswith(f"{place}.")]
-    return [max(above, key=len)] if above else []
+def _place(key: str) -> str | None:
+    """The most specific key of `KINDS` at or above a config key."""
+    return max((p for p in KINDS if f"{key}.".startswith(f"{p}.")), key=len, default=None)
 
 
-def _wanted(key: str) -> str:
-    kinds = [KINDS[place].rpartition(".")[2] for place in _place(key)]
-    return f" (here a class of kind {kinds[0]} from {', '.join(FIELD)} is)" if kinds else ""
-
-
-def _vouched() -> tuple[frozenset[str], frozenset[str]]:
-    """Packages and names of every trusted.yaml."""
-    return _read(tuple(folder / "trusted.yaml" for folder in _config_folders()))
-
-
-@functools.cache
-def _read(files: tuple[Path, ...]) -> tuple[frozenset[str], frozenset[str]]:
+def _vouched() -> set[str]:
+    """Packages and single names of every trusted.yaml."""
+    files = [folder / "trusted.yaml" for folder in config_folders()]
     found = [yaml.safe_load(file.read_text()) or {} for file in files if file.is_file()]
-    packages, targets = (
-        frozenset(name for content in found for name in content.get(key) or [])
-        for key in ("packages", "targets")
-    )
-    return packages, targets
-
-
-def _own_file() -> str:
-    """The trusted.yaml to edit: that of --config-dir where one is given."""
-    folders = _config_folders()
-    return str(folders[-1] / "trusted.yaml") if len(folders) > 1 else "configs/trusted.yaml"
-
-
-def _config_folders() -> list[Path]:
-    """Every folder on Hydra's search path: the repository's, then what --config-dir added."""
-    if not GlobalHydra.instance().is_initialized():
-        return [Path(__file__).resolve().parents[3] / "configs"]
-    entries = GlobalHydra.instance().config_loader().get_search_path().get_path()
-    paths = [e.path for e in entries if not e.path.startswith(("pkg://", "structured://"))]
-    return [Path(path.removeprefix("file://")) for path in paths]
+    return {name for content in found for names in content.values() for name in names or []}

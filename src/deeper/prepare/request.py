@@ -7,19 +7,17 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from deeper.config import signatures, trusted
-from deeper.config.errors import ConfigError
+from deeper.config import signatures
+from deeper.config.errors import require_none
 from deeper.config.instantiate import build
 from deeper.prepare.prepare import Preparation
 from deeper.prepare.verify import Resize
 
 
 def preparation(cfg: DictConfig) -> Preparation:
-    if found := list(_problems(cfg)):
-        raise ConfigError(found)
+    require_none(_problems(cfg))
     node = {"data": {"source": OmegaConf.to_container(cfg.data.source, resolve=True)}}
-    if lines := trusted.refused(node) or signatures.problems(node):
-        raise ConfigError(lines)
+    signatures.require_buildable(node)
     resizes = cfg.pack and cfg.size != "original"
     source = build(cfg.data.source)
     return Preparation(

@@ -87,7 +87,7 @@ class Run:
         return facts | {
             "overrides": words,
             "recipe": overrides.recipe(words),
-            "experiments": overrides.experiments(words),
+            "experiments": overrides.chosen_options("experiment", words),
             "seed": cfg.seed,
         }
 

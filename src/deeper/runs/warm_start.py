@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from deeper import checkpoint
-from deeper.config import experiments, stored
+from deeper.config import stored
+from deeper.config.groups import group_options
 from deeper.config.instantiate import build, resolved
 from deeper.data.classes import wnids
 from deeper.models.preprocess import Preprocess
@@ -135,7 +136,7 @@ def _model_overrides(theirs: Any, ours: Any) -> Iterator[str]:
 
 def _option(group: str, node: Any) -> str:
     """The option of model/`group` that composes to `node`."""
-    for option in experiments.options(f"model/{group}"):
+    for option in group_options()[f"model/{group}"]:
         composed = compose("train", [f"model/{group}={option}"]).model[group]
         if OmegaConf.to_container(composed, resolve=True) == node:
             return option

@@ -83,7 +83,6 @@ class ProcessLauncher(Launcher):
     def _checked_job(self, number: int, overrides: list[str]) -> JobReturn:
         # These imports load torch, which a refused composition does without.
         from deeper.config.check import check, check_eval
-        from deeper.config.errors import refuse_multirun_with_ddp
         from deeper.config.instantiate import resolved
         from deeper.runs.identity import identity
 
@@ -95,7 +94,6 @@ class ProcessLauncher(Launcher):
         plain = config.copy()
         with open_dict(plain):
             del plain["hydra"]
-        refuse_multirun_with_ddp(plain)
         (check if "model" in plain else check_eval)(plain)
         folder = self.sweep / f"{number}-{identity(resolved(plain))[:8]}"
         return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
