@@ -62,8 +62,9 @@ CHOICES = {
 
 TARGETS = {
     "+callbacks.evil={_target_: os.system, command: ls}": (
-        "callbacks.evil: _target_ 'os.system' is not trusted (here a class of kind Callback from "
-        "torch, torchvision, torchmetrics, lightning, timm is); if you know what it does, "
+        "callbacks.evil: _target_ 'os.system' is not trusted (here a lightning.pytorch.Callback of a "
+        "known library is); if you know what it does, pass trust=[os.system], or add it to "
+        "configs/trusted.yaml"
     ),
     "+callbacks.mine={_target_: torch.nothing.There}": (
         "callbacks.mine._target_: cannot import 'torch.nothing.There' (module 'torch' has no "
@@ -253,11 +254,11 @@ class Trap:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_crash_of_foreign_code_keeps_its_traceback(images, tmp_path, monkeypatch, workers):
     (tmp_path / "traps.py").write_text(TRAP)
-    (tmp_path / "trusted.yaml").write_text("packages: [traps]\n")
     monkeypatch.syspath_prepend(tmp_path)
     flag = own_config(tmp_path, "augment", "trap: {_target_: traps.Trap}\n")
+    words = small(images, tmp_path / "logs", "augment=mine", "trust=[traps]")
     with pytest.raises(ValueError, match="not the user's fault"):  # Python's exit code 1
-        call(flag, *small(images, tmp_path / "logs", "augment=mine"), f"data.workers={workers}")
+        call(flag, *words, f"data.workers={workers}")
 
 
 def test_the_traceback_is_there_for_those_who_want_it(tmp_path):

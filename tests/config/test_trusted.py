@@ -71,17 +71,10 @@ def test_a_class_of_the_field_is_trusted_where_its_kind_is_wanted(target):
 def test_a_class_of_another_kind_is_refused_with_the_kind_that_is_wanted():
     (line,) = trusted.untrusted_targets({"callbacks": {"x": {"_target_": "torch.optim.SGD"}}})
     assert line.startswith(
-        "callbacks.x: _target_ 'torch.optim.SGD' is not trusted (here a class of kind Callback from"
+        "callbacks.x: _target_ 'torch.optim.SGD' is not trusted (here a lightning.pytorch.Callback of"
     )
 
 
 def test_everything_that_our_configs_name_is_trusted(configs):
     cfg = configs("data.root=/x", "paths.run=/r")
     assert not [*trusted.untrusted_targets(OmegaConf.to_container(cfg, resolve=True))]
-
-
-def test_the_message_names_the_own_trusted_file(refused, tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "mine.yaml").write_text("_target_: my_networks.Net\n")
-    message = refused(f"--config-dir={tmp_path}", "model=mine", f"paths.logs={tmp_path}/logs")
-    assert f"(or its package to `packages:`) in {tmp_path}/trusted.yaml" in message

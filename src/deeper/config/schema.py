@@ -31,6 +31,8 @@ class Command:
 
     task_name: str = MISSING
     paths: Any = MISSING
+    trust: list[str] = field(default_factory=list)
+    """Packages of yours that a `_target_` may name. It counts on the command line alone."""
 
 
 @dataclass

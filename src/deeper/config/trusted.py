@@ -1,20 +1,21 @@
 """Which classes and functions a `_target_` may name.
 
 Trusted are this project's own classes and, in each group, classes of the kind that the group wants
-from the packages of `FIELD`; besides these, what `trusted.yaml` beside your config files names:
-
-    packages: [my_networks]              every class and function that the package defines
-    targets: [some_package.resnet]       single names
+from the packages of `FIELD`; besides these, what you vouch for: packages (every class and function
+that they define) and single names, in configs/trusted.yaml or by `trust=[my_networks]` on the command
+line. Configs that come from elsewhere vouch for nothing: those of --config-dir, a run, a checkpoint.
 """
 
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from deeper.config.groups import config_folders
+from deeper.config.groups import CONFIG_FOLDER
+from deeper.config.overrides import chosen_options
 
 FIELD = ("torch", "torchvision", "torchmetrics", "lightning", "timm")
 
@@ -49,18 +50,19 @@ def untrusted_targets(config: Any, by_place: bool = True) -> Iterator[str]:
     """
     for key, node in nodes(config):
         target, where = str(node["_target_"]), key or "config"
-        kinds = [KINDS[place]] if (place := _place(key)) else []
+        kinds = _kinds(key)
         try:
             if is_trusted(target, kinds if by_place else [*KINDS.values()]):
                 continue
         except (ImportError, AttributeError, ValueError) as error:
             yield f"{where}._target_: cannot import {target!r} ({error})"
             continue
-        names = [kind.rpartition(".")[2] for kind in kinds]
-        wanted = f" (here a class of kind {names[0]} from {', '.join(FIELD)} is)" if names else ""
+        wanted = f" (here a {kinds[0]} of a known library is)" if kinds else ""
+        root = target.partition(".")[0]
+        name = target if root in {*FIELD, *sys.stdlib_module_names} else root
         yield (
-            f"{where}: _target_ {target!r} is not trusted{wanted}; if you know what it does, add it to "
-            f"`targets:` (or its package to `packages:`) in {config_folders()[-1] / 'trusted.yaml'}"
+            f"{where}: _target_ {target!r} is not trusted{wanted}; if you know what it does, pass "
+            f"trust=[{name}], or add it to configs/trusted.yaml"
         )
 
 
@@ -94,13 +96,17 @@ def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]
             yield from nodes(child, f"{key}[{place}]")
 
 
-def _place(key: str) -> str | None:
-    """The most specific key of `KINDS` at or above a config key."""
-    return max((p for p in KINDS if f"{key}.".startswith(f"{p}.")), key=len, default=None)
+def _kinds(key: str) -> list[str]:
+    """The kind of the most specific place at or above a config key, as a list of at most one."""
+    places = [place for place in KINDS if f"{key}.".startswith(f"{place}.")]
+    return [KINDS[max(places, key=len)]] if places else []
 
 
 def _vouched() -> set[str]:
-    """Packages and single names of every trusted.yaml."""
-    files = [folder / "trusted.yaml" for folder in config_folders()]
-    found = [yaml.safe_load(file.read_text()) or {} for file in files if file.is_file()]
-    return {name for content in found for names in content.values() for name in names or []}
+    """Packages and single names in our trusted.yaml and in `trust` on the command line.
+
+    Not in the config, whose files and stored copies may come from elsewhere.
+    """
+    ours = yaml.safe_load((CONFIG_FOLDER / "trusted.yaml").read_text()) or {}
+    given = chosen_options("trust", sys.argv[1:])
+    return {name for names in (*ours.values(), given) for name in names or []}

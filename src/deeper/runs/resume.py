@@ -11,7 +11,7 @@ from deeper.config.errors import ConfigError
 from deeper.files import replacement
 
 MAY_CHANGE = (
-    "trainer", "precision", "logger", "callbacks", "paths", "epochs", "test", "compile",
+    "trainer", "precision", "logger", "callbacks", "paths", "epochs", "test", "compile", "trust",
     "data.root", "data.workers", "data.eval_batch_size", "data.stage_to",
 )  # fmt: skip
 """Keys that a resumed run may change, with all keys below them: hardware, paths, duration."""

@@ -111,7 +111,8 @@ class ProcessLauncher(Launcher):
             job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
             return
         if (folder / directory.LAST).exists():
-            overrides = [quoted(f"resume={folder}")]
+            vouched = [word for word in overrides if word.startswith("trust=")]
+            overrides = [quoted(f"resume={folder}"), *vouched]
         command = [sys.executable, os.path.abspath(sys.argv[0]), *_config_options(sys.argv[1:])]
         command += overrides
         command += [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
