@@ -17,7 +17,9 @@ import yaml
 from deeper.config.groups import CONFIG_FOLDER
 from deeper.config.overrides import chosen_options
 
-FIELD = ("torch", "torchvision", "torchmetrics", "lightning", "timm")
+FIELD = (
+    "torch", "torchvision", "torchmetrics", "lightning", "timm", "hydra", "hydra_plugins", "logging",
+)  # fmt: skip
 
 KINDS = {
     "augment": "torch.nn.Module",
@@ -35,6 +37,15 @@ KINDS = {
     "trainer.strategy": "lightning.pytorch.strategies.Strategy",
 }
 """Config key → base class of what may stand at or below it."""
+
+HYDRA_KINDS = {
+    "hydra.callbacks": "hydra.experimental.callback.Callback",
+    "hydra.hydra_logging.handlers": "logging.StreamHandler",
+    "hydra.job_logging.handlers": "logging.StreamHandler",
+    "hydra.launcher": "hydra.plugins.launcher.Launcher",
+    "hydra.sweeper": "hydra.plugins.sweeper.Sweeper",
+}
+"""The same, of what Hydra builds."""
 
 ROOMS = ("augment", "callbacks", "data", "evaluation", "loggers", "models", "training")
 """Folders of this project whose classes a config may name."""
@@ -98,8 +109,9 @@ def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]
 
 def _kinds(key: str) -> list[str]:
     """The kind of the most specific place at or above a config key, as a list of at most one."""
-    places = [place for place in KINDS if f"{key}.".startswith(f"{place}.")]
-    return [KINDS[max(places, key=len)]] if places else []
+    known = KINDS | HYDRA_KINDS
+    places = [place for place in known if f"{key}.".startswith(f"{place}.")]
+    return [known[max(places, key=len)]] if places else []
 
 
 def _vouched() -> set[str]:
