@@ -8,6 +8,7 @@ from entry import call, run_dirs, small
 
 from deeper.config.errors import ConfigError
 from deeper.data.images.encoded import SUFFIXES
+from deeper.runs import directory
 
 
 def own_config(folder: Path, group: str, text: str) -> str:
@@ -41,6 +42,15 @@ def test_logs_that_cannot_be_made(refused, tmp_path):
     message = refused(f"paths.logs={tmp_path}/file")
     assert message.startswith(f"cannot make {tmp_path}/file/train/runs")
     assert "Not a directory; pass paths.logs=<a folder that can be written>" in message
+
+
+def test_a_name_stays_in_its_folder(refused, tmp_path):
+    rule = "1 to 100 letters, digits and . _ - make a name, and no dot begins it"
+    assert refused("name=../x", f"paths.logs={tmp_path}/logs") == f"name=../x: {rule}"
+    assert list(tmp_path.iterdir()) == []
+    for name in ["/x", "a/b", ".x", "a b", "grün", "", "a" * 101]:
+        with pytest.raises(ValueError, match=f"name={name}: {rule}"):
+            directory.run_dir("logs", "train", name, None)
 
 
 def test_a_resumed_run_that_is_none_is_said_in_our_words(refused):
