@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deeper.cli.composition import check_hydra_node
+from deeper.cli.composition import guard_hydra
 from deeper.config.errors import ConfigError
 
 HOSTILE = {
@@ -24,7 +24,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_a_hostile_target_is_refused_before_hydra_builds_it(configs, words):
-    check_hydra_node()
+    guard_hydra()
     with pytest.raises(ConfigError, match=rf"{HOSTILE[words]}: _target_ '.*' is not trusted"):
         configs(*re.split(r" (?=\+)", words))
 
@@ -38,7 +38,7 @@ def test_a_hostile_target_is_refused_before_hydra_builds_it(configs, words):
     ],
 )
 def test_what_hydra_brings_is_trusted(configs, word):
-    check_hydra_node()
+    guard_hydra()
     configs(word)
 
 

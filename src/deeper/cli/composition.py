@@ -1,11 +1,13 @@
-"""Hydra's composition, after which the targets in Hydra's own node are checked too."""
+"""Guards in Hydra: it builds only trusted targets of its own node, and writes no secret."""
 
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core import utils
 from omegaconf import OmegaConf
 
 from deeper.config.errors import require_none
+from deeper.config.secrets import without_secrets
 from deeper.config.trusted import untrusted_targets
 
 BUILT = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
@@ -13,16 +15,17 @@ BUILT = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
 
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
-_load_configuration = ConfigLoaderImpl.load_configuration
+_load_configuration, _save_config = ConfigLoaderImpl.load_configuration, utils._save_config
 
 
-def check_hydra_node() -> None:
-    """Check every config that Hydra composes from now on.
+def guard_hydra() -> None:
+    """Check every config that Hydra composes or writes from now on.
 
     `load_configuration` makes the config of each run, sweep and job, and it returns before Hydra
     builds log handlers, callbacks, sweeper and launcher.
     """
     ConfigLoaderImpl.load_configuration = _checked_configuration  # type: ignore[assignment,method-assign]
+    utils._save_config = _save_without_secrets  # type: ignore[assignment]
 
 
 def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any) -> Any:
@@ -37,6 +40,11 @@ def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any)
     named = {key: _with_targets(node) if "logging" in key else node for key, node in built.items()}
     require_none(untrusted_targets({"hydra": named}))
     return cfg
+
+
+def _save_without_secrets(cfg: Any, filename: str, folder: Any) -> None:
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    _save_config(OmegaConf.create(without_secrets(plain)), filename, folder)
 
 
 def _with_targets(node: Any) -> Any:

@@ -12,7 +12,7 @@ from hydra._internal import utils as hydra_utils
 
 from deeper import __version__
 from deeper.cli.arguments import quoted, with_files
-from deeper.cli.composition import check_hydra_node
+from deeper.cli.composition import guard_hydra
 from deeper.cli.help import help_text
 from deeper.cli.messages import mistake
 from deeper.cli.resolvers import register_resolvers
@@ -38,7 +38,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
         sys.exit(0)
     register_schemas()
     register_resolvers()
-    check_hydra_node()
+    guard_hydra()
     hydra_utils.run_and_report = lambda func: func()  # raise, in place of Hydra's report
     try:
         given = with_files(sys.argv[1:]) if files else sys.argv[1:]

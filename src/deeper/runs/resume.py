@@ -11,6 +11,7 @@ from yaml import YAMLError
 from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import verbatim
+from deeper.config.secrets import without_secrets
 from deeper.files import replacement
 
 MAY_CHANGE = (
@@ -38,7 +39,8 @@ def resumed_config(cfg: DictConfig, run: Path) -> DictConfig:
             else:
                 OmegaConf.update(stored, key, after, merge=False)
             if before != after and not OmegaConf.is_config(after):
-                print(f"resume: {key} {before} → {after}")
+                change = without_secrets({key.rpartition(".")[2]: f"{before} → {after}"})
+                print(f"resume: {key} {''.join(change.values())}")
         stored.resume = cfg.resume
     return stored
 
@@ -48,7 +50,8 @@ def save_config(cfg: DictConfig, run: Path) -> None:
     raw, now = (OmegaConf.to_container(cfg, resolve=resolve) for resolve in (False, True))
     with replacement(run / CONFIG) as temporary:
         # `name` is resolved now: it comes from the command line, which says less at a resume.
-        OmegaConf.save(OmegaConf.create(_answered(raw, now) | {"name": cfg.name}), temporary)
+        stored = _answered(raw, now) | {"name": cfg.name}
+        OmegaConf.save(OmegaConf.create(without_secrets(stored)), temporary)
 
 
 def _answered(raw: Any, now: Any) -> Any:

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from deeper.config.errors import ConfigError
+from deeper.config.secrets import without_secrets
 from deeper.runs import directory, record
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class ProcessLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        written = self.sweep / "multirun.yaml"
+        written.write_text(without_secrets(written.read_text()))
         if not job_overrides:
             raise ConfigError(["the sweep has no jobs: a glob or a list of values is empty"])
         jobs = self._checked_jobs(initial_job_idx, job_overrides)
@@ -151,4 +154,4 @@ def _config_options(arguments: Sequence[str]) -> list[str]:
 
 
 def _words(overrides: Sequence[str] | None) -> str:
-    return " ".join(filter_overrides(overrides or [])) or "(no overrides)"
+    return " ".join(without_secrets([*filter_overrides(overrides or [])])) or "(no overrides)"

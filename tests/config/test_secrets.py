@@ -1,0 +1,44 @@
+"""What is named as a secret is written nowhere."""
+
+import pytest
+from entry import call, record, run_dirs, small
+
+from deeper.config.secrets import without_secrets
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("+logger.csv.api_key=abc", "+logger.csv.api_key=***"),
+        ("++hydra.job.env_set.WANDB_API_KEY='a,b'", "++hydra.job.env_set.WANDB_API_KEY=***"),
+        ("+x={user: me, password: a b, n: 1}", "+x={user: me, password: ***, n: 1}"),
+        ("+x={keys: 1, private_key: [a, b]}", "+x={keys: 1, private_key: ***}"),
+        ("seed=1,token=abc,lr=0.1", "seed=1,token=***,lr=0.1"),
+        ("model.tokens=4", "model.tokens=4"),
+        ("data.root=/data/tokens/a=b", "data.root=/data/tokens/a=b"),
+    ],
+)
+def test_a_word_is_written_without_its_secret(word, written):
+    assert without_secrets([word]) == [written]
+
+
+def test_a_config_is_written_without_its_secrets():
+    config = {"a": {"Secret": "abc", "token": None, "tokens": 4, "b": [{"hf_token": "abc"}]}}
+    written = {"a": {"Secret": "***", "token": None, "tokens": 4, "b": [{"hf_token": "***"}]}}
+    assert without_secrets(config) == written
+
+
+def test_no_file_of_a_sweep_or_a_run_holds_it(images, tmp_path):
+    """A key of any name is accepted in Hydra's environment of a job, and in `requires`."""
+    words = ["++hydra.job.env_set.WANDB_API_KEY=xyzzy1", "+requires={my_password: [xyzzy2]}"]
+    logs = tmp_path / "logs"
+    more = ["model.width=0.125", "test=false", "logger=[csv,tensorboard]"]
+    result = call("-m", *words, *small(images, logs, *more))
+    assert result.returncode == 0, result.stderr
+    files = [path for path in logs.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for path in files:
+        assert b"xyzzy" not in path.read_bytes(), path
+    assert "xyzzy" not in result.stdout + result.stderr
+    (run,) = run_dirs(logs)
+    assert "+requires={my_password:***}" in record(run)["overrides"]
