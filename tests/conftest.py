@@ -14,8 +14,8 @@ from deeper.config import schema
 from deeper.data.sources.synthetic import generate
 
 torch.set_num_threads(1)  # more threads would wait for one another on a shared machine
-schema.register()
-resolvers.register()
+schema.register_schemas()
+resolvers.register_resolvers()
 
 
 @pytest.fixture(scope="session")

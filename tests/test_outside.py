@@ -73,10 +73,8 @@ class Witness(L.Callback):
 """,
 }
 CONFIGS = {
-    "trusted.yaml": (
-        "packages: [my_network, my_transform, my_data, my_loss, my_callback]\n"
-        "targets: [torch.optim.NAdam, torchmetrics.classification.MulticlassAUROC]\n"
-    ),
+    # A folder that comes from elsewhere vouches for nothing.
+    "trusted.yaml": "packages: [my_network, my_transform, my_data, my_loss, my_callback]\n",
     "model/mine.yaml": "_target_: my_network.SmallNet\nwidth: 8\n",
     "augment/mine.yaml": (
         "defaults: [standard, _self_]\ninvert:\n  _target_: my_transform.Invert\n  p: 0.3\n"
@@ -96,6 +94,9 @@ CONFIGS = {
 }
 
 
+TRUST = "trust=[my_network,my_transform,my_data,my_loss,my_callback]"
+
+
 @pytest.fixture
 def outside(tmp_path):
     for name, text in {**{f"code/{k}": v for k, v in CODE.items()},
@@ -112,6 +113,10 @@ def test_all_of_them_train_evaluate_and_resume(outside, monkeypatch):
     words = [flag, "model=mine", "augment=mine", "data=mine", f"paths.logs={logs}", "epochs=2"]
     words += ["loss=focal", "optimizer=nadam", "metrics=auroc"]
     fast = ["debug=fast", "data.limit=null", "trainer.max_epochs=1"]
+    received = call(*words, *fast)
+    assert received.returncode == 2
+    assert "pass trust=[my_network], or add it to configs/trusted.yaml" in received.stderr
+    words.append(TRUST)
     first = call(*words, *fast)
     assert first.returncode == 0, first.stderr
     (run,) = run_dirs(logs)
@@ -121,14 +126,14 @@ def test_all_of_them_train_evaluate_and_resume(outside, monkeypatch):
     mixed = call(*words, *fast, "mix=mixup")
     assert mixed.returncode == 2
     assert "loss: Focal takes class indices" in mixed.stderr
-    again = call(flag, f"resume={run}", "trainer.max_epochs=2")
-    assert again.returncode == 0, again.stderr
-    question = [f"run={run}", "trainer=cpu", f"paths.logs={logs}"]
-    judged = call(flag, *question, script="eval")
-    assert judged.returncode == 0, judged.stderr
-    untrusted = call(*question, script="eval")
-    assert untrusted.returncode == 2
-    assert "is not trusted" in untrusted.stderr
+    more = [flag, f"resume={run}", "trainer.max_epochs=2"]
+    question = [flag, f"run={run}", "trainer=cpu", f"paths.logs={logs}"]
+    for script, command in {"train": more, "eval": question}.items():
+        untrusted = call(*command, script=script)
+        assert untrusted.returncode == 2
+        assert "_target_ 'my_network.SmallNet' is not trusted" in untrusted.stderr
+        again = call(*command, TRUST, script=script)
+        assert again.returncode == 0, again.stderr
 
 
 def test_two_processes_see_the_samples_of_one_that_accumulates(outside, images, monkeypatch):
@@ -136,7 +141,7 @@ def test_two_processes_see_the_samples_of_one_that_accumulates(outside, images, 
     monkeypatch.syspath_prepend(outside / "code")
     flag, words = (
         f"--config-dir={outside / 'configs'}",
-        ["model=mine", "callbacks=witness", "epochs=2"],
+        ["model=mine", "callbacks=witness", "epochs=2", TRUST],
     )
     one = small(images, outside / "one", *words, "trainer.accumulate_grad_batches=2")
     assert call(flag, *one).returncode == 0

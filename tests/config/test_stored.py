@@ -12,6 +12,7 @@ from deeper.checkpoint import contents, save_checkpoint
 from deeper.config import stored as stored_configs
 from deeper.config.instantiate import build, resolved
 from deeper.evaluation.config import evaluation_config
+from deeper.runs import resume
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_config_of_today_is_loaded_as_it_is(stored, loaded):
         (
             "preprocess",
             {"_target_": "deeper.gone.Preprocess"},
-            "preprocess: this version has no deeper.gone.Preprocess; evaluate it with the version",
+            "preprocess._target_: cannot import 'deeper.gone.Preprocess'",
         ),
         (
             "model",
@@ -112,3 +113,24 @@ def test_another_root(stored, configs):
     config = evaluation_config(cfg, {"deeper": {"config": stored}})
     assert config.data.root == "/b/x"
     assert OmegaConf.to_container(config.augment) == {}
+
+
+def test_a_received_run_reads_no_environment_variable(configs, tmp_path, monkeypatch):
+    """The own run's is written as it was; what a foreign file asks for stays text."""
+    monkeypatch.setenv("WHERE", "/there")
+    cfg = configs("data.root=${oc.env:WHERE}/images", "paths.run=/r", "epochs=3")
+    resume.save_config(cfg, tmp_path)
+    monkeypatch.setenv("WHERE", "/secret")
+    own = resume.resumed_config(cfg, tmp_path)
+    assert (own.data.root, own.trainer.max_epochs) == ("/there/images", 3)
+
+    received = OmegaConf.load(tmp_path / "config.yaml")
+    asked = ["${oc.env:WHERE}", "${${loss.x}:WHERE}", "${oc.decode:${oc.env:WHERE}}"]
+    received.data.root, received.name, received.loss.x = asked[1], asked[0], "oc.env"
+    received.model.list = asked
+    OmegaConf.save(received, tmp_path / "config.yaml")
+    for _ in range(2):
+        config = resume.resumed_config(cfg, tmp_path)
+        assert (config.data.root, config.name) == (asked[1], asked[0])
+        assert resolved(config)["model"]["list"] == asked
+        resume.save_config(config, tmp_path)

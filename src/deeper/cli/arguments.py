@@ -4,20 +4,15 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[3] / "configs"
+from hydra._internal.utils import get_args_parser
+
+from deeper.config.groups import group_options
 
 PATH_KEYS = (
     "data.root", "data.stage_to", "resume", "run", "ckpt", "real", "model.pretrained", "out",
     "paths.logs", "paths.data", "paths.cache", "hydra.run.dir",
 )  # fmt: skip
-
-TAKE_A_VALUE = (
-    "-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-p", "--package",
-    "-c", "--cfg", "--experimental-rerun",
-)  # fmt: skip
-"""Hydra's options that are followed by a value."""
 
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w$][\w$./@:-]*=", re.ASCII)
 _AS_IT_IS = re.compile(r"""\?\?\?|[\w./+-]*|\[.*\]|".+"|'.+'""", re.ASCII | re.DOTALL)
@@ -26,16 +21,17 @@ _NUMBER_OR_BOOL = re.compile(r"[+-]?([\d_.]+(e[+-]?\d+)?|inf|nan)|true|false", r
 
 
 def quoted(word: str) -> str:
-    """An override whose path is quoted where it has to be.
+    """An override whose path or option is quoted where Hydra would read something else in it.
 
     Quoting twice changes nothing, since Lightning starts DDP ranks with the rewritten arguments.
     """
     key, equals, value = word.partition("=")
-    if not equals or key.lstrip("+") not in PATH_KEYS:
+    is_path = key.lstrip("+") in PATH_KEYS
+    if not equals or not (is_path or key in group_options()):
         return word
     sweep = {"-m", "--multirun"} & {*sys.argv}
-    paths = value.split(",") if sweep and value[:1] not in ("'", '"') else [value]
-    return f"{key}={','.join(map(_path, paths))}"
+    values = value.split(",") if sweep and value[:1] not in ("'", '"') else [value]
+    return f"{key}={','.join(map(_path if is_path else _option, values))}"
 
 
 def with_files(words: Sequence[str]) -> list[str]:
@@ -47,17 +43,11 @@ def with_files(words: Sequence[str]) -> list[str]:
     if "--" in before:
         place = before.index("--")
         before, after = before[:place], before[place + 1 :]
-    options: list[str] = []
-    overrides: list[str] = []
-    files: list[str] = []
-    for previous, word in zip(["", *before], before, strict=False):
-        if (word[:1] == "-" and word != "-") or previous in TAKE_A_VALUE:
-            options.append(word)
-        elif _OVERRIDE.match(word) and not os.path.exists(word):
-            overrides.append(word)
-        else:
-            files.append(word)
-    files += after
+    options, plain = list(before), get_args_parser().parse_intermixed_args(before).overrides
+    for word in plain:
+        options.remove(word)
+    overrides = [w for w in plain if _OVERRIDE.match(w) and not os.path.exists(w)]
+    files = [w for w in plain if w not in overrides] + after
     if files:
         if given := [word for word in overrides if word.startswith("files=")]:
             raise ValueError(f"{given[0]} and plain words: give all files in one of the two ways")
@@ -71,26 +61,11 @@ def in_quotes(text: str) -> str:
     return '"' + doubled.replace('"', '\\"') + '"'
 
 
-def _path(path: str) -> str:
-    plain = _AS_IT_IS.fullmatch(path) and not _NUMBER_OR_BOOL.fullmatch(path)
-    return path if plain else in_quotes(path)
+def _path(value: str) -> str:
+    plain = _AS_IT_IS.fullmatch(value) and not _NUMBER_OR_BOOL.fullmatch(value)
+    return value if plain else in_quotes(value)
 
 
-def config_name() -> str:
-    """Name of the root config: that of the entry point, unless the command line gives another."""
-    return _option("--config-name", "-cn") or Path(sys.argv[0]).stem
-
-
-def config_folders() -> list[Path]:
-    """Our config folder, and that of --config-dir."""
-    added = _option("--config-dir", "-cd")
-    return [CONFIG_FOLDER, *([Path(added)] if added else [])]
-
-
-def _option(*names: str) -> str | None:
-    """The value of one of Hydra's own options on the command line."""
-    for place, word in enumerate(sys.argv):
-        name, equals, value = word.partition("=")
-        if name in names:
-            return value if equals else next(iter(sys.argv[place + 1 :]), None)
-    return None
+def _option(value: str) -> str:
+    """A number or null is no option; in quotes it is refused as any other word that is none."""
+    return in_quotes(value) if value == "null" or _NUMBER_OR_BOOL.fullmatch(value) else value

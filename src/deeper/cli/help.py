@@ -3,17 +3,16 @@
 Hydra's own help takes seconds for 30 groups, since it copies the config for each of them.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import yaml
 
+from deeper.config.groups import config_folders, group_options
 
-def text(about: str, name: str, folders: Sequence[Path]) -> str:
-    """`about` is the docstring of the entry point, `name` its config's, `folders` hold config files."""
-    used = composed_of(name, folders)
+
+def help_text(about: str, config_name: str) -> str:
+    """`about` is the docstring of the entry point, `config_name` the name of its root config."""
+    used = _groups_of(config_name)
     lines = [about.strip(), "", "Groups (group=option; several as group=[a,b]):"]
-    for group, options in groups(folders).items():
+    for group, options in group_options().items():
         if group.partition("/")[0] in used:
             lines.append(f"  {group}={'|'.join(options)}")
     lines += [
@@ -24,20 +23,9 @@ def text(about: str, name: str, folders: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
-def composed_of(name: str, folders: Sequence[Path]) -> set[str]:
+def _groups_of(config_name: str) -> set[str]:
     """Groups in the defaults list of a root config."""
-    files = [path for folder in folders if (path := folder / f"{name}.yaml").is_file()]
+    files = [path for f in config_folders() if (path := f / f"{config_name}.yaml").is_file()]
     defaults = (yaml.safe_load(files[-1].read_text()) or {}).get("defaults", []) if files else []
     keys = (key for entry in defaults if isinstance(entry, dict) for key in entry)
     return {key.rpartition(" ")[2].partition("@")[0] for key in keys}  # "optional", "override"
-
-
-def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Group → its options. A file whose name begins with _ is shared by options and is none itself."""
-    found: dict[str, set[str]] = {}
-    for folder in folders:
-        for path in folder.glob("*/**/*.yaml"):
-            group = path.parent.relative_to(folder).as_posix()
-            if not path.name.startswith("_") and not group.startswith("hydra"):
-                found.setdefault(group, set()).add(path.stem)
-    return {group: sorted(found[group]) for group in sorted(found)}

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -10,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal import utils as hydra_utils
-from hydra.core.hydra_config import HydraConfig
 
 from deeper import __version__
-from deeper.cli import help, resolvers
-from deeper.cli.arguments import CONFIG_FOLDER, config_folders, config_name, quoted, with_files
+from deeper.cli.arguments import quoted, with_files
+from deeper.cli.composition import guard_hydra
+from deeper.cli.help import help_text
 from deeper.cli.messages import mistake
-from deeper.config import overrides, schema
+from deeper.cli.resolvers import register_resolvers
+from deeper.config.groups import CONFIG_FOLDER, hydra_option
+from deeper.config.schema import register_schemas
 from deeper.runs import directory
 from deeper.runs.record import is_interrupt
 
@@ -35,8 +36,9 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no crash
         print(answer)
         sys.exit(0)
-    schema.register()
-    resolvers.register()
+    register_schemas()
+    register_resolvers()
+    guard_hydra()
     hydra_utils.run_and_report = lambda func: func()  # raise, in place of Hydra's report
     try:
         given = with_files(sys.argv[1:]) if files else sys.argv[1:]
@@ -47,7 +49,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
             sys.exit(130)
         raise
     except Exception as error:
-        refuse(error)
+        exit_for(error)
 
 
 def task(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,12 +60,12 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(cfg)
         except Exception as error:
-            refuse(error)
+            exit_for(error)
 
     return run
 
 
-def refuse(error: Exception) -> None:
+def exit_for(error: Exception) -> None:
     """Print a user's mistake, remove what Hydra wrote, exit 2. Raise any other error."""
     if is_interrupt(error):  # a Ctrl-C that a library turned into an error of its own
         sys.exit(130)
@@ -72,21 +74,12 @@ def refuse(error: Exception) -> None:
         raise error
     print(f"\n{message}", file=sys.stderr)
     directory.discard_refused()
-    _discard_sweep()
     sys.exit(getattr(error, "exit_status", 2))
-
-
-def _discard_sweep() -> None:
-    """Remove the folder of a multirun in which no job has begun."""
-    if overrides.is_multirun():
-        sweep = Path(HydraConfig.get().sweep.dir)
-        if sweep.is_dir() and [path.name for path in sweep.iterdir()] == ["multirun.yaml"]:
-            shutil.rmtree(sweep)
 
 
 def _answer(about: str) -> str | None:
     """The text of --help and --version; after `--` these are file names."""
     options = {*sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]}
     if {"--help", "-h"} & options:
-        return help.text(about, config_name(), config_folders())
+        return help_text(about, hydra_option("--config-name", "-cn") or Path(sys.argv[0]).stem)
     return f"Deeper {__version__}" if "--version" in options else None

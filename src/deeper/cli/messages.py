@@ -6,20 +6,11 @@ import traceback
 from pathlib import Path
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from deeper.cli import help
-from deeper.cli.arguments import CONFIG_FOLDER, config_folders, config_name
-from deeper.config.errors import closest, raised_in, user_error
-from deeper.config.experiments import flat
-
-UNREADABLE = ("mismatched input", "no viable alternative", "extraneous input", "token recognition")
-"""How messages of Hydra's parser begin."""
-
-QUOTE = """put the value in quotes, and all in others for the shell: 'key="the value"'"""
+from deeper.config.errors import raised_in, suggestion, user_error
+from deeper.config.experiments import no_such_part
 
 
 def mistake(error: BaseException) -> str | None:
@@ -42,63 +33,43 @@ def mistake(error: BaseException) -> str | None:
     if isinstance(error, OSError) and not _in_task(error):
         return (
             f"cannot make {error.filename}: {error.strerror}; pass paths.logs=<a folder that can be "
-            f"written>, or a shorter name="
+            f"written>"
         )
     if isinstance(error, ValueError) and raised_in("hydra", error):
-        return _no_option() or f"{error}; --help lists the options"
+        return str(error)
     return None
 
 
-def _in_plain_words(error: BaseException) -> str:
+def _in_plain_words(error: Exception) -> str:
     """Hydra's message without its advice to append a key with +, which hides most typos."""
-    text = str(error)
-    word = getattr(error, "override", None)
+    text, word = str(error), getattr(error, "override", None)
+    cause = error.__cause__ or error.__context__
     if word is not None and "=" not in word:
+        return f"{word or repr(word)}: no key=value; this program takes no files"
+    if word is not None:
+        complaint = text.partition("\nSee")[0].partition(" expecting")[0]
         return (
-            f"{word or repr(word)}: no key=value; this program takes no files, and --help lists "
-            f"what it takes"
+            f"{word}: Hydra cannot read this ({complaint}); put the value in quotes, and all in "
+            f"""others for the shell: 'key="the value"'"""
         )
-    if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
-        return f"Could not override {found[1]!r}: {_near(found[1])}"
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        options = help.groups(config_folders()).get(found[1], [])
-        advice = closest(found[2], options) or f"; choose from {', '.join(options)}"
-        return f"{found[1]}={found[2]}: no such option{advice}"
-    if word is not None and text.startswith(UNREADABLE):
-        complaint = text.partition("\n")[0].partition(" expecting")[0]
-        return f"{word}: Hydra cannot read this ({complaint}); {QUOTE}"
-    reason = str(error.__cause__ or "").partition("\n")[0]
-    return text if reason in text else f"{text}\n{reason}"
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: no such option{suggestion(option, error.options)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        place = re.split("[:\n]", text)[0].rstrip(".")  # In 'recipe/mine', Could not override 'lrr'
+        return f"{place}: no key {cause.key!r}{suggestion(str(cause.key), cause.parent_node)}"
+    if found := re.search(r"'experiment/(\S+)': Could not override '([^'@]+).*'\. No match", text):
+        return no_such_part(found[1], found[2], sys.argv[1:])
+    lines = [line for line in text.splitlines() if not line.startswith("To append")]
+    reason = str(cause or "").partition("\n")[0]
+    return "\n".join(lines if reason in text else [*lines, reason])
 
 
-def _near(key: str) -> str:
-    """The known key closest to the first unknown part of a key, in the config without overrides."""
-    added = [f'"file://{folder.absolute()}"' for folder in config_folders()[1:]]
-    search = [f"hydra.searchpath=[{','.join(added)}]"] if added else []
-    groups = [word for word in sys.argv[1:] if re.fullmatch(r"(recipe|model|data)=\w+", word)]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        try:
-            known = [name.split(".") for name in flat(compose(config_name(), [*search, *groups]))]
-        except HydraException:
-            return "no such key"
-    for place, part in enumerate(key.split(".")):
-        if not any(name[place : place + 1] == [part] for name in known):
-            names = sorted({name[place] for name in known if name[place:]})
-            known_names = f"it has {', '.join(names)}" if place else "--help lists what there is"
-            return "no such key" + (closest(part, names) or f"; {known_names}")
-        known = [name for name in known if name[place : place + 1] == [part]]
-    return "no such key"
-
-
-def _no_option() -> str | None:
-    """The word that gives a group what cannot be the name of an option: a number, true, null."""
-    for word in sys.argv[1:]:
-        key, _, value = word.partition("=")
-        options = help.groups(config_folders()).get(key, [])
-        if options and value[:1] != "[" and not {*value.split(",")} <= {*options}:
-            return f"{word}: no such option; choose from {', '.join(options)}"
-    return None
+def _in_task(error: BaseException) -> bool:
+    """Whether the entry point's own function had begun, beyond Hydra's work around it."""
+    frames = traceback.walk_tb(error.__traceback__)
+    wrapper = ("deeper.cli.main", "run")
+    return any((f.f_globals.get("__name__"), f.f_code.co_name) == wrapper for f, _ in frames)
 
 
 def _from_a_worker(text: str) -> str | None:
@@ -109,10 +80,3 @@ def _from_a_worker(text: str) -> str | None:
     files = re.findall(r'File "([^"]+)", line', frames)
     is_ours = bool(files) and Path(files[-1]).is_relative_to(Path(__file__).parents[1])
     return message.strip() if is_ours else None
-
-
-def _in_task(error: BaseException) -> bool:
-    """Whether the entry point's own function had begun, beyond Hydra's work around it."""
-    frames = traceback.walk_tb(error.__traceback__)
-    wrapper = ("deeper.cli.main", "run")
-    return any((f.f_globals.get("__name__"), f.f_code.co_name) == wrapper for f, _ in frames)

@@ -1,19 +1,17 @@
 """Interpolations of our config files, beside OmegaConf's own."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from deeper.config import overrides
+from deeper.config.groups import PROJECT
 from deeper.models.geometry import auto_stem
 from deeper.runs import directory
 
-PROJECT = Path(__file__).resolve().parents[3]
 
-
-def register() -> None:
+def register_resolvers() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         "project": lambda: str(PROJECT),
         "auto_stem": auto_stem,

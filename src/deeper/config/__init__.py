@@ -1,3 +1,3 @@
-"""Schemas, checks and instantiation of configs. No module of it imports torch at import, so that help,
-completion and composition answer at once; `check` does.
+"""Schemas, checks and instantiation of configs. What help, completion and composition use of it
+imports no torch, so that they answer at once.
 """

@@ -1,32 +1,32 @@
 """From a config to plain values, and to the objects that its nodes describe."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from deeper.config import trusted
-from deeper.config.errors import ConfigError
+from deeper.config.errors import require_none
 
 
 def build(node: Any, **arguments: Any) -> Any:
     """The object that a config node describes. Raises `ConfigError` for an untrusted `_target_`."""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    if lines := trusted.refused(plain, by_place=False):
-        raise ConfigError(lines)
+    require_none(trusted.untrusted_targets(plain, by_place=False))
     twice = verbatim(verbatim(plain))  # Hydra resolves what it is given, and then the result
     return instantiate(twice, _convert_="all", **arguments)
 
 
-def verbatim(node: Any) -> Any:
-    """Plain values whose strings OmegaConf does not interpolate."""
+def verbatim(node: Any, only: Callable[[str], bool] = lambda text: True) -> Any:
+    """Plain values whose strings OmegaConf does not interpolate: all of them, or `only` some."""
     if isinstance(node, Mapping):
-        return {key: verbatim(value) for key, value in node.items()}
+        return {key: verbatim(value, only) for key, value in node.items()}
     if isinstance(node, list):
-        return [verbatim(value) for value in node]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+        return [verbatim(value, only) for value in node]
+    is_meant = isinstance(node, str) and only(node)
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if is_meant else node
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """What the command line chose. `experiment=[a,b]` is absent from Hydra's own record of choices."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+
+from deeper.config.groups import group_options
 
 NAMED = ("model", "augment", "mix", "preprocess", "loss", "optimizer", "scheduler", "averaging")
 """Groups whose options on the command line become part of the run's name."""
@@ -23,7 +25,7 @@ def key_of(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").partition("@")[0]
 
 
-def chosen(group: str, overrides: Sequence[str]) -> list[str]:
+def chosen_options(group: str, overrides: Sequence[str]) -> list[str]:
     """The option or options that `overrides` give a group, in order; the last override wins."""
     for override in reversed(overrides):
         if "=" in override and key_of(override) == group:
@@ -35,11 +37,7 @@ def chosen(group: str, overrides: Sequence[str]) -> list[str]:
 def recipe(overrides: Sequence[str]) -> str:
     """The recipe that `overrides` choose, else that of this run, else the default."""
     running = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return (chosen("recipe", overrides) or [running.get("recipe") or "baseline"])[0]
-
-
-def experiments(overrides: Sequence[str]) -> list[str]:
-    return chosen("experiment", overrides)
+    return (chosen_options("recipe", overrides) or [running.get("recipe") or "baseline"])[0]
 
 
 def without(groups: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -49,12 +47,6 @@ def without(groups: Sequence[str], overrides: Sequence[str]) -> list[str]:
 def is_multirun() -> bool:
     """Whether this process starts the jobs of a multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def is_single_run() -> bool:
-    """Whether this is a run that no multirun has started."""
-    initialized = HydraConfig.initialized()
-    return initialized and not is_multirun() and OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
 def protocols(cfg: Any) -> dict[str, Any]:
@@ -77,30 +69,28 @@ def protocol_name(node: Any) -> str:
 
 def run_name() -> str:
     """Recipe, experiments and other parts that the command line chose: `paper-no_aux-head_fc`."""
-    overrides = task_overrides()
-    words = [recipe(overrides), *(e for e in experiments(overrides) if e != "baseline")]
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join([*words, *_parts(overrides)]))[:100]
-
-
-def _parts(overrides: Sequence[str]) -> Iterator[str]:
-    """`model=timm` → timm, `model/head=fc` → head_fc."""
-    for override in overrides:
-        root, *below = key_of(override).split("/")
-        option = "_".join(chosen("/".join([root, *below]), [override]))
+    words = task_overrides()
+    experiments = chosen_options("experiment", words)
+    parts = [recipe(words), *(name for name in experiments if name != "baseline")]
+    for word in words:
+        root, *below = key_of(word).split("/")
+        option = "_".join(chosen_options(key_of(word), [word]))
         if root in NAMED and option:
-            yield "_".join([*below, option])
+            parts.append("_".join([*below, option]))  # model=timm → timm, model/head=fc → head_fc
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts))[:100]
 
 
-def problems(overrides: Sequence[str], options: Callable[[str], Sequence[str]]) -> list[str]:
-    """Choices that cannot be what was meant. `options` lists the option names of a group."""
-    lines = []
-    if len(recipes := chosen("recipe", overrides)) > 1:
-        lines.append(f"recipe=[{','.join(recipes)}]: choose one recipe")
-    if (sweep := chosen("sweep", overrides)) and is_single_run():
-        lines.append(f"sweep={sweep[0]}: lists the jobs of a multirun; pass -m too")
+def misused_overrides(overrides: Sequence[str]) -> Iterator[str]:
+    """Choices that cannot be what was meant."""
+    if len(recipes := chosen_options("recipe", overrides)) > 1:
+        yield f"recipe=[{','.join(recipes)}]: choose one recipe"
+    is_job = not HydraConfig.initialized() or not OmegaConf.is_missing(HydraConfig.get().job, "num")
+    if (sweep := chosen_options("sweep", overrides)) and not is_job:
+        yield f"sweep={sweep[0]}: lists the jobs of a multirun; pass -m too"
+    options = group_options()
     for override in overrides:
         option, group = override.partition("=")[2], key_of(override).replace(".", "/")
-        if "." in key_of(override) and option[:1] not in ("", "{") and (known := options(group)):
+        known = options.get(group, []) if "." in key_of(override) else []
+        if known and option[:1] not in ("", "{"):
             near = option if option in known else "|".join(known)
-            lines.append(f"{override}: did you mean {group}={near}?")
-    return lines
+            yield f"{override}: did you mean {group}={near}?"

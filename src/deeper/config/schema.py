@@ -4,7 +4,7 @@ Hydra refuses a misspelt key or a wrong type at composition, with the name of th
 group are checked against the class that the group builds (see `signatures`).
 """
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,11 +12,31 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from deeper.config.errors import closest
+from deeper.config.errors import suggestion
+
+Benchmark = StrEnum("Benchmark", "evaluation loading")
+Direction = StrEnum("Direction", "maximize minimize")
+ExportFormat = StrEnum("ExportFormat", "all safetensors onnx torch_export")
+Fusion = StrEnum("Fusion", "mean max")
+NumberFormat = StrEnum("NumberFormat", "auto fp32 tf32 bf16 fp16")
+OnBad = StrEnum("OnBad", "strict quarantine")
+PredictionFormat = StrEnum("PredictionFormat", "table tsv json html")
+Split = StrEnum("Split", "test val")
+Weights = StrEnum("Weights", "averaged live")
 
 
 @dataclass
-class Scale:
+class Command:
+    """What every entry point has."""
+
+    task_name: str = MISSING
+    paths: Any = MISSING
+    trust: list[str] = field(default_factory=list)
+    """Packages of yours that a `_target_` may name. It counts on the command line alone."""
+
+
+@dataclass
+class RecipeRow:
     """Length, batch size and learning rate of a recipe on data sets of one size."""
 
     epochs: int = MISSING
@@ -24,15 +44,8 @@ class Scale:
     lr: float = MISSING
 
 
-Direction = StrEnum("Direction", "maximize minimize")
-
-
-NumberFormat = StrEnum("NumberFormat", "auto fp32 tf32 bf16 fp16")
-"""See `deeper.training.precision`."""
-
-
 @dataclass
-class Train:
+class Train(Command):
     task_name: str = "train"
     name: str = "${run_name:}"
     """Name of the run in folders and dashboards; recipe, experiments and chosen parts unless given."""
@@ -47,7 +60,7 @@ class Train:
     """Images of one optimizer step, over all processes and accumulated batches."""
     lr: float = MISSING
     """Peak learning rate."""
-    scales: dict[str, Scale] = field(default_factory=dict)
+    scales: dict[str, RecipeRow] = field(default_factory=dict)
     """The recipe's epochs, batch_size and lr for each `data.scale`."""
     requires: dict[str, list[str]] = field(default_factory=dict)
     """What an experiment needs of its recipe: group → options, one of which must be chosen."""
@@ -60,7 +73,7 @@ class Train:
     compile: bool = False
     channels_last: bool = True
     precision: NumberFormat = NumberFormat.auto
-    paths: Any = MISSING
+    """See `deeper.training.precision`."""
     data: Any = MISSING
     augment: Any = MISSING
     mix: Any = MISSING
@@ -78,15 +91,6 @@ class Train:
     logger: dict[str, Any] = field(default_factory=dict)
 
 
-Weights = StrEnum("Weights", "averaged live")
-
-
-Split = StrEnum("Split", "test val")
-
-
-Fusion = StrEnum("Fusion", "mean max")
-
-
 @dataclass
 class DataChange:
     """Data settings that an evaluation may change; null keeps the checkpoint's value."""
@@ -99,7 +103,7 @@ class DataChange:
 
 
 @dataclass
-class OneNetwork:
+class OneNetwork(Command):
     """Which trained network a command uses."""
 
     run: str | None = None
@@ -128,11 +132,7 @@ class Eval(OneNetwork):
     epochs: int = 1
     data: DataChange = field(default_factory=DataChange)
     precision: NumberFormat = NumberFormat.auto
-    paths: Any = MISSING
     trainer: Any = MISSING
-
-
-PredictionFormat = StrEnum("PredictionFormat", "table tsv json html")
 
 
 @dataclass
@@ -151,14 +151,10 @@ class Predict(OneNetwork):
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda or cuda:<n>."""
     precision: NumberFormat = NumberFormat.auto
-    paths: Any = MISSING
-
-
-OnBad = StrEnum("OnBad", "strict quarantine")
 
 
 @dataclass
-class Prepare:
+class Prepare(Command):
     task_name: str = "prepare"
     pack: bool = False
     """Write packed images too."""
@@ -171,10 +167,6 @@ class Prepare:
     workers: Any = "auto"
     on_bad: OnBad = OnBad.strict
     data: Any = MISSING
-    paths: Any = MISSING
-
-
-Benchmark = StrEnum("Benchmark", "evaluation loading")
 
 
 @dataclass
@@ -184,7 +176,7 @@ class BenchData:
 
 
 @dataclass
-class Bench:
+class Bench(Command):
     task_name: str = "bench"
     what: Benchmark = Benchmark.loading
     """Name of a module of deeper.benchmarks."""
@@ -195,10 +187,6 @@ class Bench:
     """Worker processes of the loader; zero is measured too."""
     results: str = "${paths.logs}/bench"
     data: BenchData = field(default_factory=BenchData)
-    paths: Any = MISSING
-
-
-ExportFormat = StrEnum("ExportFormat", "all safetensors onnx torch_export")
 
 
 @dataclass
@@ -210,7 +198,6 @@ class Export(OneNetwork):
     overwrite: bool = False
     bound: float = 1e-5
     """Largest difference from the network as trained, as a fraction of the largest logit."""
-    paths: Any = MISSING
 
 
 @dataclass
@@ -220,22 +207,16 @@ class Convert(Train):
     """The checkpoint to write, a .ckpt file."""
 
 
-def unknown_keys(cfg: DictConfig) -> list[str]:
-    """A line for every top-level key that is in no schema and that no value refers to.
-
-    `+key=value` adds such a key, and nothing would read it.
-    """
+def unknown_keys(cfg: DictConfig) -> Iterator[str]:
+    """A line for every top-level key that `+key=value` added to a schema: nothing would read it."""
     kind = OmegaConf.get_type(cfg)
-    known = [f.name for f in fields(kind)] if is_dataclass(kind) else list(cfg)
-    text = OmegaConf.to_yaml(cfg)
-    return [
-        f"{key}: no such key{closest(key, known) or '; --help lists what there is'}"
-        for key in map(str, cfg)
-        if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text)
-    ]
+    known = [f.name for f in fields(kind)] if is_dataclass(kind) else [*cfg]
+    for key in map(str, cfg):
+        if key not in known:
+            yield f"{key}: no such key{suggestion(key, known)}"
 
 
-def register() -> None:
+def register_schemas() -> None:
     """Make the schemas known to Hydra, as `schema_train` and so on."""
     for kind in (Train, Eval, Predict, Prepare, Bench, Export, Convert):
         name = f"schema_{kind.__name__.lower()}"

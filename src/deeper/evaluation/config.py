@@ -4,8 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from deeper.config import signatures, stored, trusted
-from deeper.config.errors import ConfigError
+from deeper.config import signatures, stored
 
 
 def evaluation_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
@@ -17,8 +16,7 @@ def evaluation_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
     data = data | {key: value for key, value in here["data"].items() if value is not None}
     # stage_to also where it is null: the training node's disk is not this node's.
     data |= {"cache": cache, "stage_to": here["data"]["stage_to"]}
-    if problems := trusted.refused({"data": data}) or signatures.problems({"data": data}):
-        raise ConfigError(problems)
+    signatures.require_buildable({"data": data})
     config = trained | {key: here[key] for key in ("trainer", "precision", "paths")}
     bar = {"_target_": "deeper.callbacks.progress.ProgressBar"}
     config |= {"data": data, "callbacks": {"progress": bar}, "logger": {}, "averaging": {}}

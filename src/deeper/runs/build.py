@@ -14,6 +14,7 @@ from torch import nn
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.checkpoint import AtomicCheckpointIO, contents
 from deeper.config import instantiate
+from deeper.config.secrets import without_secrets
 from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.training.module import ImageClassifier
@@ -54,7 +55,9 @@ def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None)
         instantiate.build(cfg.optimizer),
         instantiate.build(cfg.scheduler),
         seed=cfg.seed,
-        checkpoint_metadata=contents(instantiate.resolved(cfg), [*classes], test_images),
+        checkpoint_metadata=contents(
+            without_secrets(instantiate.resolved(cfg)), [*classes], test_images
+        ),
         mix=instantiate.build(cfg.mix),
         metrics=instantiate.build(cfg.get("metrics") or {}),
     )

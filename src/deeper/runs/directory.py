@@ -20,11 +20,16 @@ BEST = "checkpoints/best.ckpt"
 def run_dir(logs: str, task: str, name: str, resume: str | None) -> str:
     """`<logs>/<task>/runs/<date_time>_<name>`, or the run that `resume` names.
 
+    `ValueError` for a name that would lead elsewhere.
     Hydra writes into this directory before the start can be refused, so a `resume` that is no run
     gets a new name as well; `open_dir` says what is wrong with it.
     """
     if resume and (run := Path(resume).expanduser() / record.FILE).is_file():
         return str(run.parent.absolute())
+    if not re.fullmatch(r"[\w-][\w.-]{0,99}", name, re.ASCII):
+        raise ValueError(
+            f"name={name}: 1 to 100 letters, digits and . _ - make a name, and no dot begins it"
+        )
     return str(Path(logs).absolute() / task / "runs" / f"{_stamp()}_{name}")
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from deeper.config.secrets import without_secrets
+
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("hydra-core", "lightning", "numpy", "torch", "torchmetrics", "torchvision")
 
@@ -22,7 +24,7 @@ def provenance() -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
         "code": code_hash(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": without_secrets([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "hardware": {"cpus": os.cpu_count(), "machine": platform.machine(), "gpus": gpus},
     }

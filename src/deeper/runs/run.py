@@ -14,6 +14,7 @@ from deeper.checkpoint import load_checkpoint
 from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved
+from deeper.config.secrets import without_secrets
 from deeper.data.datamodule import ImageData
 from deeper.runs import directory, record
 from deeper.runs.identity import identity
@@ -85,9 +86,9 @@ class Run:
             return facts
         words = overrides.task_overrides()
         return facts | {
-            "overrides": words,
+            "overrides": without_secrets(words),
             "recipe": overrides.recipe(words),
-            "experiments": overrides.experiments(words),
+            "experiments": overrides.chosen_options("experiment", words),
             "seed": cfg.seed,
         }
 

@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from deeper import checkpoint
-from deeper.config import experiments, stored
+from deeper.config import stored
+from deeper.config.groups import group_options
 from deeper.config.instantiate import resolved
 from deeper.data.classes import wnids
 from deeper.models.pretrained import onnx, published, weights_file
@@ -107,7 +108,7 @@ def _words(theirs: Any, ours: Any) -> Iterator[str]:
 
 def _option(group: str, node: Any) -> str:
     """The option of a group that composes to `node`."""
-    for option in experiments.options(group):
+    for option in group_options()[group]:
         composed = compose("train", [f"{group}={option}"])
         if OmegaConf.select(composed, group.replace("/", ".")) == node:
             return option

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from deeper.config.errors import ConfigError
+from deeper.config.secrets import without_secrets
 from deeper.runs import directory, record
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class ProcessLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        written = self.sweep / "multirun.yaml"
+        written.write_text(without_secrets(written.read_text()))
         if not job_overrides:
             raise ConfigError(["the sweep has no jobs: a glob or a list of values is empty"])
         jobs = self._checked_jobs(initial_job_idx, job_overrides)
@@ -83,7 +86,6 @@ class ProcessLauncher(Launcher):
     def _checked_job(self, number: int, overrides: list[str]) -> JobReturn:
         # These imports load torch, which a refused composition does without.
         from deeper.config.check import check, check_eval
-        from deeper.config.errors import refuse_multirun_with_ddp
         from deeper.config.instantiate import resolved
         from deeper.runs.identity import identity
 
@@ -95,7 +97,6 @@ class ProcessLauncher(Launcher):
         plain = config.copy()
         with open_dict(plain):
             del plain["hydra"]
-        refuse_multirun_with_ddp(plain)
         (check if "model" in plain else check_eval)(plain)
         folder = self.sweep / f"{number}-{identity(resolved(plain))[:8]}"
         return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
@@ -113,7 +114,8 @@ class ProcessLauncher(Launcher):
             job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
             return
         if (folder / directory.LAST).exists():
-            overrides = [quoted(f"resume={folder}")]
+            vouched = [word for word in overrides if word.startswith("trust=")]
+            overrides = [quoted(f"resume={folder}"), *vouched]
         command = [sys.executable, os.path.abspath(sys.argv[0]), *_config_options(sys.argv[1:])]
         command += overrides
         command += [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
@@ -152,4 +154,4 @@ def _config_options(arguments: Sequence[str]) -> list[str]:
 
 
 def _words(overrides: Sequence[str] | None) -> str:
-    return " ".join(filter_overrides(overrides or [])) or "(no overrides)"
+    return " ".join(without_secrets([*filter_overrides(overrides or [])])) or "(no overrides)"
