@@ -32,13 +32,13 @@ def said(configs, monkeypatch):
         ("recipe=5", "recipe=5: no such option; choose from baseline, "),
         (
             "model.head.dropuot=0.5",
-            "Could not override 'model.head.dropuot': no key 'dropuot'; did you mean 'dropout'?",
+            "Could not override 'model.head.dropuot': no such key; did you mean 'dropout'?",
         ),
         (
             "optmizer.lr=0.1",
-            "Could not override 'optmizer.lr': no key 'optmizer'; did you mean 'optimizer'?",
+            "Could not override 'optmizer.lr': no such key; did you mean 'optimizer'?",
         ),
-        ("nowhere.at=1", "Could not override 'nowhere.at': no key 'nowhere'; choose from "),
+        ("nowhere.at=1", "Could not override 'nowhere.at': no such key; choose from "),
         (
             "precision=bf17",
             "Error merging override precision=bf17\nInvalid value 'bf17', expected one of [auto,",

@@ -28,7 +28,9 @@ def test_refused_at_composition(refused, tmp_path):
 
 def test_a_typo_in_a_file_at_top_level_names_the_file(refused, tmp_path):
     flag = own_config(tmp_path, "recipe", "# @package _global_\nsed: 3\n")
-    assert refused(flag, "recipe=mine") == "In 'recipe/mine': no key 'sed'; did you mean 'seed'?"
+    assert (
+        refused(flag, "recipe=mine") == "In 'recipe/mine': sed: no such key; did you mean 'seed'?"
+    )
 
 
 def test_a_file_that_is_not_yaml_is_named_with_its_line(refused, tmp_path):

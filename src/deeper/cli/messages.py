@@ -57,7 +57,9 @@ def _in_plain_words(error: Exception) -> str:
         return f"{group}={option}: no such option{suggestion(option, error.options)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         place = re.split("[:\n]", text)[0].rstrip(".")  # In 'recipe/mine', Could not override 'lrr'
-        return f"{place}: no key {cause.key!r}{suggestion(str(cause.key), cause.parent_node)}"
+        key = str(cause.key)
+        named = "" if key in place else f"{key}: "
+        return f"{place}: {named}no such key{suggestion(key, cause.parent_node)}"
     if found := re.search(r"'experiment/(\S+)': Could not override '([^'@]+).*'\. No match", text):
         return no_such_part(found[1], found[2], sys.argv[1:])
     lines = [line for line in text.splitlines() if not line.startswith("To append")]

@@ -25,7 +25,7 @@ PASSED: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 """Config key → arguments that the entry points pass by name to what it builds → what a user does."""
 
-PLACES: Mapping[str, int] = {"optimizer": 1, "scheduler": 1, "protocol": 2}
+POSITIONAL: Mapping[str, int] = {"optimizer": 1, "scheduler": 1, "protocol": 2}
 """Config key → number of positional arguments they pass: net; progress; size, crop."""
 
 
@@ -62,9 +62,9 @@ def _wrong_arguments(key: str, node: Mapping[str, Any]) -> Iterator[str]:
     if not open_ended:
         for argument in sorted(passed.keys() - parameters.keys()):
             yield f"{key}: {name} has to take {argument}, which it is called with"
-    if node.get("_partial_") and key not in {*PLACES, *PASSED}:
+    if node.get("_partial_") and key not in {*POSITIONAL, *PASSED}:
         return
-    given = {*node, *passed, *[*parameters][: PLACES.get(key, 0)]}
+    given = {*node, *passed, *[*parameters][: POSITIONAL.get(key, 0)]}
     for argument, parameter in parameters.items():
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and argument not in given and not variadic:
