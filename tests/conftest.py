@@ -1,5 +1,6 @@
 """Shared fixtures: a small data set, composed configs, a trained run, a training in this process."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from deeper.data.sources.synthetic import generate
 torch.set_num_threads(1)  # more threads would wait for one another on a shared machine
 schema.register_schemas()
 resolvers.register_resolvers()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced():
+    """Nothing waits for the disk: that changes nothing unless the power is cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

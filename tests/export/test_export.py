@@ -341,7 +341,7 @@ def test_refusals(configs, tmp_path, refused, monkeypatch):
         ([f"run={tmp_path}"], "not a run directory: it holds no run.json"),
         (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
         ([ckpt, "format=onxx"], "Invalid value 'onxx', expected one of [all, safetensors, onnx"),
-        ([ckpt, "formt=onnx"], "Could not override 'formt': no key 'formt'; did you mean 'format'?"),
+        ([ckpt, "formt=onnx"], "Could not override 'formt': no such key; did you mean 'format'?"),
         ([ckpt, "bound=2"], "bound=2.0: a fraction of the largest logit, between 0 and 1"),
         ([ckpt, f"out={net.path}"], f"out={net.path}: File exists; pass out=<a folder>"),
         ([ckpt, f"out={net.path}/below", "format=safetensors"], "Not a directory; pass out=<a"),
