@@ -25,7 +25,7 @@ train: install
 
 # Two at a time, as a test computes with one thread.
 test: install lint types
-	$(PY) -m pytest -n 2 -m "not slow and not gpu and not network" $(ARGS)
+	$(PY) -m pytest -n 2 -m "not slow and not reliability and not gpu and not network" $(ARGS)
 
 test-all: install lint types
 	$(PY) -m pytest -n 2 -m "not gpu and not network" $(ARGS)

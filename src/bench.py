@@ -3,6 +3,7 @@
 python src/bench.py data.root=DIR                     loading: photos in DIR/train/<class>/* to batches
 python src/bench.py data.root=DIR workers=8 rounds=9 images=5000
 python src/bench.py what=evaluation data.root=DIR rounds=3 workers=1     144 crops, against the network alone
+python src/bench.py what=overhead                     a step's cost beside its arithmetic
 python src/bench.py data.root=DIR results=benchmarks/results             write into the repository
 
 The table is printed and written to logs/bench/. Nothing else should run meanwhile.
@@ -24,7 +25,8 @@ def main(cfg: DictConfig) -> None:
 
     check_bench(cfg)
     benchmark = importlib.import_module(f"deeper.benchmarks.{cfg.what.value}")
-    root, results = (Path(path).expanduser() for path in (cfg.data.root, cfg.results))
+    root = Path(cfg.data.root).expanduser() if cfg.data.root else None
+    results = Path(cfg.results).expanduser()
     benchmark.run(root, cfg.images or benchmark.IMAGES, cfg.rounds, cfg.workers, results)
 
 

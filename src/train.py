@@ -6,7 +6,8 @@ python src/train.py recipe=paper experiment=no_aux    the same change of the pap
 python src/train.py data=folder data.root=DIR         your own images
 python src/train.py -m experiment=baseline,no_aux seed=0,1,2
 python src/train.py model=googlenet_torchvision preprocess=symmetric data=folder data.root=DIR
-python src/train.py resume=logs/train/runs/NAME       continue a run
+python src/train.py resume=logs/train/runs/NAME       continue a run; resume=latest: the newest
+python src/train.py experiment=no_aux resume=auto     continue the run of these words, or begin it
 """
 
 import hydra
@@ -19,18 +20,21 @@ from deeper.cli import main as cli
 @cli.task
 def main(cfg: DictConfig) -> float | None:
     from deeper.config.check import check
-    from deeper.runs import build, results, warm_start
+    from deeper.runs import build, preflight, reproduce, results, warm_start
     from deeper.runs.run import Run
 
     run = Run.open(cfg)
+    if run.finished:
+        return results.show_finished(run)
     cfg = run.config
     check(cfg)
 
     data = build.data(cfg)
     module = build.classifier(cfg, data.classes, data.fingerprint("test"))
     warm_start.load_pretrained(cfg, module)
-    trainer = build.trainer(cfg, run.directory)
+    trainer = build.trainer(cfg, run.directory, run.guards)
     data.require_trainable(trainer, test=cfg.test)
+    preflight.preflight(run, data, module, trainer)
 
     with run.recorded(data) as record:
         trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=True)
@@ -39,6 +43,8 @@ def main(cfg: DictConfig) -> float | None:
             metrics |= results.test(run, trainer, module, data)
         results.show_results(run, metrics)
         record |= {"results": metrics, "objective": results.objective(cfg, metrics)}
+    if cfg.reproduce:
+        print(reproduce.compare(cfg, run.directory))
     return record["objective"]
 
 

@@ -69,7 +69,7 @@ class Net(nn.Module):
 
 
 def data(**options) -> ImageData:
-    options = {"batch_size": 6, "eval_batch_size": 4, "image_size": 6} | options
+    options = {"batch_size": 6, "eval_batch_size": 4, "image_size": 6, "workers": 0} | options
     return ImageData(
         Source,
         root="/",
@@ -78,7 +78,6 @@ def data(**options) -> ImageData:
         protocol=lambda size, crop: Single(size, 1.0),
         seed=3,
         val_from="official",
-        workers=0,
         **options,
     )
 

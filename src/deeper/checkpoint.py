@@ -3,22 +3,32 @@
 A checkpoint holds tensors and plain dict, list, str and numbers: `torch.load(weights_only=True)`
 reads it. Beside Lightning's state it has, under "deeper", a format version, the resolved config and
 the class list; under "averaged_state_dict" the averaged network, where there is one.
+
+The file ends with the SHA-256 of what stands before, as the comment of the zip file that it is. The
+file beside it has the digest of the whole, for `sha256sum --check`.
 """
 
 import errno
+import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
-from deeper.files import beside, file_digest, replacement, sync
+from deeper.files import beside, file_digest, gigabytes, sync
 
 FORMAT = 2
 LAST_COMMIT_OF_FORMAT_1 = "8484ce0"
+
+DIGITS = 64
+"""Hex digits of a SHA-256."""
 
 
 def contents(
@@ -35,7 +45,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        save_checkpoint(checkpoint, Path(path))
+        """`storage_options={"previous": path}` keeps the file that is replaced under another name."""
+        save_checkpoint(checkpoint, Path(path), **(storage_options or {}))
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
@@ -47,29 +58,39 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         digest_path(Path(path)).unlink(missing_ok=True)
 
 
-def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Replace `path` atomically. A failure, such as a full disk, leaves the old file as it was."""
+def save_checkpoint(checkpoint: dict[str, Any], path: Path, previous: Path | None = None) -> None:
+    """Replace `path` atomically, and keep what it was as `previous`, if that is given.
+
+    Raises `DiskFull` where there is no room; the old files are then as they were.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = sum(t.nbytes for t in _tensors(checkpoint)), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DiskFull(path, f"needs {gigabytes(needed)}, and {gigabytes(free)} are free")
     try:
         with beside(path) as temporary:
-            with temporary.open("wb") as file:
+            with temporary.open("w+b") as file:
                 torch.save(checkpoint, file)
-            sync(temporary)
-            _replace(path, temporary)
+                _seal(file)
+            _replace(path, temporary, previous)
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
-        if any(isinstance(e, OSError) and e.errno == errno.ENOSPC for e in _causes(error)):
-            raise DiskFull(
-                f"{path}: No space left on the disk; the earlier checkpoint is intact: make room and "
-                f"continue with resume=<run directory>"
-            ) from error
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if any(isinstance(e, OSError) and e.errno in full for e in _causes(error)):
+            raise DiskFull(path, "no space left on the disk") from error
         raise
 
 
 class DiskFull(OSError):
-    """The file that was to be replaced is unchanged."""
+    """A checkpoint that could not be written; earlier ones are unchanged."""
 
     exit_status = 1
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: {why}; the earlier checkpoint is intact: make room and continue with "
+            f"resume=<run directory>"
+        )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -78,16 +99,40 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def link_checkpoint(source: Path, target: Path) -> None:
-    """Give a checkpoint a second name, which keeps the content when `source` is replaced."""
+def _tensors(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, dict | list | tuple):
+        for value in content.values() if isinstance(content, dict) else content:
+            yield from _tensors(value)
+
+
+def copy_checkpoint(source: Path, target: Path, previous: Path | None = None) -> None:
+    """As `save_checkpoint`, with the content of `source`, in a file of its own."""
     with beside(target) as temporary:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(source, temporary)
-        # Where both names are one file already, the rename does nothing and leaves the temporary.
-        _replace(target, temporary)
+        shutil.copyfile(source, temporary)
+        _replace(target, temporary, previous)
+
+
+def newest_checkpoint(paths: Sequence[Path]) -> Path:
+    """The file of the most steps that is whole; says so where a newer one is damaged.
+
+    Raises `ValueError` with what is wrong with each where none is whole.
+    """
+    steps: dict[Path, int] = {}
+    damages: list[str] = []
+    for path in paths:
+        if path.exists():
+            try:
+                steps[path] = load_checkpoint(path, mmap=True)["global_step"]
+            except ValueError as error:
+                damages.append(str(error))
+    if not steps:
+        raise ValueError("\n".join(damages) or f"{paths[0]}: no such checkpoint file")
+    newest = max(steps, key=lambda path: steps[path])
+    if damages:
+        print("\n".join(damages), f"goes on from {newest}, step {steps[newest]}", sep="\n")
+    return newest
 
 
 def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
@@ -97,11 +142,8 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint file")
-    if (
-        digest_path(path).exists()
-        and file_digest(path) not in digest_path(path).read_text().split()
-    ):
-        raise ValueError(f"{path}: damaged, its digest differs from {digest_path(path).name}")
+    if damage := _damage(path):
+        raise ValueError(f"{path}: damaged, {damage}")
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
@@ -120,6 +162,13 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
             f"{path}: not a checkpoint of this project's format {FORMAT} (found {found})"
         )
     return loaded
+
+
+def epochs_done(checkpoint: dict[str, Any]) -> int:
+    """Epochs whose steps are all done."""
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    done: int = loop["epoch_progress"]["current"]["processed"] if loop else checkpoint["epoch"] + 1
+    return done
 
 
 def network_state(checkpoint: dict[str, Any], weights: str = "averaged") -> dict[str, Any]:
@@ -171,22 +220,59 @@ def digest_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _replace(path: Path, temporary: Path) -> None:
-    """Rename `temporary` to `path`; the digest file lists at every instant what `path` is.
-
-    Between the renames the digest file lists the new content and the old.
-    """
-    digests, line = digest_path(path), f"{file_digest(temporary)}  {path.name}\n"
-    old = f"{file_digest(path)}  {path.name}\n" if path.exists() else ""
-    _replace_text(digests, line + old)
+def _replace(path: Path, temporary: Path, previous: Path | None) -> None:
+    """Rename `path` to `previous` and `temporary` to `path`."""
+    sync(temporary)
+    if previous is not None and path.exists():
+        os.replace(path, previous)
+        _write_digest(previous)
     os.replace(temporary, path)
-    _replace_text(digests, line)
+    _write_digest(path)
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
 
 
-def _replace_text(path: Path, text: str) -> None:
-    with replacement(path) as temporary:
-        temporary.write_text(text)
+def _write_digest(path: Path) -> None:
+    """Not synced to the disk: the checkpoint's own digest is what counts."""
+    with beside(digest_path(path)) as temporary:
+        temporary.write_text(f"{file_digest(path)}  {path.name}\n")
+        os.replace(temporary, digest_path(path))
+
+
+def _seal(file: Any) -> None:
+    """Append the digest of a zip file without a comment as its comment."""
+    file.seek(-2, os.SEEK_END)
+    file.write(DIGITS.to_bytes(2, "little"))  # length of the comment
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0, os.SEEK_END)
+    file.write(digest.encode())
+
+
+def _damage(path: Path) -> str | None:
+    """How a file differs from what was written; None for a whole one.
+
+    Files of before the seal are compared with the digest beside them, or by the zip's own checksums.
+    """
+    with path.open("rb") as file:
+        body = file.read()
+    end = body[-DIGITS:]
+    sealed = body[-DIGITS - 2 : -DIGITS] == DIGITS.to_bytes(2, "little")
+    if sealed or re.fullmatch(rb"[0-9a-f]{64}", end):
+        whole = hashlib.sha256(memoryview(body)[:-DIGITS]).hexdigest().encode() == end
+        return None if whole else "its content differs from its digest"
+    if digest_path(path).exists():
+        same = hashlib.sha256(body).hexdigest() in digest_path(path).read_text().split()
+        return None if same else f"its digest differs from {digest_path(path).name}"
+    if zipfile.is_zipfile(path):
+        comment = body.rfind(b"PK\5\6") + 22  # begins after the record that ends a zip file
+        if int.from_bytes(body[comment - 2 : comment], "little") != len(body) - comment:
+            return "its end is cut"
+        with zipfile.ZipFile(path) as archive:
+            try:
+                return "a checksum differs" if archive.testzip() else None
+            except (zipfile.BadZipFile, NotImplementedError) as error:
+                return str(error)
+    return None

@@ -7,7 +7,7 @@ from tiny_fit import Images, Net, data, module, trainer
 
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
-from deeper.training.divergence import Diverged
+from deeper.training.failures import Diverged
 
 
 def epochs(folder):
@@ -61,7 +61,7 @@ def test_an_epoch_without_validation_only_moves_last(tmp_path):
 
 def test_without_any_validation_there_is_no_best(tmp_path):
     trainer(Checkpoint(str(tmp_path)), limit_val_batches=0).fit(module(), data())
-    assert [path.name for path in sorted(tmp_path.glob("*.ckpt"))] == ["last.ckpt"]
+    assert not (tmp_path / "best.ckpt").exists()
 
 
 def test_a_metric_that_nobody_logs_is_named(tmp_path):
@@ -70,17 +70,46 @@ def test_a_metric_that_nobody_logs_is_named(tmp_path):
 
 
 def test_a_crash_between_the_two_files_is_made_good(tmp_path, monkeypatch):
-    def crash(*_):
-        raise RuntimeError("power cut")
+    """Best is written first: the run goes on from before it, and writes it again."""
+    folder, failed = tmp_path, []
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "link_checkpoint", crash)
-        with pytest.raises(RuntimeError, match="power cut"):
-            trainer(Scores(0.5), Checkpoint(str(tmp_path), "val/score")).fit(module(), data())
-    assert not (tmp_path / "best.ckpt").exists()
-    run = trainer(Scores(0.5, 0.4), Checkpoint(str(tmp_path), "val/score"), max_epochs=2)
-    run.fit(module(), data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert epochs(tmp_path) == [2, 1]
+    def crash(source, target, previous):
+        if source.name == "best.ckpt" and not failed:
+            failed.append(source)
+            raise RuntimeError("power cut")
+        return copied(source, target, previous)
+
+    copied = checkpoint.copy_checkpoint
+    monkeypatch.setattr(checkpoint, "copy_checkpoint", crash)
+    with pytest.raises(RuntimeError, match="power cut"):
+        trainer(Scores(0.5), Checkpoint(str(folder), "val/score")).fit(module(), data())
+    assert [path.name for path in sorted(folder.glob("*.ckpt"))] == ["best.ckpt"]
+    run = trainer(Scores(0.5, 0.4), Checkpoint(str(folder), "val/score"), max_epochs=2)
+    run.fit(module(), data(), ckpt_path=folder / "best.ckpt", weights_only=True)
+    assert epochs(folder) == [2, 1]
+
+
+def test_more_than_one_best_is_kept_in_their_order(tmp_path):
+    kept = Checkpoint(str(tmp_path), "val/score", keep_best=3)
+    trainer(Scores(0.1, 0.4, 0.2, 0.3, 0.5), kept, max_epochs=5).fit(module(), data())
+    found = [
+        checkpoint.load_checkpoint(tmp_path / f"{n}.ckpt") for n in ("best", "best-2", "best-3")
+    ]
+    assert [content["epoch"] + 1 for content in found] == [5, 2, 4]
+    assert [metrics["epoch"] for metrics in kept.best] == [5, 2, 4]
+
+
+def test_last_is_written_every_few_minutes_and_the_one_before_is_kept(tmp_path):
+    kept = Checkpoint(str(tmp_path), "val/loss", "minimize", every_minutes=1e-9)
+    trainer(kept, max_epochs=1).fit(module(), data())
+    steps = {p.name: checkpoint.load_checkpoint(p)["global_step"] for p in tmp_path.glob("*.ckpt")}
+    assert steps == {"last.ckpt": 3, "previous.ckpt": 3, "best.ckpt": 3}
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    (tmp_path / ".last.ckpt.12345").touch()
+    trainer(Checkpoint(str(tmp_path), "val/loss", "minimize"), max_epochs=1).fit(module(), data())
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")

@@ -10,7 +10,7 @@ from tiny_fit import Net, Rows, data, module, trainer
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
-from deeper.training.divergence import SHOWN, Diverged
+from deeper.training.failures import SHOWN, Diverged
 
 
 class Losses(L.Callback):

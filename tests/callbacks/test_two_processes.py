@@ -11,7 +11,7 @@ from deeper import checkpoint
 from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
-from deeper.training.divergence import Diverged
+from deeper.training.failures import Diverged
 
 pytestmark = pytest.mark.filterwarnings("ignore::")  # Lightning's, of a fork and of CPU DDP
 

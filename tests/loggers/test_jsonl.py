@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from deeper.checkpoint import DiskFull
 from deeper.loggers.jsonl import MetricsFile, MetricsTable, rows
 
 
@@ -20,8 +21,38 @@ def metrics(tmp_path):
 def test_rewind_drops_later_rows_and_one_that_a_crash_cut(metrics):
     with metrics.path.open("a") as file:
         file.write('{"step": 4, "trai')
-    metrics.rewind(2)
+    again = MetricsFile(metrics.path.parent)
+    assert again.rows_written == 3
+    again.rewind(2)
+    assert again.rows_written == 2
     assert rows(metrics.path) == [{"step": s, "train/loss": s / 2} for s in (1, 2)]
+    again.log_metrics({"train/loss": 1.5}, step=3)
+    assert again.rows_written == len(rows(metrics.path)) == 3
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_missing_rows_are_named(metrics, left):
+    """A file that is not there has none, which suits a new run."""
+    lines = metrics.path.read_text().splitlines(keepends=True)
+    metrics.path.write_text("".join(lines[:left]) + lines[left][:-3])
+    if left == 0:
+        metrics.path.unlink()
+        metrics.rewind(0)
+        assert not metrics.path.exists()
+    with pytest.raises(
+        ValueError, match=f"holds {left} of the 3 rows .* restore the file"
+    ) as error:
+        metrics.rewind(3)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_full_disk_ends_the_run_and_counts_no_row(tmp_path):
+    metrics = MetricsFile(tmp_path)
+    metrics.path.symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match=r"metrics\.jsonl: No space left .* resume=") as error:
+        metrics.log_metrics({"train/loss": 1.0}, step=1)
+    assert error.value.exit_status == 1  # `cli.main` prints the message alone
+    assert metrics.rows_written == 0
 
 
 @pytest.mark.parametrize("line", ["hello", "[1]", '{"epoch": 3}', '{"step": "1"}'])

@@ -132,7 +132,7 @@ def test_a_damaged_form_is_refused(both, tmp_path):
         prepare(out, tmp_path / "cache")
     with pytest.raises(ValueError, match=f"^{shard}: has SHA-256 .* copy or pack it again"):
         staged(out, tmp_path / "node")
-    assert not packed.fits(tmp_path / "node" / f"packed-{packed.read(out)['fingerprint']}")
+    assert not packed.fits(tmp_path / "node" / f"packed-{packed.read_about(out)['fingerprint']}")
     about = json.loads((out / "packed.json").read_text())
     about["classes"].reverse()
     (out / "packed.json").write_text(json.dumps(about))

@@ -25,12 +25,12 @@ class Diverged(Exception):
 def test_the_status_says_how_it_ended(tmp_path, error, status):
     try:
         with record.recorded(tmp_path, seed=3):
-            assert record.read(tmp_path)["status"] == "running"
+            assert record.read_record(tmp_path)["status"] == "running"
             if error is not None:
                 raise error
     except type(error):
         pass
-    found = record.read(tmp_path)
+    found = record.read_record(tmp_path)
     assert (found["status"], found["seed"]) == (status, 3)
     assert ("error" in found) == (error is not None)
 
@@ -46,14 +46,14 @@ def test_what_is_not_finite_is_null(tmp_path):
 def test_a_look_that_was_counted_meanwhile_is_kept(tmp_path):
     with record.recorded(tmp_path):
         record.count_test_look(tmp_path)
-    assert record.read(tmp_path)["test_looks"] == 1
+    assert record.read_record(tmp_path)["test_looks"] == 1
 
 
 @pytest.mark.parametrize("text", ['{"status": "fin', "[]", ""])
 def test_a_damaged_record_is_said_in_one_line(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"run\.json: .*; restore it or start a new run$"):
-        record.read(tmp_path)
+        record.read_record(tmp_path)
 
 
 def test_jobs_of_different_sweeps_have_different_names():

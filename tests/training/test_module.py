@@ -13,7 +13,7 @@ from deeper.augment.mix import Mix
 from deeper.checkpoint import contents
 from deeper.config.instantiate import build
 from deeper.models.output import Output
-from deeper.training.divergence import Diverged
+from deeper.training.failures import Diverged
 from deeper.training.loss import BinaryCrossEntropy, CrossEntropy
 from deeper.training.schedules import Progress
 

@@ -69,7 +69,9 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
         for name, times in taken.items()
     ]
     about = {"images": len(some), "rounds": rounds, "workers": workers, "size": SIZE, "crops": 144}
-    report.show(f"{len(some)} photos of {root}, 144 crops of {SIZE} px, {workers} workers", rows)
+    report.show_rows(
+        f"{len(some)} photos of {root}, 144 crops of {SIZE} px, {workers} workers", rows
+    )
     report.write("evaluation", about | {"rows": rows}, results)
 
 

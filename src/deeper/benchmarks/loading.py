@@ -71,7 +71,7 @@ def run(root: Path, images: int, rounds: int, workers: int, results: Path) -> No
         for (name, n), times in taken.items()
     ]
     about = {"photos": len(originals), "images": images, "rounds": rounds, "size": SIZE}
-    report.show(f"{len(originals)} photos of {root}, {SIZE} px", rows)
+    report.show_rows(f"{len(originals)} photos of {root}, {SIZE} px", rows)
     report.write("loading", about | {"rows": rows}, results)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from deeper.runs.provenance import provenance
 
 
-def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the numbers and words of each row; lists are only written to the file."""
     shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     table = Table(title=title, title_justify="left")

@@ -18,7 +18,7 @@ class Averaging(L.Callback):
     """`polyak`: the mean of the weights after each step from the fraction `start` of training (§6).
     `ema`: an exponential mean with `decay`, faster while few steps were averaged.
 
-    Batch-norm statistics: `ema` averages them like the weights (and over ranks). A Polyak mean is
+    Batch-norm statistics: `ema` averages them like the weights, on rank 0. A Polyak mean is
     a network that never trained, so its statistics are estimated on `bn_batches` training batches
     before each evaluation. A checkpoint says in "averaged_statistics" whether those it holds are
     "current" or "stale" (saved after steps without an evaluation, or never estimated).
@@ -135,9 +135,11 @@ class Averaging(L.Callback):
                 weight.copy_(total / self.steps)
             for buffer, live in zip(self.average.buffers(), pl_module.net.buffers(), strict=True):
                 buffer.copy_(live)
-        for buffer in self.average.buffers():
-            if buffer.is_floating_point():  # each rank's statistics are of its own batches
-                buffer.copy_(trainer.strategy.reduce(buffer.clone(), reduce_op="mean"))
+        # Each rank's statistics are of its own batches. Rank 0's are in the checkpoint, so that they
+        # count for all: a mean over ranks would make a training depend on when it is saved.
+        theirs = trainer.strategy.broadcast([b.cpu() for b in self.average.buffers()])
+        for buffer, of_rank_0 in zip(self.average.buffers(), theirs, strict=True):
+            buffer.copy_(of_rank_0)
 
     def _current(self) -> bool:
         """Whether the batch-norm statistics of `average` belong to its weights."""

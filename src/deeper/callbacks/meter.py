@@ -2,14 +2,14 @@
 
 from math import isfinite
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from deeper.data.batch import Batch
-from deeper.training.divergence import Diverged
+from deeper.training.failures import Diverged, is_out_of_memory
 from deeper.training.metrics import log_row
 from deeper.training.optimizers import learning_rate
 
@@ -20,11 +20,24 @@ class Meter(L.Callback):
     A row has train/… (means over the row's batches and all ranks), optim/lr and grad_norm/<stage>
     of the row's last step, perf/images_per_s (of all ranks) and perf/data_wait (fraction of the
     time that this rank waited for batches). At each row and each epoch's end a loss that is not
-    finite raises `Diverged` on all ranks, before anything is validated or saved.
+    finite raises `Diverged` on all ranks, before anything is validated or saved. With
+    `nonfinite=skip` a step whose gradient is not finite changes nothing, which costs a device sync
+    a step, and only more than `budget` such steps raise.
     """
 
-    def __init__(self, grad_norm: bool = True) -> None:
-        self.grad_norm = grad_norm
+    def __init__(
+        self,
+        grad_norm: bool = True,
+        nonfinite: Literal["stop", "skip"] = "stop",
+        budget: int = 10,
+    ) -> None:
+        self.grad_norm, self.nonfinite, self.budget = grad_norm, nonfinite, budget
+        self.skipped = 0
+        """Steps skipped so far."""
+        self._statistics: list[Tensor] = []
+        """The network's buffers before the step, with `nonfinite=skip`."""
+        self._earlier: dict[str, Tensor] = {}
+        """Losses [n] since the last row that this process has from a checkpoint."""
         self._losses: dict[str, list[Tensor]] = {}
         self._batches: list[tuple[int, float, Tensor]] = []
         """Step, rate and `Batch.index` of each batch since the last row."""
@@ -32,11 +45,18 @@ class Meter(L.Callback):
         self._waited, self._images, self._step = 0.0, 0, -1
         self._started = self._left = 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A run that is resumed within an epoch has no start of an epoch."""
+        self._step = trainer.global_step
+        self._restart_clock()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restart the clock, since validation is no training time."""
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        """Validation is no training time."""
         self._started = self._left = perf_counter()
         self._waited, self._images = 0.0, 0
-        self._step = trainer.global_step
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
@@ -44,10 +64,14 @@ class Meter(L.Callback):
         self._waited += perf_counter() - self._left
         rate = learning_rate(trainer)
         self._batches.append((trainer.global_step + 1, rate, batch.index))
+        if self.nonfinite == "skip" and not self._statistics:
+            self._statistics = [b.clone() for b in pl_module.net.buffers()]  # type: ignore[union-attr]
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any
     ) -> None:
+        if self.nonfinite == "skip":
+            self._skip_if_not_finite(trainer, pl_module)
         if self.grad_norm and self._row_ends(trainer, trainer.global_step + 1):
             self._norms = {f"grad_norm/{s}": norm for s, norm in _norms(pl_module).items()}
 
@@ -74,19 +98,40 @@ class Meter(L.Callback):
             if row_ends:
                 self._write(trainer, values)
 
+    def _skip_if_not_finite(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """All ranks see the same gradient, and so decide the same."""
+        gradients = [p.grad for p in pl_module.net.parameters() if p.grad is not None]  # type: ignore[union-attr]
+        before, self._statistics = self._statistics, []
+        if torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+            return
+        self.skipped += 1
+        if self.skipped > self.budget:
+            raise Diverged("the gradient is", trainer.global_step + 1, learning_rate(trainer))
+        pl_module.zero_grad(set_to_none=True)  # optimizers leave parameters without gradient alone
+        for buffer, value in zip(pl_module.net.buffers(), before, strict=True):  # type: ignore[union-attr]
+            buffer.copy_(value)
+
     def _row_ends(self, trainer: L.Trainer, step: int) -> bool:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         return step % max(every, 1) == 0
 
     def _values(self, trainer: L.Trainer) -> dict[str, float]:
         """Losses and norms so far, with one device sync. Raises `Diverged` on all ranks."""
-        row = {name: torch.stack(values).mean() for name, values in self._losses.items()}
-        row |= self._norms
+        mean = torch.nanmean if self.nonfinite == "skip" else torch.mean
+        row = {name: mean(values) for name, values in self._stacked().items()} | self._norms
         means = trainer.strategy.reduce(torch.stack([*row.values()]), reduce_op="mean")
         values = dict(zip(row, means.tolist(), strict=True))
-        if not isfinite(values["train/loss"]):
+        if not isfinite(values["train/loss"]) and self.nonfinite == "stop":
             raise self._diverged(trainer)
         return values
+
+    def _stacked(self) -> dict[str, Tensor]:
+        """Losses [n] since the last row, of this process."""
+        found = {name: torch.stack(values) for name, values in self._losses.items()}
+        for name, values in self._earlier.items():
+            parts = [values, *([found[name]] if name in found else [])]
+            found[name] = torch.cat([part.to(parts[-1].device) for part in parts])
+        return found
 
     def _diverged(self, trainer: L.Trainer) -> Diverged:
         """Names the first step since the last row whose loss is not finite, on whichever rank."""
@@ -109,8 +154,44 @@ class Meter(L.Callback):
             "perf/data_wait": self._waited / elapsed,
         }
         log_row(trainer, values)
-        self._losses, self._norms, self._batches = {}, {}, []
+        self._earlier, self._losses, self._norms, self._batches = {}, {}, {}, []
         self._waited, self._images, self._started = 0.0, 0, now
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """The losses [world, n] of an unfinished row. Raises `Diverged` where one is not finite."""
+        losses = self._stacked()
+        if self._losses and losses:
+            self._values(trainer)
+        gathered = {n: trainer.strategy.all_gather(v) for n, v in losses.items()}
+        checkpoint["unfinished_row"] = {
+            n: v.view(trainer.world_size, -1) for n, v in gathered.items()
+        }
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for name, losses in checkpoint.get("unfinished_row", {}).items():
+            same_world = len(losses) == trainer.world_size
+            self._earlier[name] = losses[trainer.global_rank] if same_world else losses.mean(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.skipped = state_dict["skipped"]
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Say which step's images a lack of memory met."""
+        if self._batches and is_out_of_memory(exception):
+            step, rate, index = self._batches[-1]
+            samples = ", ".join(map(str, index.tolist()))
+            exception.add_note(
+                f"at step {step} (learning rate {rate:g}, training images {samples})"
+            )
 
 
 def _norms(module: L.LightningModule) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from deeper.cli.messages import mistake
 from deeper.cli.resolvers import register_resolvers
 from deeper.config.groups import CONFIG_FOLDER, hydra_option
 from deeper.config.schema import register_schemas
+from deeper.processes import follow_parent
 from deeper.runs import directory
 from deeper.runs.record import is_interrupt
 
@@ -36,6 +37,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no crash
         print(answer)
         sys.exit(0)
+    follow_parent()
     register_schemas()
     register_resolvers()
     guard_hydra()

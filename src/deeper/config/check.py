@@ -83,8 +83,9 @@ def check_prepare(cfg: DictConfig) -> None:
 
 def check_bench(cfg: DictConfig) -> None:
     """Raise `ConfigError` with every problem of a benchmark."""
+    needs_photos = cfg.what != "overhead" and cfg.data.root is None
     require_none(
-        missing_keys(cfg),
+        ["data.root: required; pass data.root=<value>"] if needs_photos else [],
         values.too_small(1, images=cfg.images, rounds=cfg.rounds),
         values.too_small(0, workers=cfg.workers),
     )

@@ -14,13 +14,15 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from deeper.config.errors import suggestion
 
-Benchmark = StrEnum("Benchmark", "evaluation loading")
+Benchmark = StrEnum("Benchmark", "evaluation loading overhead")
 Direction = StrEnum("Direction", "maximize minimize")
 ExportFormat = StrEnum("ExportFormat", "all safetensors onnx torch_export")
 Fusion = StrEnum("Fusion", "mean max")
+NonFinite = StrEnum("NonFinite", "stop skip")
 NumberFormat = StrEnum("NumberFormat", "auto fp32 tf32 bf16 fp16")
 OnBad = StrEnum("OnBad", "strict quarantine")
 PredictionFormat = StrEnum("PredictionFormat", "table tsv json html")
+Preflight = StrEnum("Preflight", "auto on off only")
 Split = StrEnum("Split", "test val")
 Weights = StrEnum("Weights", "averaged live")
 
@@ -65,7 +67,13 @@ class Train(Command):
     requires: dict[str, list[str]] = field(default_factory=dict)
     """What an experiment needs of its recipe: group → options, one of which must be chosen."""
     resume: str | None = None
-    """Directory of a run to resume."""
+    """A run to continue: its directory, latest, or auto, the one of the same config, if there is one."""
+    reproduce: str | None = None
+    """A run directory or run.json: its config again, and its numbers compared."""
+    preflight: Preflight = Preflight.auto
+    """Measure speed, memory and disk before a training: auto (of above an hour), on, off, only."""
+    nonfinite: NonFinite = NonFinite.stop
+    """What a gradient that is not finite does: stop the training, or skip the step."""
     test: bool = True
     """Read the test set once at the end; a search sets it false."""
     objective: str = "val/top1"
@@ -171,8 +179,8 @@ class Prepare(Command):
 
 @dataclass
 class BenchData:
-    root: str = MISSING
-    """A folder with images in train/<class>/*."""
+    root: str | None = None
+    """A folder with images in train/<class>/*, which all but overhead need."""
 
 
 @dataclass

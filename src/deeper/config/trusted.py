@@ -50,7 +50,7 @@ HYDRA_KINDS = {
 ROOMS = ("augment", "callbacks", "data", "evaluation", "loggers", "models", "training")
 """Folders of this project whose classes a config may name."""
 
-FUNCTIONS = ("models.timm", "loggers.wandb", "training.optimizers", "training.schedules")
+FUNCTIONS = ("models.timm", "training.optimizers", "training.schedules")
 """Modules of this project whose functions a config may name."""
 
 

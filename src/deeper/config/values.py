@@ -52,10 +52,10 @@ def _unknown_metrics(config: Mapping[str, Any]) -> Iterator[str]:
 def missing_hardware(config: Mapping[str, Any]) -> Iterator[str]:
     """What this machine cannot do."""
     trainer = config["trainer"]
-    if overrides.is_multirun() and "ddp" in str(trainer.get("strategy")):
+    if overrides.is_multirun() and "ddp" in str(trainer.get("strategy")).lower():
         yield (
-            f"trainer.strategy={trainer['strategy']}: with -m each rank of a DDP trainer would start "
-            f"the whole sweep again; sweep with trainer=cpu or trainer=gpu, or start the jobs one by one"
+            "trainer.strategy: with -m each rank of a DDP trainer would start "
+            "the whole sweep again; sweep with trainer=cpu or trainer=gpu, or start the jobs one by one"
         )
     if (accelerator := accelerator_for(trainer.get("accelerator"))) == "cuda":
         return

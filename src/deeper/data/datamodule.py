@@ -20,6 +20,7 @@ from deeper.data.quarantine import BadImages, without_bad
 from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBatchSampler
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.staging import staged
+from deeper.processes import start_worker
 
 
 class ImageData(L.LightningDataModule):
@@ -191,6 +192,7 @@ class ImageData(L.LightningDataModule):
             batch_sampler=batches,
             num_workers=workers,
             collate_fn=collate,
+            worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and workers > 0,
         )

@@ -22,7 +22,7 @@ def staged(root: Path, to: Path) -> Path:
             f"data.stage_to={to} copies the packed form, and data.root={root} is none; run "
             f"`python src/prepare.py data.root={root} pack=true out=DIR` and train on data.root=DIR"
         )
-    about = packed.read(root)
+    about = packed.read_about(root)
     target = to / f"packed-{about['fingerprint']}"
     try:
         to.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from rich.console import JustifyMethod
 
 from deeper.data.classes import words
 from deeper.evaluation.metrics import Metrics, wilson
-from deeper.reporting.table import draw, printable
+from deeper.reporting.table import printable, show_table
 
 MAX_CLASSES = 20
 """Classes shown in a table."""
@@ -32,14 +32,14 @@ def show_evaluation(
     columns: dict[str, JustifyMethod]
     columns = {"split": "left", "images": "right", "top-1 % (95 %)": "right",
                "top-5 % (95 %)": "right", "loss": "right", "ECE %": "right"}  # fmt: skip
-    draw(title, columns, [[content["split"], *overall(metrics)]])
+    show_table(title, columns, [[content["split"], *overall(metrics)]])
     if metrics.non_finite:
         print(f"{metrics.non_finite:,} images have non-finite outputs; they count as wrong")
     worst = worst_classes(metrics, classes)
     which = "each class" if len(worst) == len(classes) else f"the worst {len(worst)} classes"
     columns = {"class": "left", "images": "right", "top-1 %": "right", "top-5 %": "right",
                "most often predicted as": "left"}  # fmt: skip
-    draw(f"{which}; all are in {file}, with the confusion matrix", columns, worst)
+    show_table(f"{which}; all are in {file}, with the confusion matrix", columns, worst)
     if len(rows) > 1:
         columns = dict.fromkeys(
             ("models", "crops", "top-1", "gain (95 %)", "top-5", "gain (95 %) ", "paper's top-5", "its gain"),
@@ -49,7 +49,7 @@ def show_evaluation(
             "models × crops: errors in %, one model is the first; gains are over the first row, their "
             "intervals over the images of this test set, not over training seeds"
         )
-        draw(
+        show_table(
             title, columns, table3([row for row in rows if row["checkpoint"] in (models[0], None)])
         )
 

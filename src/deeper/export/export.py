@@ -12,7 +12,7 @@ from deeper.export import metadata, onnx, parity, safetensors, torch_export
 from deeper.export.graph import Graph
 from deeper.files import whole
 from deeper.inference.model import Trained
-from deeper.reporting.table import draw
+from deeper.reporting.table import show_table
 from deeper.runs import record
 
 FORMATS: dict[str, ModuleType] = {
@@ -101,7 +101,7 @@ def export(
 
 def show_export(trained: Trained, exported: Sequence[Exported], out: Path) -> None:
     """Print a table with a line for each file."""
-    draw(
+    show_table(
         f"{trained.path}, {trained.weights} weights",
         {"file": "left", "MB": "right", "max |Δ| / max |logit|": "right"},
         [[file.name, f"{file.megabytes:.1f}", f"{file.difference:.1e}"] for file in exported],

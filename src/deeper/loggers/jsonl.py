@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeper.files import json_text, replacement
+from deeper.checkpoint import DiskFull
+from deeper.files import FULL, json_text, replacement, sync, whole
+
+FILE = "metrics.jsonl"
 
 
-class MetricsFile(Logger):
-    """Appends one JSON object a row: step (optimizer steps done) and metrics."""
+class _OfRun(Logger):
+    """A logger that knows its run by the directory."""
 
     def __init__(self, run: Path) -> None:
         super().__init__()
-        self.path = run / "metrics.jsonl"
+        self.path = run / FILE
 
     @property
     def name(self) -> str:
@@ -27,25 +31,57 @@ class MetricsFile(Logger):
     def version(self) -> str:
         return ""
 
-    def rewind(self, step: int) -> None:
-        """Drop the rows after `step`, from which training continues."""
-        if self.path.exists():
-            kept = [json_text(row) + "\n" for row in rows(self.path) if row["step"] <= step]
-            with replacement(self.path) as temporary:
-                temporary.write_text("".join(kept))
-
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the config is in .hydra/ and in every checkpoint."""
 
+
+class MetricsFile(_OfRun):
+    """Appends one JSON object a row: step (optimizer steps done) and metrics."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(run)
+        self.rows_written = len(rows(self.path)) if self.path.exists() else 0
+
+    def rewind(self, count: int) -> list[dict[str, Any]]:
+        """Keep the first `count` rows, those of the checkpoint from which training continues.
+
+        Returns them. Raises `ValueError` where some are missing.
+        """
+        kept = rows(self.path)[:count] if self.path.exists() else []
+        if len(kept) < count:
+            raise ValueError(
+                f"{self.path}: holds {len(kept)} of the {count} rows that were logged before the "
+                f"checkpoint; restore the file and continue, or start a new run with "
+                f"model.pretrained={self.path.parent}"
+            )
+        if self.path.exists():
+            with whole(self.path) as temporary:
+                temporary.write_text("".join(json_text(row) + "\n" for row in kept))
+        self.rows_written = count
+        return kept
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Raises `DiskFull`: unlike its mirrors, this file ends a run that it cannot record."""
         row = {"step": step} | {name: float(value) for name, value in metrics.items()}
-        with self.path.open("a") as file:
-            file.write(json_text(row) + "\n")
+        try:
+            with self.path.open("a") as file:
+                file.write(json_text(row) + "\n")
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise DiskFull(self.path, os.strerror(error.errno)) from error
+        self.rows_written += 1
+
+    def sync(self) -> int:
+        """Bring all rows to the disk, and return how many there are."""
+        if self.path.exists():
+            sync(self.path)
+        return self.rows_written
 
 
-class MetricsTable(MetricsFile):
+class MetricsTable(_OfRun):
     """Writes metrics.csv anew from metrics.jsonl when a training or a test ends, however it ends."""
 
     def __init__(self, run: str) -> None:

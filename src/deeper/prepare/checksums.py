@@ -34,7 +34,7 @@ def require_shards(root: Path) -> None:
         return
     changed = [
         shard["file"]
-        for shard in packed.shards(packed.read(root))
+        for shard in packed.shards(packed.read_about(root))
         if file_digest(root / shard["file"]) != shard["sha256"]
     ]
     if changed:

@@ -61,7 +61,7 @@ def prepare(
     folder = manifests.folder(cache, root)
     progress = (out or folder) / f".partial-{_key(made)}"
     if out is not None:
-        if packed.fits(out) and made.items() <= packed.read(out)["made"].items():
+        if packed.fits(out) and made.items() <= packed.read_about(out)["made"].items():
             shutil.rmtree(progress, ignore_errors=True)  # of a run that was killed at its very end
             report.packed(out)
             return

@@ -36,7 +36,7 @@ def verified(root: Path, folder: Path, manifest: Manifest) -> None:
 
 
 def packed(out: Path) -> None:
-    about = layout.read(out)
+    about = layout.read_about(out)
     shards = layout.shards(about)
     size = gigabytes(sum(shard["bytes"] for shard in shards))
     counts = " · ".join(f"{of['images']:,} {split}" for split, of in about["splits"].items())

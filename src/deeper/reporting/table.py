@@ -7,7 +7,9 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def draw(title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequence[str]]) -> None:
+def show_table(
+    title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequence[str]]
+) -> None:
     """Print a table. Brackets in cells are shown as they are, not read as markup."""
     table = Table(title=escape(title), title_justify="left")
     for column, justify in columns.items():
@@ -24,7 +26,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def show(results: Mapping[str, float], title: str) -> None:
+def show_accuracy(results: Mapping[str, float], title: str) -> None:
     """A row for each split: images, top-1, top-5, loss."""
     columns: dict[str, JustifyMethod]
     columns = {"split": "left", "images": "right", "top-1 %": "right", "top-5 %": "right",
@@ -40,4 +42,4 @@ def show(results: Mapping[str, float], title: str) -> None:
         for split in ("val", "test")
         if f"{split}/top1" in results
     ]
-    draw(title, columns, rows)
+    show_table(title, columns, rows)

@@ -17,6 +17,7 @@ from deeper.config import instantiate
 from deeper.config.secrets import without_secrets
 from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
+from deeper.loggers.mirror import mirrors
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
 from deeper.training.silence import silence_lightning
@@ -74,10 +75,13 @@ def precision(cfg: Any) -> ResolvedPrecision:
     return chosen
 
 
-def trainer(cfg: Any, run: Path) -> L.Trainer:
-    """The trainer, which writes metrics.jsonl, checkpoints and the loggers' files below `run`."""
+def trainer(cfg: Any, run: Path, guards: Sequence[L.Callback] = ()) -> L.Trainer:
+    """The trainer, which writes metrics.jsonl, checkpoints and the loggers' files below `run`.
+
+    `guards` are callbacks that come before those of the config.
+    """
     silence_lightning()
-    callbacks = [*instantiate.build(cfg.get("callbacks", {})).values()]
+    callbacks = [*guards, *instantiate.build(cfg.get("callbacks", {})).values()]
     if cfg.get("averaging"):
         callbacks.append(instantiate.build(cfg.averaging))
     callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))  # it saves the others
@@ -88,7 +92,7 @@ def trainer(cfg: Any, run: Path) -> L.Trainer:
         accelerator=accelerator(cfg),
         precision=chosen.plugin,
         callbacks=callbacks,
-        logger=[MetricsFile(run), *instantiate.build(cfg.get("logger", {})).values()],
+        logger=[MetricsFile(run), *mirrors(instantiate.build(cfg.get("logger", {})), run)],
         plugins=_plugins(),
     )
     return built

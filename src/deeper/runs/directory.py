@@ -10,27 +10,66 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from deeper.runs import record
 
 LAST = "checkpoints/last.ckpt"
+PREVIOUS = "checkpoints/previous.ckpt"
 BEST = "checkpoints/best.ckpt"
 
 
-def run_dir(logs: str, task: str, name: str, resume: str | None) -> str:
+def run_dir(logs: str, task: str, name: str, resume: str | None, *, _root_: Any = None) -> str:
     """`<logs>/<task>/runs/<date_time>_<name>`, or the run that `resume` names.
 
-    `ValueError` for a name that would lead elsewhere.
-    Hydra writes into this directory before the start can be refused, so a `resume` that is no run
-    gets a new name as well; `open_dir` says what is wrong with it.
+    `resume` is a run directory, `latest`, or `auto`: the newest run of the same identity as the
+    config `_root_`. Raises `ValueError` for a name that would lead elsewhere. Hydra writes into this directory before the start can be refused, so a `resume`
+    that is no run gets a new name as well; `open_dir` says what is wrong with it.
     """
-    if resume and (run := Path(resume).expanduser() / record.FILE).is_file():
-        return str(run.parent.absolute())
+    runs = Path(logs).absolute() / task / "runs"
+    found = None
+    if resume == "latest":
+        found = _newest(runs)
+    elif resume == "auto":
+        if (wanted := _identity(_root_)) is not None:
+            found = _newest(runs, wanted)
+    elif resume and (Path(resume).expanduser() / record.FILE).is_file():
+        found = Path(resume).expanduser()
+    if found:
+        return str(found.absolute())
     if not re.fullmatch(r"[\w-][\w.-]{0,99}", name, re.ASCII):
         raise ValueError(
             f"name={name}: 1 to 100 letters, digits and . _ - make a name, and no dot begins it"
         )
-    return str(Path(logs).absolute() / task / "runs" / f"{_stamp()}_{name}")
+    return str(runs / f"{_stamp()}_{name}")
+
+
+def _newest(runs: Path, identity: str | None = None) -> Path | None:
+    """The run that started last, of those of an identity; a damaged record is none."""
+    found: list[tuple[str, Path]] = []
+    for path in runs.glob(f"*/{record.FILE}"):
+        with suppress(ValueError, OSError):
+            content = record.read_record(path.parent)
+            if identity in (None, content.get("identity")):
+                found.append((str(content.get("started")), path.parent))
+    return max(found)[1] if found else None
+
+
+def _identity(config: Any) -> str | None:
+    """None for a config that cannot be resolved, which `check` refuses later with the reasons."""
+    from deeper.config.instantiate import resolved
+    from deeper.runs.identity import identity  # loads torch, which naming a run does without
+
+    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    try:
+        with open_dict(ours):
+            ours.paths.run = ""  # is known from the name, and no part of an identity
+        return identity(resolved(ours))
+    except (OmegaConfBaseException, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def sweep_dir(logs: str, task: str, overrides: Sequence[str]) -> str:
@@ -42,9 +81,10 @@ def sweep_dir(logs: str, task: str, overrides: Sequence[str]) -> str:
     return str(Path(logs).absolute() / task / "multiruns" / f"{name}-{digest}")
 
 
-def hydra_subdir(resume: str | None) -> str:
+def hydra_subdir(resume: str | None, run: str) -> str:
     """Where Hydra records this start; the record of the first start is kept."""
-    return f".hydra/resume_{_stamp()}" if resume else ".hydra"
+    resumes = resume and (Path(run) / record.FILE).exists()
+    return f".hydra/resume_{_stamp()}" if resumes or resume not in ("auto", None) else ".hydra"
 
 
 def run_id(run: str) -> str:
@@ -54,7 +94,7 @@ def run_id(run: str) -> str:
     return f"{path.parent.name}-{path.name}" if job else path.name
 
 
-def find(run: str) -> Path:
+def find_run(run: str) -> Path:
     """A run directory; raises `ValueError` that says what is missing."""
     path = Path(run).expanduser()
     if path.is_file():
@@ -81,16 +121,19 @@ def checkpoint(run: Path, kind: str) -> Path:
 def open_dir(path: str, resume: str | None = None) -> Path:
     """The directory that Hydra made; raises `ValueError` for one that holds another run."""
     run = Path(path)
-    if resume is not None:
-        remove_if_refused(run / hydra_subdir(resume), run / ".hydra", run)
-        find(resume)
+    if resume not in (None, "auto"):
+        remove_if_refused(run / hydra_subdir(resume, path), run / ".hydra", run)
+        if resume == "latest" and not (run / record.FILE).exists():
+            raise ValueError(f"resume=latest: there is no run in {run.parent} yet")
+        find_run(path if resume == "latest" else str(resume))
     elif record.is_main_process():  # the others follow the main process, which writes there
-        if (run / LAST).exists():
+        if resume is None and (run / LAST).exists():
             raise ValueError(
                 f"{run}: holds a run already; resume={run} continues it, or give the new run "
                 f"another directory"
             )
-        remove_if_refused(run / ".hydra", run)
+        written = run / hydra_subdir(resume, path)
+        remove_if_refused(written, *([run / ".hydra"] if resume else []), run)
     return run
 
 

@@ -8,10 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from deeper.files import json_text, replacement
 from deeper.runs.provenance import provenance
 
 FILE = "run.json"
+
+LOST = "lost"
+"""Status of a process whose run another process has taken over, and whose record it keeps by now."""
 
 
 @contextmanager
@@ -20,7 +25,7 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
 
     The status is running, then finished, interrupted, failed, or the `status` of the exception.
     """
-    earlier = read(run) if (run / FILE).exists() else {}
+    earlier = read_record(run) if (run / FILE).exists() else {}
     for stale in ("error", "ended", "results", "objective"):
         earlier.pop(stale, None)
     content = {"test_looks": 0} | earlier | provenance() | facts
@@ -38,16 +43,20 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
         content["status"] = "finished"
     finally:
         content["ended"] = _now()
-        if (run / FILE).exists():  # an evaluation may have counted its test meanwhile
-            content["test_looks"] = read(run).get("test_looks", 0)
-        _write(run, content)
+        if content["status"] != LOST:
+            with _locked(run):
+                if (run / FILE).exists():  # an evaluation may have counted its test meanwhile
+                    content["test_looks"] = read_record(run).get("test_looks", 0)
+                _write(run, content)
 
 
-def read(run: Path) -> dict[str, Any]:
-    """Raises `ValueError` for a damaged file."""
-    path = run / FILE
+def read_record(run: Path, name: str | None = None) -> dict[str, Any]:
+    """`name` is that of the file, if it is not run.json. Raises `ValueError` for a damaged one."""
+    path = run / (name or FILE)
     try:
         content = json.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}); restore it or start a new run") from error
     if not isinstance(content, dict):
@@ -58,8 +67,9 @@ def read(run: Path) -> dict[str, Any]:
 def count_test_look(run: Path) -> None:
     """Count that the run's weights were evaluated on the test set once more."""
     if is_main_process() and (run / FILE).exists():
-        content = read(run)
-        _write(run, content | {"test_looks": content.get("test_looks", 0) + 1})
+        with _locked(run):
+            content = read_record(run)
+            _write(run, content | {"test_looks": content.get("test_looks", 0) + 1})
 
 
 def is_main_process() -> bool:
@@ -73,6 +83,11 @@ def is_main_process() -> bool:
 def is_interrupt(error: BaseException) -> bool:
     """Ctrl-C, also where Lightning turned it into an exit with status 1."""
     return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+
+
+def _locked(run: Path) -> FileLock:
+    """Several evaluations of a run may count their looks at the same time."""
+    return FileLock(run / f".{FILE}.lock", timeout=60)
 
 
 def _now() -> str:

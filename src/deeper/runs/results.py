@@ -9,7 +9,7 @@ from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.checkpoint import load_checkpoint, network_state
 from deeper.data.datamodule import ImageData
-from deeper.reporting.table import show
+from deeper.reporting.table import show_accuracy
 from deeper.runs.record import count_test_look
 from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
@@ -42,7 +42,16 @@ def test(
 
 @rank_zero_only
 def show_results(run: Run, metrics: dict[str, float]) -> None:
-    show(metrics, title=run.directory.name)
+    show_accuracy(metrics, title=run.directory.name)
+
+
+def show_finished(run: Run) -> float | None:
+    """Say again what a finished run found; nothing is computed, and no look at the test set counted."""
+    assert run.finished is not None  # noqa: S101
+    print(f"{run.directory}: has finished already; epochs=<more> with resume= trains on")
+    show_results(run, run.finished.get("results", {}))
+    found: float | None = run.finished.get("objective")
+    return found
 
 
 def objective(cfg: Any, metrics: dict[str, float]) -> float | None:

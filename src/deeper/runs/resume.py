@@ -31,6 +31,8 @@ def resumed_config(cfg: DictConfig, run: Path) -> DictConfig:
     """
     stored = _stored_config(run)
     with open_dict(stored):
+        for key in cfg.keys() - stored.keys():  # of a version that did not have it
+            stored[key] = cfg[key]
         for key, removed in _changes():
             before, after = OmegaConf.select(stored, key), OmegaConf.select(cfg, key)
             if removed and after is None:
@@ -89,11 +91,16 @@ def _stored_config(run: Path) -> DictConfig:
 def _changes() -> Iterator[tuple[str, bool]]:
     """Config keys that the command line names besides `resume`, and whether it removes them."""
     refused = []
-    for override in overrides.task_overrides():
+    words = overrides.task_overrides()
+    auto = "resume=auto" in words  # the run was found by what these words compute
+    for override in words:
         key = overrides.key_of(override).replace("/", ".")
         if key == "resume":
             continue
-        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):
+        may_change = any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
+        if auto and not may_change:
+            continue
+        if not may_change:
             refused.append(
                 f"a resumed run keeps its config, so {override} can't be changed now "
                 f"({', '.join(MAY_CHANGE)} can); start a new run without resume"

@@ -1,6 +1,9 @@
 """A training run: its directory, config, checkpoint and record."""
 
+import os
 import shlex
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,40 +13,67 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from deeper.checkpoint import load_checkpoint
+from deeper.callbacks import signals
+from deeper.checkpoint import copy_checkpoint, epochs_done, load_checkpoint, newest_checkpoint
 from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved
 from deeper.config.secrets import without_secrets
 from deeper.data.datamodule import ImageData
-from deeper.runs import directory, record
+from deeper.files import sweep
+from deeper.processes import lead_children
+from deeper.runs import directory, record, reproduce
 from deeper.runs.identity import identity
+from deeper.runs.lease import Lease, LeaseGuard
 from deeper.runs.resume import resumed_config, save_config
+from deeper.training.failures import explained
 
 
 @dataclass(frozen=True)
 class Run:
-    """`checkpoint` is the one to continue from, None for a new run."""
+    """`checkpoint` is the one to continue from, None to start from the first step."""
 
     directory: Path
     config: DictConfig
     checkpoint: Path | None
+    lease: Lease | None
+    """None in processes other than the main one, which alone writes."""
+    finished: dict[str, Any] | None = None
+    """The record of a run that has nothing left to do."""
 
     @classmethod
     def open(cls, cfg: DictConfig) -> "Run":
-        """The run in the directory that Hydra made, or the one that `resume=` names."""
-        output = HydraConfig.get().runtime.output_dir
-        folder = directory.open_dir(output, cfg.resume)
-        if cfg.resume is None:
-            return cls(folder, cfg, None)
-        last = directory.checkpoint(folder, directory.LAST)
-        done = load_checkpoint(last, mmap=True)["epoch"] + 1
-        config = resumed_config(cfg, folder)
+        """The run in the directory that Hydra made, or the one that `resume=` means."""
+        folder = directory.open_dir(HydraConfig.get().runtime.output_dir, cfg.resume)
+        lease = _lease(folder) if record.is_main_process() else None
+        if cfg.reproduce is not None:
+            return cls(folder, reproduce.recorded_config(cfg), None, lease)
+        if cfg.resume is None or not (folder / record.FILE).exists():
+            return cls(folder, cfg, None, lease)
+        before, config = record.read_record(folder), resumed_config(cfg, folder)
+        files = [folder / file for file in (directory.LAST, directory.PREVIOUS)]
+        files += sorted(folder.glob(f"{directory.BEST.removesuffix('.ckpt')}*.ckpt"))
+        if not any(file.exists() for file in files):
+            print(f"{folder}: was stopped before its first checkpoint, and starts again")
+            return cls(folder, config, None, lease)
+        checkpoint = newest_checkpoint(files)
+        if lease and checkpoint != files[0]:
+            copy_checkpoint(checkpoint, files[0])
+        done = epochs_done(load_checkpoint(checkpoint, mmap=True))
         if config.trainer.max_epochs < done:
             raise ConfigError(
                 [f"epochs={config.trainer.max_epochs}: the run has done {done} already; pass more"]
             )
-        return cls(folder, config, last)
+        ended = before.get("status") == "finished" and config.trainer.max_epochs == done
+        if ended and lease:
+            lease.release()
+            directory.discard_refused()  # what Hydra wrote for a start that has nothing to do
+        return cls(folder, config, checkpoint, lease, before if ended else None)
+
+    @property
+    def guards(self) -> list[LeaseGuard]:
+        """Callbacks that come before all others."""
+        return [LeaseGuard(self.lease)] if self.lease else []
 
     @contextmanager
     def recorded(self, data: ImageData) -> Iterator[dict[str, Any]]:
@@ -55,14 +85,28 @@ class Run:
         directory.settle()
         main = record.is_main_process()
         if main:
+            sweep(self.directory)
             save_config(self.config, self.directory)
+        signals.install()
+        lead_children()
         try:
             with record.recorded(self.directory, **facts) as content:
-                yield content
+                try:
+                    yield content
+                except (RuntimeError, MemoryError) as error:
+                    if (failure := explained(error)) is not None:
+                        raise failure from error
+                    raise
         except BaseException as error:
-            if main and record.is_interrupt(error) and (self.directory / directory.LAST).exists():
+            stopped = isinstance(error, signals.Stopped) or record.is_interrupt(error)
+            if main and stopped:
+                _requeue(error)
                 print(f"\ncontinue: python src/train.py {self._word('resume')}", flush=True)
             raise
+        finally:
+            signals.restore()
+            if self.lease:
+                self.lease.release()
         if main and (self.directory / directory.BEST).exists():
             # The official set that chose the checkpoint is no test.
             split = " split=val" if self.config.data.get("val_from") == "official" else ""
@@ -76,8 +120,8 @@ class Run:
             "data": fingerprint,
             "images": data.census._asdict(),
         }
-        if self.checkpoint is not None:
-            before = record.read(self.directory).get("data")
+        if (self.directory / record.FILE).exists() and self.config.resume is not None:
+            before = record.read_record(self.directory).get("data")
             if before != fingerprint:
                 raise ValueError(
                     f"{cfg.data.root}: not the images that {cfg.resume} was trained on (fingerprint "
@@ -90,8 +134,27 @@ class Run:
             "recipe": overrides.recipe(words),
             "experiments": overrides.chosen_options("experiment", words),
             "seed": cfg.seed,
+            "config": without_secrets(resolved(cfg)),
         }
 
     def _word(self, key: str) -> str:
         """`key=<directory>` to paste into the shell."""
         return shlex.quote(f"{key}={self.directory}")
+
+
+def _lease(folder: Path) -> Lease:
+    try:
+        lease = Lease.acquire(folder)
+    except ValueError:
+        directory.settle()  # what lies there is the holder's
+        raise
+    directory.remove_if_refused(lease.path, folder)
+    return lease
+
+
+def _requeue(error: BaseException) -> None:
+    """SIGUSR1 is what sbatch's --signal sends before a job's time is up: SLURM starts it again."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job and isinstance(error, signals.Stopped) and error.number == signal.SIGUSR1:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+        print(f"SLURM job {job}: {done.stderr.strip() or 'queued again'}", flush=True)

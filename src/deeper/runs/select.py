@@ -44,7 +44,7 @@ def named(name: str | Path) -> Path:
 
 
 def _best(run: str) -> Path:
-    return directory.checkpoint(directory.find(run), directory.BEST)
+    return directory.checkpoint(directory.find_run(run), directory.BEST)
 
 
 def _file(path: Path) -> Path:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, open_dict
 
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
+from deeper.processes import lead_children
 from deeper.runs import directory, record
 
 log = logging.getLogger(__name__)
@@ -113,13 +114,14 @@ class ProcessLauncher(Launcher):
             log.info(f"job {number} has finished already{older}: {folder}")
             job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
             return
-        if (folder / directory.LAST).exists():
+        if before:
             vouched = [word for word in overrides if word.startswith("trust=")]
             overrides = [quoted(f"resume={folder}"), *vouched]
         command = [sys.executable, os.path.abspath(sys.argv[0]), *_config_options(sys.argv[1:])]
         command += overrides
         command += [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
         command += ["hydra.mode=RUN", quoted(f"hydra.run.dir={folder}"), f"hydra.job.num={number}"]
+        lead_children()
         code = _wait(subprocess.Popen(command))
         after = _record(folder)
         if code == 0 and after.get("status") == "finished":
@@ -140,7 +142,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    return record.read(folder) if (folder / record.FILE).exists() else {}
+    return record.read_record(folder) if (folder / record.FILE).exists() else {}
 
 
 def _config_options(arguments: Sequence[str]) -> list[str]:

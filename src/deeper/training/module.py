@@ -16,7 +16,7 @@ from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
 from deeper.data.sampler import derive_seed
 from deeper.models.output import Output
-from deeper.training.divergence import Diverged
+from deeper.training.failures import Diverged
 from deeper.training.loss import AuxWeighted, training_loss
 from deeper.training.metrics import TopK, collection, log_row, single_numbers
 from deeper.training.optimizers import OptimizerFactory, learning_rate, make_optimizer
@@ -74,7 +74,12 @@ class ImageClassifier(L.LightningModule):
             logger.log_hyperparams(self.checkpoint_metadata["config"])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(self.step_seed(batch_idx))
+        seed = self.step_seed(batch_idx)
+        torch.default_generator.manual_seed(
+            seed
+        )  # torch.manual_seed takes a tenth of a millisecond
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         seed = self.step_seed(batch_idx)

@@ -57,7 +57,7 @@ def test_nothing_is_trained_on_it(root, tmp_path):
 
 
 def test_a_folder_more_or_less_is_another_form(root):
-    assert layouts.find(root).__name__.endswith("numbered")
+    assert layouts.find_layout(root).__name__.endswith("numbered")
     (root / "1000").mkdir()
     with pytest.raises(ValueError, match=r"numbered  0/\* … 999/\*, a test set alone"):
-        layouts.find(root)
+        layouts.find_layout(root)

@@ -22,7 +22,7 @@ LAYOUTS: dict[Layout, str] = {
 """What `data.root` holds in each layout."""
 
 
-def find(root: Path, layout: Literal["auto"] | Layout = "auto") -> ModuleType:
+def find_layout(root: Path, layout: Literal["auto"] | Layout = "auto") -> ModuleType:
     """The module of a layout, by default of the one that `root` has.
 
     Raises `ValueError` if none fits, or several do.

@@ -23,7 +23,7 @@ def fits(root: Path) -> bool:
 
 
 def load_splits(root: Path, cache: Path) -> Splits:
-    return listing.cached("folders", _inner(root), cache, _listed)
+    return listing.cached_splits("folders", _inner(root), cache, _listed)
 
 
 def _inner(root: Path) -> Path:

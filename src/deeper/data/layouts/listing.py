@@ -89,7 +89,7 @@ def watched(root: Path, split: str, names: list[str], inside: str = "") -> list[
     return [root, root / split, *(root / split / name / inside for name in names)]
 
 
-def cached(layout: str, root: Path, cache: Path, build: Callable[[Path], Index]) -> Splits:
+def cached_splits(layout: str, root: Path, cache: Path, build: Callable[[Path], Index]) -> Splits:
     """The splits of a root in which images are files of their own."""
     listed = index.cached(layout, root, cache, build)
     parts = {split: FileImages(root, **columns) for split, columns in listed.splits.items()}

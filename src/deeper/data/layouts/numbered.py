@@ -19,7 +19,7 @@ def fits(root: Path) -> bool:
 
 def load_splits(root: Path, cache: Path) -> Splits:
     """`train` is empty; `val` and `test` are the set."""
-    return listing.cached("numbered", root, cache, _listed)
+    return listing.cached_splits("numbered", root, cache, _listed)
 
 
 def _listed(root: Path) -> Index:

@@ -35,7 +35,7 @@ def load_splits(root: Path, cache: Path | None = None) -> Splits:
 
     `cache` is unused: packed.json is the list of images.
     """
-    about = read(root)
+    about = read_about(root)
     empty = FileImages(root, [], [])  # a test set alone has no training images
     parts = {
         name: _images(root, split) if split["shards"] else empty
@@ -44,7 +44,7 @@ def load_splits(root: Path, cache: Path | None = None) -> Splits:
     return Splits.of(about["classes"], parts, empty)
 
 
-def read(root: Path) -> dict[str, Any]:
+def read_about(root: Path) -> dict[str, Any]:
     """The content of packed.json. Raises `ValueError` if it is not of this format."""
     path = root / FILE
     try:

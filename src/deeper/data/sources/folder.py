@@ -29,7 +29,7 @@ class Folder:
         self.load()
 
     def load(self) -> Splits:
-        module = layouts.find(self.root, self.layout)
+        module = layouts.find_layout(self.root, self.layout)
         splits: Splits = module.load_splits(self.root, self.cache)
         if self.num_classes not in (None, len(splits.classes)):
             raise ValueError(

@@ -1,0 +1,105 @@
+"""`reproduce=`: a run's config, seeds and data again, and its numbers compared with its record."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from deeper.config import overrides, stored
+from deeper.config.errors import ConfigError
+from deeper.loggers import jsonl
+from deeper.runs import record
+from deeper.runs.provenance import code_hash, provenance
+
+TOLERANCE = 0.05
+"""Largest difference, as a fraction of the larger number, on other hardware or versions."""
+
+ALLOWED = ("reproduce", "paths.logs", "paths.cache", "paths.data", "data.root", "logger", "trust")
+"""Words of the command line that change nothing of what is computed."""
+
+MEASURED = ("perf/",)
+"""Prefixes of numbers that no two runs share."""
+
+
+class NotReproduced(Exception):
+    """The numbers differ from those of the record."""
+
+    exit_status = 1
+
+
+def recorded_config(cfg: DictConfig) -> DictConfig:
+    """The config of the record that `cfg.reproduce` names, with this machine's paths.
+
+    Raises `ConfigError` for words on the command line that would change what is computed.
+    """
+    config = stored.as_config(_before(cfg)["config"])
+    problems = []
+    for word in overrides.task_overrides():
+        key = overrides.key_of(word).replace("/", ".")
+        if key not in ALLOWED:
+            theirs = OmegaConf.select(config, key)
+            problems.append(
+                f"{word}: reproduce={cfg.reproduce} keeps the config of its record ({key}={theirs}); "
+                f"leave it out"
+            )
+    if problems:
+        raise ConfigError(problems)
+    with open_dict(config):
+        config.update({"paths": cfg.paths, "logger": cfg.logger, "reproduce": cfg.reproduce})
+        config.name = f"{config.name}-again"
+        if "data.root" in map(overrides.key_of, overrides.task_overrides()):
+            config.data.root = cfg.data.root
+    return config
+
+
+def compare(cfg: Any, run: Path) -> str:
+    """How the finished `run` agrees with the record; raises `NotReproduced` with the differences."""
+    before, now = _before(cfg), record.read_record(run)
+    if before["data"] != now["data"]:
+        raise NotReproduced(
+            f"other images: their fingerprint is {now['data']}, in the record {before['data']}"
+        )
+    here = provenance()
+    other = [key for key in ("versions", "hardware") if before.get(key) != here[key]]
+    numbers = _numbers(before, Path(cfg.reproduce).expanduser())
+    found = _numbers(now, run)
+    differ = [
+        f"  {name}: {found.get(name)}, in the record {value}"
+        for name, value in numbers.items()
+        if not _agree(value, found.get(name), exact=not other)
+    ]
+    code = "" if before["code"] == code_hash() else "; the code is other than the record's"
+    if differ:
+        shown = "\n".join(differ[:10])
+        raise NotReproduced(f"{len(differ)} of {len(numbers)} numbers differ{code}:\n{shown}")
+    how = f"within {TOLERANCE:.0%}, on other {' and '.join(other)}" if other else "to the bit"
+    return f"reproduced {how}: {len(numbers)} numbers{code}"
+
+
+def _before(cfg: Any) -> dict[str, Any]:
+    path = Path(cfg.reproduce).expanduser()
+    content = record.read_record(
+        path if path.is_dir() else path.parent, path.name if path.is_file() else None
+    )
+    if not {"config", "results", "data"} <= content.keys():
+        raise ValueError(
+            f"reproduce={path}: not the record of a finished training; pass a run directory"
+        )
+    return content
+
+
+def _numbers(content: dict[str, Any], run: Path) -> dict[str, Any]:
+    """The results, and every row where the run's metrics.jsonl is there."""
+    numbers = {f"results {name}": value for name, value in content["results"].items()}
+    if (run / jsonl.FILE).exists():
+        for row in jsonl.rows(run / jsonl.FILE):
+            named = {k: v for k, v in row.items() if not k.startswith(MEASURED)}
+            numbers |= {f"step {row['step']} {name}": value for name, value in named.items()}
+    return numbers
+
+
+def _agree(a: Any, b: Any, exact: bool) -> bool:
+    if exact or a is None or b is None:
+        return bool(a == b)
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE if abs(a) <= 1 else 0)

@@ -1,0 +1,73 @@
+"""Twenty steps whose losses are committed: a change of what is computed shows here.
+
+Losses change only on purpose. Then `GOLDEN=write python -m pytest tests/test_golden.py` writes them
+anew, and the commit says why.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from entry import call, rows, run_dirs
+
+GOLDEN = Path(__file__).parent / "golden"
+LOSSES = GOLDEN / "losses.json"
+TOLERANCE = 2e-3
+"""Relative: processors and versions of torch round differently, and steps amplify it."""
+
+WORDS = (
+    "model.width=0.125", "model/aux=inception4a", "epochs=5", "batch_size=16", "lr=0.01",
+    "averaging=ema", "augment=paper", "data.workers=0", "trainer=cpu", "precision=fp32",
+    "trainer.log_every_n_steps=1", "test=false",
+)  # fmt: skip
+RECIPES = {"bn": (), "lrn": ("model/norm=lrn", "model/init=bvlc")}
+
+
+def losses(run: Path) -> dict[str, list[float]]:
+    found = rows(run)
+    names = ("train/loss", "val/loss")
+    return {name: [row[name] for row in found if name in row] for name in names}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_losses_are_those_that_were_committed(images, tmp_path, recipe):
+    words = [f"data.root={images}", f"paths.logs={tmp_path}", *WORDS, *RECIPES[recipe]]
+    result = call(*words)
+    assert result.returncode == 0, result.stderr
+    (run,) = run_dirs(tmp_path)
+    found = losses(run)
+    assert len(found["train/loss"]) == 20
+    golden = json.loads(LOSSES.read_text()) if LOSSES.exists() else {}
+    if os.environ.get("GOLDEN") == "write":
+        LOSSES.parent.mkdir(exist_ok=True)
+        LOSSES.write_text(json.dumps(golden | {recipe: found}, indent=1) + "\n")
+        return
+    for name, values in golden[recipe].items():
+        assert found[name] == pytest.approx(values, rel=TOLERANCE), name
+
+
+def test_a_run_of_an_earlier_commit_goes_on_as_it_would_have(images, tmp_path, monkeypatch):
+    """golden/run was stopped after step 10 of 20; golden/rows.json has the uninterrupted run's rows.
+
+    It was made by commit RUN_OF of the project, with `RUN_WORDS`.
+    """
+    logs = tmp_path / "logs"
+    run = logs / "train/runs/golden"
+    shutil.copytree(GOLDEN / "run", run)
+    result = call(
+        f"resume={run}", f"data.root={images}", f"paths.logs={logs}", f"paths.cache={logs}/c"
+    )
+    assert result.returncode == 0, result.stderr
+    expected = json.loads((GOLDEN / "rows.json").read_text())
+    for row, wanted in zip(rows(run), expected, strict=True):
+        assert row["step"] == wanted["step"]
+        for name in wanted.keys() & {"train/loss", "val/loss"}:
+            assert row[name] == pytest.approx(wanted[name], rel=TOLERANCE), row["step"]
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 20
+
+
+RUN_OF = "the one that added this file"
+RUN_WORDS = (*WORDS[1:], "model.width=0.0625", "model/aux=none", "averaging=none", "logger=[]")
