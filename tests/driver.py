@@ -81,6 +81,16 @@ def kill_at(owner: object, name: str, number: int, signum: int = signal.SIGKILL)
     setattr(owner, name, function)
 
 
+def await_rows(logs: Path, number: int) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        files = [*logs.rglob("metrics.jsonl")]
+        if files and len(files[0].read_text().splitlines()) >= number:
+            return
+        time.sleep(0.05)
+    raise TimeoutError("no rows")
+
+
 def outcome(run: Path) -> dict:
     """All that a training computed."""
     found = {n: load_checkpoint(run / f"checkpoints/{n}.ckpt") for n in ("last", "best")}

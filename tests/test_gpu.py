@@ -1,6 +1,9 @@
 """What only a CUDA GPU can show: its number formats, its process groups, its arithmetic."""
 
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import sysconfig
 from datetime import timedelta
@@ -13,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 import torch.nn.functional as F
+from driver import await_rows, differences, outcome
 from entry import PROJECT, command, record, rows, run_dirs, shell, small
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -149,6 +153,27 @@ def test_nccl_trains_in_one_process(images, tmp_path):
     assert torch.cuda.get_device_name() in printed
     assert record(run)["results"]["test/n"] == on_disk(images, "val")
     assert len(list((tmp_path / "train/runs").iterdir())) == 1
+
+
+def test_stopped_within_an_epoch_it_goes_on_bit_for_bit(images, tmp_path):
+    """With deterministic kernels, as a GPU's others may add up in any order."""
+    words = ["trainer=gpu", "precision=bf16", TINY, "test=false", "epochs=30", "data.limit=null",
+             "trainer.deterministic=true", "averaging=ema", "data.workers=1"]  # fmt: skip
+    exact = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    whole, _ = start(images, tmp_path / "whole", *words, **exact)
+    given = small(images, tmp_path / "stopped", *words)
+    given = [w for w in given if w.partition("=")[0] not in {"epochs", "precision"}] + words[1:5]
+    program = [sys.executable, str(PROJECT / "src/train.py"), *dict.fromkeys(given)]
+    process = subprocess.Popen(program, env=os.environ | exact, stdout=subprocess.DEVNULL)
+    await_rows(tmp_path / "stopped", 12)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    (run,) = run_dirs(tmp_path / "stopped")
+    steps = checkpoint.load_checkpoint(run / "checkpoints/last.ckpt")["global_step"]
+    again = shell(f"resume={run}", **exact)
+    assert again.returncode == 0, again.stderr
+    assert steps < checkpoint.load_checkpoint(run / "checkpoints/last.ckpt")["global_step"]
+    assert differences(outcome(whole), outcome(run)) == []
 
 
 TWO_ON_ONE = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from driver import Process, differences, kill_at, outcome, randoms, words
+from driver import Process, await_rows, differences, kill_at, outcome, randoms, words
 from entry import PROJECT, call, record, run_dirs
 
 from deeper import checkpoint
@@ -186,16 +186,6 @@ def test_a_stopped_rank_ends_the_run(images, tmp_path):
     finally:
         with suppress(ProcessLookupError):
             os.kill(rank1, signal.SIGKILL)
-
-
-def await_rows(logs: Path, number: int) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        files = [*logs.rglob("metrics.jsonl")]
-        if files and len(files[0].read_text().splitlines()) >= number:
-            return
-        time.sleep(0.05)
-    raise TimeoutError("no rows")
 
 
 def group_pids(group: int) -> list[int]:
