@@ -63,7 +63,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """The embedded data, the baseline trained on it in bf16, and what that printed."""
     root = tmp_path_factory.mktemp("embedded") / "synthetic"
     logs = tmp_path_factory.mktemp("trained")
-    words = [f"data.root={root}", f"paths.logs={logs}", "trainer=gpu", "precision=bf16", "epochs=8"]
+    where = [f"paths.data={root.parent}", f"paths.logs={logs}"]
+    words = [*where, "trainer=gpu", "precision=bf16", "epochs=8"]
     result = shell(*words)
     assert result.returncode == 0, result.stderr
     (run,) = run_dirs(logs)
