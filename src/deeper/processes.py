@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 
 PARENT = "DEEPER_PARENT"
 """Environment variable with the process that its children are to end with."""
@@ -23,11 +24,23 @@ def follow_parent() -> None:
 
 
 def start_worker(*_: object) -> None:
-    """For a worker of a loader: a signal to the whole group is for the training alone to act on."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """For a worker of a loader: a signal to the whole group is for the training alone to act on.
+
+    One that the training sends ends the worker, as it does where Python ends.
+    """
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        threading.Thread(target=_obey_parent, daemon=True).start()
     _end_with_parent(signal.SIGKILL)
+
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP}
+
+
+def _obey_parent() -> None:
+    while True:
+        if signal.sigwaitinfo(SIGNALS).si_pid == os.getppid():
+            os._exit(0)
 
 
 def _end_with_parent(number: int) -> None:

@@ -1,0 +1,45 @@
+"""Workers leave signals to their parent, and end when it wants or is gone."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from deeper.processes import start_worker
+
+
+def work(ready) -> None:
+    os.setpgid(0, 0)
+    start_worker()
+    ready.set()
+    time.sleep(60)
+
+
+@pytest.fixture
+def worker():
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=work, args=(ready,), daemon=True)
+    process.start()
+    assert ready.wait(10)
+    yield process
+    process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_from_elsewhere_does_not_end_it(worker, number):
+    sender = os.fork()
+    if sender == 0:
+        os.killpg(worker.pid, number)
+        os._exit(0)
+    os.waitpid(sender, 0)
+    time.sleep(0.2)
+    assert worker.is_alive()
+
+
+def test_its_parent_ends_it(worker):
+    worker.terminate()
+    worker.join(5)
+    assert worker.exitcode == 0
