@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PARENT = "DEEPER_PARENT"
 """Environment variable with the process that its children are to end with."""
@@ -35,6 +37,16 @@ def start_worker(*_: object) -> None:
 
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP}
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Signals wait until the end; a process that is started meanwhile holds them on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _obey_parent() -> None:

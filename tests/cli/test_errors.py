@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from entry import call, run_dirs, small
+from entry import PROJECT, call, run_dirs, small
 
 from deeper.config.errors import ConfigError
 from deeper.data.images.encoded import SUFFIXES
@@ -61,11 +61,12 @@ def test_a_resumed_run_that_is_none_is_said_in_our_words(refused):
     )
 
 
+HEADS = "|".join(sorted(path.stem for path in (PROJECT / "configs/model/head").glob("*.yaml")))
 CHOICES = {
     "recipe=[paper,modern]": "recipe=[paper,modern]: choose one recipe",
     "sweep=lr": "sweep=lr: lists the jobs of a multirun; pass -m too",
     "model.norm=bn": "model.norm=bn: did you mean model/norm=bn?",
-    "model.head=mlp": "model.head=mlp: did you mean model/head=avgpool|fc|fc4096|nin?",
+    "model.head=mlp": f"model.head=mlp: did you mean model/head={HEADS}?",
     "+epoch=3": "epoch: no such key; did you mean 'epochs'?",
     "experiment=[no_aux,aux_4a]": ("experiments no_aux and aux_4a both set model/aux: choose one"),
     "data.workers=???": "data.workers: required; pass data.workers=<value>",

@@ -27,22 +27,27 @@ PLACES = {
 """Where a process is killed: within the first n calls of a function."""
 
 
-@pytest.fixture(scope="module")
-def whole(images, tmp_path_factory):
-    """The outcome of the run that nothing interrupts."""
-    logs = tmp_path_factory.mktemp("whole")
-    result = call(*words(images, logs))
+def uninterrupted(images, logs, *more):
+    """The outcome of a run that nothing interrupts."""
+    result = call(*words(images, logs, *more))
     assert result.returncode == 0, result.stderr
     (run,) = run_dirs(logs)
     return outcome(run)
 
 
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    return uninterrupted(images, tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize(
-    "kills", [4, pytest.param(25, marks=pytest.mark.reliability)], ids=lambda n: f"{n}-kills"
+    ("kills", "epochs"), [(4, 4), pytest.param(25, 30, marks=pytest.mark.reliability)]
 )
-def test_killed_at_random_it_is_the_uninterrupted_run(images, tmp_path, whole, kills):
+def test_killed_at_random_it_is_the_uninterrupted_run(images, tmp_path, kills, epochs):
     """The same words again go on; every row is there once."""
-    random, log, given = randoms(kills), tmp_path / "log", words(images, tmp_path, "resume=auto")
+    whole = uninterrupted(images, tmp_path / "whole", f"epochs={epochs}")
+    random, log, logs = randoms(kills), tmp_path / "log", tmp_path / "logs"
+    given = words(images, logs, "resume=auto", f"epochs={epochs}")
     for number in range(kills):
         owner, name, calls = PLACES[[*PLACES][number % len(PLACES)]]
         place = random.randint(1, calls)
@@ -51,7 +56,7 @@ def test_killed_at_random_it_is_the_uninterrupted_run(images, tmp_path, whole, k
         assert code == 128 + signal.SIGKILL, log.read_text()
     final = Process(*given, log=log)
     assert final.wait() == 0, log.read_text()
-    runs = run_dirs(tmp_path)
+    runs = run_dirs(logs)
     assert len(runs) <= 2  # killed before its record was written, a run is not found again
     run = max(runs, key=lambda r: record(r)["started"])
     assert differences(whole, outcome(run)) == []
@@ -85,7 +90,7 @@ def test_a_signal_ends_the_step_and_saves(images, tmp_path, whole, number):
 def test_a_signal_at_any_moment(images, tmp_path, tries):
     """From the outside, to the process or its whole group, at random moments of its life."""
     random, log = randoms(tries), tmp_path / "log"
-    given = words(images, tmp_path, "resume=auto", "epochs=40", "data.workers=2")
+    given = words(images, tmp_path, "resume=auto", "epochs=2000", "data.workers=2")
     for number in range(tries):
         process = Process(*given, log=log)
         time.sleep(random.uniform(0.2, 8))
@@ -105,7 +110,7 @@ def children(group: int) -> list[str]:
 @pytest.mark.parametrize("starts", [1, pytest.param(20, marks=pytest.mark.reliability)])
 def test_of_two_starts_one_trains(images, tmp_path, starts):
     """The other is refused by the lease, and every row is there once."""
-    log, given = tmp_path / "log", words(images, tmp_path, "resume=auto", "epochs=60")
+    log, given = tmp_path / "log", words(images, tmp_path, "resume=auto", "epochs=2000")
     first = Process(*given, log=log)
     await_rows(tmp_path, 1)
     os.kill(first.pid, signal.SIGKILL)

@@ -25,11 +25,15 @@ class ProgressBar(RichProgressBar):
         """Only on a terminal; a file gets the epochs' lines alone."""
         return super().is_enabled and Console().is_terminal
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A run that is resumed within an epoch has no start of an epoch."""
+        super().on_train_start(trainer, pl_module)
+        self._fit_start = self._epoch_start = perf_counter()
+        self._first_epoch = trainer.current_epoch
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_epoch_start(trainer, pl_module)
         self._epoch_start, self._trained_at = perf_counter(), None
-        if self._fit_start == 0.0:
-            self._fit_start, self._first_epoch = self._epoch_start, trainer.current_epoch
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)

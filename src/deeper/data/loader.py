@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch
+from deeper.processes import signals_held
 
 
 class LazyLoader(DataLoader[Batch]):
@@ -18,7 +19,9 @@ class LazyLoader(DataLoader[Batch]):
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        yield from super().__iter__()
+        with signals_held():  # until `start_worker` has begun in each worker
+            batches = super().__iter__()
+        yield from batches
 
 
 def worker_count(asked: int | Literal["auto"]) -> int:

@@ -61,7 +61,8 @@ class Lease:
             content = json.dumps(_this_process()).encode()
             os.ftruncate(file, 0)
             os.pwrite(file, content, 0)
-            fcntl.flock(file, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
         except BaseException:
             os.close(file)
             raise
@@ -105,7 +106,8 @@ def _open_locked(path: Path) -> int:
     """A descriptor of the file under `path`, which may be removed by its holder meanwhile."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: two starts at one instant may meet
+            fcntl.flock(file, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file

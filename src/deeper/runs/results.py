@@ -48,7 +48,7 @@ def show_results(run: Run, metrics: dict[str, float]) -> None:
 def show_finished(run: Run) -> float | None:
     """Say again what a finished run found; nothing is computed, and no look at the test set counted."""
     assert run.finished is not None  # noqa: S101
-    print(f"{run.directory}: has finished already; epochs=<more> with resume= trains on")
+    print(f"{run.directory}: has finished already; resume={run.directory} epochs=<more> trains on")
     show_results(run, run.finished.get("results", {}))
     found: float | None = run.finished.get("objective")
     return found

@@ -45,7 +45,7 @@ class Run:
     def open(cls, cfg: DictConfig) -> "Run":
         """The run in the directory that Hydra made, or the one that `resume=` means."""
         folder = directory.open_dir(HydraConfig.get().runtime.output_dir, cfg.resume)
-        lease = _lease(folder) if record.is_main_process() else None
+        lease = _lease(folder, cfg.resume) if record.is_main_process() else None
         if cfg.reproduce is not None:
             return cls(folder, reproduce.recorded_config(cfg), None, lease)
         if cfg.resume is None or not (folder / record.FILE).exists():
@@ -57,18 +57,21 @@ class Run:
             print(f"{folder}: was stopped before its first checkpoint, and starts again")
             return cls(folder, config, None, lease)
         checkpoint = newest_checkpoint(files)
-        if lease and checkpoint != files[0]:
-            copy_checkpoint(checkpoint, files[0])
         done = epochs_done(load_checkpoint(checkpoint, mmap=True))
         if config.trainer.max_epochs < done:
             raise ConfigError(
                 [f"epochs={config.trainer.max_epochs}: the run has done {done} already; pass more"]
             )
-        ended = before.get("status") == "finished" and config.trainer.max_epochs == done
-        if ended and lease:
+        # An early stopping may have ended it before its last epoch.
+        trained = before.get("config", {}).get("trainer", {}).get("max_epochs", done)
+        tested = "test/n" in before.get("results", {}) or not config.test
+        ended = before.get("status") == "finished" and tested
+        if not ended or config.trainer.max_epochs != trained:
+            return cls(folder, config, checkpoint, lease)
+        if lease:
             lease.release()
             directory.discard_refused()  # what Hydra wrote for a start that has nothing to do
-        return cls(folder, config, checkpoint, lease, before if ended else None)
+        return cls(folder, config, checkpoint, lease, before)
 
     @property
     def guards(self) -> list[LeaseGuard]:
@@ -86,6 +89,8 @@ class Run:
         main = record.is_main_process()
         if main:
             sweep(self.directory)
+            if self.checkpoint not in (None, last := self.directory / directory.LAST):
+                copy_checkpoint(self.checkpoint, last)
             save_config(self.config, self.directory)
         signals.install()
         lead_children()
@@ -117,6 +122,7 @@ class Run:
         cfg, fingerprint = self.config, data.fingerprint()
         facts = {
             "identity": identity(resolved(cfg)),
+            "config": without_secrets(resolved(cfg)),
             "data": fingerprint,
             "images": data.census._asdict(),
         }
@@ -134,7 +140,6 @@ class Run:
             "recipe": overrides.recipe(words),
             "experiments": overrides.chosen_options("experiment", words),
             "seed": cfg.seed,
-            "config": without_secrets(resolved(cfg)),
         }
 
     def _word(self, key: str) -> str:
@@ -142,11 +147,12 @@ class Run:
         return shlex.quote(f"{key}={self.directory}")
 
 
-def _lease(folder: Path) -> Lease:
+def _lease(folder: Path, resume: str | None) -> Lease:
     try:
         lease = Lease.acquire(folder)
     except ValueError:
-        directory.settle()  # what lies there is the holder's
+        if resume is None:
+            directory.settle()  # what lies there is the holder's
         raise
     directory.remove_if_refused(lease.path, folder)
     return lease

@@ -103,7 +103,7 @@ class ProcessLauncher(Launcher):
         return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
 
     def _run(self, number: int, job: JobReturn) -> None:
-        """Skip a job that has finished; continue one that has a checkpoint."""
+        """Skip a job that has finished; continue one that has begun."""
         from deeper.cli.arguments import quoted
         from deeper.runs.provenance import code_hash
 
