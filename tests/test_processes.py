@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deeper.processes import start_worker
+from deeper.processes import signals_held, start_worker
 
 
 def work(ready) -> None:
@@ -22,7 +22,8 @@ def worker():
     context = multiprocessing.get_context("fork")
     ready = context.Event()
     process = context.Process(target=work, args=(ready,), daemon=True)
-    process.start()
+    with signals_held():  # as a loader does: other threads may start in a forked process
+        process.start()
     assert ready.wait(10)
     yield process
     process.kill()
