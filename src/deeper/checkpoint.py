@@ -8,7 +8,6 @@ The file ends with the SHA-256 of what stands before, as the comment of the zip 
 file beside it has the digest of the whole, for `sha256sum --check`.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -22,7 +21,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from deeper.files import beside, file_digest, gigabytes, sync
+from deeper.files import FULL, beside, file_digest, gigabytes, sync
 
 FORMAT = 2
 LAST_COMMIT_OF_FORMAT_1 = "8484ce0"
@@ -75,8 +74,7 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path, previous: Path | Non
             _replace(path, temporary, previous)
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if any(isinstance(e, OSError) and e.errno in full for e in _causes(error)):
+        if any(isinstance(e, OSError) and e.errno in FULL for e in _causes(error)):
             raise DiskFull(path, "no space left on the disk") from error
         raise
 

@@ -13,6 +13,9 @@ PARENT = "DEEPER_PARENT"
 
 PR_SET_PDEATHSIG = 1
 
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP}
+"""Signals that ask a run to stop."""
+
 
 def lead_children() -> None:
     """Processes that are started from now on, as ranks or jobs, end when this one does."""
@@ -34,9 +37,6 @@ def start_worker(*_: object) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=_obey_parent, daemon=True).start()
     _end_with_parent(signal.SIGKILL)
-
-
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP}
 
 
 @contextmanager

@@ -53,6 +53,20 @@ def test_the_run_after_it_is_the_run_without_it(start, tmp_path):
     assert differences(outcome(one), outcome(other)) == []
 
 
+def test_a_resumed_run_keeps_its_checkpoints(start, tmp_path):
+    assert start("preflight=off").returncode == 0
+    (run,) = run_dirs(tmp_path)
+    files = {path.name for path in (run / "checkpoints").iterdir()}
+    again = call(f"resume={run}", "epochs=3", f"paths.logs={tmp_path / 'logs'}", "preflight=on")
+    assert again.returncode == 2  # not among what a resumed run may change
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("preflight: 'off'", "preflight: 'on'"))
+    again = call(f"resume={run}", "epochs=3", f"paths.logs={tmp_path / 'logs'}")
+    assert again.returncode == 0, again.stderr
+    assert "preflight logits    equal" in again.stdout
+    assert files <= {path.name for path in (run / "checkpoints").iterdir()}
+
+
 def test_auto_measures_nothing_of_a_short_run(start):
     assert "preflight " not in start("epochs=1").stdout
 

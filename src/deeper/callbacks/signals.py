@@ -8,11 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
-    if hasattr(signal, name)
-]
+from deeper.processes import SIGNALS
 
 
 class Stopped(Exception):

@@ -26,8 +26,9 @@ def run_dir(logs: str, task: str, name: str, resume: str | None, *, _root_: Any 
     """`<logs>/<task>/runs/<date_time>_<name>`, or the run that `resume` names.
 
     `resume` is a run directory, `latest`, or `auto`: the newest run of the same identity as the
-    config `_root_`. Raises `ValueError` for a name that would lead elsewhere. Hydra writes into this directory before the start can be refused, so a `resume`
-    that is no run gets a new name as well; `open_dir` says what is wrong with it.
+    config `_root_`. Hydra writes into this directory before the start can be refused, so a `resume`
+    that is no run gets a new name as well; `open_dir` says what is wrong with it. Raises `ValueError`
+    for a name that would lead elsewhere.
     """
     runs = Path(logs).absolute() / task / "runs"
     found = None

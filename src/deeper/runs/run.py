@@ -119,10 +119,10 @@ class Run:
 
     def _facts(self, data: ImageData) -> dict[str, Any]:
         """Raises `ValueError` where a resumed run gets other images than it was trained on."""
-        cfg, fingerprint = self.config, data.fingerprint()
+        cfg, plain, fingerprint = self.config, resolved(self.config), data.fingerprint()
         facts = {
-            "identity": identity(resolved(cfg)),
-            "config": without_secrets(resolved(cfg)),
+            "identity": identity(plain),
+            "config": without_secrets(plain),
             "data": fingerprint,
             "images": data.census._asdict(),
         }
