@@ -1,4 +1,10 @@
-"""The loader asks its sampler for nothing before the first batch is wanted."""
+"""The loader waits for its first use, and names a worker that was killed."""
+
+import os
+import signal
+
+import pytest
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from deeper.data.loader import LazyLoader
 
@@ -15,3 +21,13 @@ def test_nothing_is_asked_before_the_first_batch_is_wanted():
     assert asked == []
     assert list(batches) == [1, 2, 3]
     assert asked == [0, 1, 2]
+
+
+def test_a_killed_worker_is_named_though_its_pipe_closes_first(monkeypatch):
+    def reset(self):
+        os.kill(self._workers[0].pid, signal.SIGKILL)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", reset)
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid"):
+        list(LazyLoader([1, 2, 3], num_workers=1))

@@ -1,6 +1,7 @@
 """A loader that follows a resumed run's position."""
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -21,7 +22,13 @@ class LazyLoader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         with signals_held():  # until `start_worker` has begun in each worker
             batches = super().__iter__()
-        yield from batches
+        try:
+            yield from batches
+        except (ConnectionError, EOFError):
+            # A worker that is killed closes its pipe before the system says that it ended: torch's
+            # handler of SIGCHLD raises within this wait, and names it.
+            time.sleep(2 if self.num_workers else 0)
+            raise
 
 
 def worker_count(asked: int | Literal["auto"]) -> int:
