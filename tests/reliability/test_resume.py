@@ -90,3 +90,35 @@ def test_stopped_anywhere_it_is_the_uninterrupted_run(tmp_path, options):
             fit(folder, options, StopAfter(step, where))
         resumed = fit(folder, options, resume=True)
         assert differences(whole, resumed) == [], (step, where)
+
+
+class Seen(L.Callback):
+    """Keeps the images of each step."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, list[int]] = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.steps.setdefault(trainer.global_step, []).extend(batch.index.tolist())
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (3, 2)])
+@pytest.mark.parametrize("step", [1, 3, 4])
+def test_divided_otherwise_it_goes_on_with_the_same_images(tmp_path, before, after, step):
+    def trained(folder, accumulate, *stop, resume=False):
+        kept, seen = Checkpoint(str(folder), "val/loss", "minimize"), Seen()
+        run = trainer(seen, *stop, kept, accumulate_grad_batches=accumulate)
+        try:
+            last = kept.last if resume else None
+            run.fit(module(Net(norm=False)), data(), ckpt_path=last, weights_only=True)
+        finally:
+            signals.restore()
+        return seen.steps, load_checkpoint(kept.last)
+
+    whole, expected = trained(tmp_path / "whole", before)
+    with pytest.raises(signals.Stopped, match=f"after step {step}"):
+        trained(tmp_path, before, StopAfter(step))
+    rest, found = trained(tmp_path, after, resume=True)
+    assert rest == {number: whole[number] for number in range(step, 3 * EPOCHS)}
+    for name, value in found["state_dict"].items():
+        assert value.allclose(expected["state_dict"][name], atol=1e-6), name

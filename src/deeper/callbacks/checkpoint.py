@@ -200,6 +200,7 @@ class Checkpoint(L.Callback):
             x for x in trainer.loggers if isinstance(x, MetricsFile) and trainer.is_global_zero
         ]
         checkpoint["metrics_rows"] = sum(file.sync() for file in files)
+        checkpoint["accumulate_grad_batches"] = trainer.accumulate_grad_batches
         loops = checkpoint["loops"]["fit_loop"]
         steps = loops["epoch_loop.batch_progress"]
         epoch = loops["epoch_progress"]["current"]
@@ -219,6 +220,12 @@ class Checkpoint(L.Callback):
                 "it, or start a new run from it with model.pretrained=<run directory>"
             )
         self._metrics_rows = checkpoint["metrics_rows"]
+        now = trainer.accumulate_grad_batches
+        before = checkpoint.get("accumulate_grad_batches", now)
+        if now != before:  # Lightning counts micro-batches, of which a step has another number now
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            for counts in (progress["current"], progress["total"]):
+                counts |= dict.fromkeys(counts, counts["processed"] * now // before)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
