@@ -34,7 +34,7 @@ class Process:
     """src/train.py in a process that was forked from this one, which has torch imported already."""
 
     def __init__(self, *given: str, log: Path, before: Callable[[], None] = lambda: None) -> None:
-        self.started = time.monotonic()
+        self.code: int | None = None
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
@@ -54,14 +54,20 @@ class Process:
             finally:
                 os._exit(code)
 
+    def poll(self) -> int | None:
+        """The exit status as a shell reports it; None while the process runs."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            code = os.waitstatus_to_exitcode(status) if pid else None
+            self.code = 128 - code if code is not None and code < 0 else code
+        return self.code
+
     def wait(self, timeout: float = 120.0) -> int:
-        """The exit status as a shell reports it. Kills and raises after `timeout` seconds."""
+        """The exit status. Kills and raises after `timeout` seconds."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                code = os.waitstatus_to_exitcode(status)
-                return 128 - code if code < 0 else code
+            if (code := self.poll()) is not None:
+                return code
             time.sleep(0.01)
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shutil
+import signal
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from deeper import checkpoint
+from deeper.callbacks.signals import Stopped
 from deeper.checkpoint import (
     AtomicCheckpointIO,
     DiskFull,
@@ -285,6 +287,15 @@ def test_mapped_tensors_survive_the_next_save(path):
     mapped = load_checkpoint(path, mmap=True)
     save_checkpoint(state(2.0), path)
     assert float(mapped["state_dict"]["net.w"][0]) == 1
+
+
+def test_a_signal_while_a_file_is_read_is_no_damage(path, monkeypatch):
+    def stopped(*_, **__):
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(torch, "load", stopped)
+    with pytest.raises(Stopped):
+        load_checkpoint(path)
 
 
 def test_which_weights():

@@ -1,6 +1,7 @@
 """Mirrors: a failure costs the mirror and not the run, and after kills each has every row once."""
 
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tiny_fit import Rows, data, module, trainer
 
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
+from deeper.callbacks.signals import Stopped
 from deeper.loggers.jsonl import MetricsFile, MetricsTable
 from deeper.loggers.mirror import mirrors, rewind
 from deeper.loggers.tensorboard import TensorBoard
@@ -112,12 +114,9 @@ def test_a_broken_mirror_is_off_and_the_run_goes_on(tmp_path, capsys, method):
 
 
 def test_a_signal_within_a_mirror_still_stops_the_run(tmp_path):
-    class Stopped(Exception):
-        exit_status = 143
-
     class Slow(Rows):
         def log_metrics(self, metrics, step=None):
-            raise Stopped
+            raise Stopped(signal.SIGTERM)
 
     with pytest.raises(Stopped):
         fit(tmp_path, {"slow": Slow()})

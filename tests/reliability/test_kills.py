@@ -118,13 +118,13 @@ def test_of_two_starts_one_trains(images, tmp_path, starts):
     (run,) = run_dirs(tmp_path)
     for _ in range(starts):
         both = [Process(*given, log=log) for _ in range(2)]
-        time.sleep(3)
-        codes = []
-        for process in both:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
-            codes.append(process.wait())
-        assert sorted(codes) == [2, 143], log.read_text()[-3000:]
+        end = time.monotonic() + 60
+        while not (ended := [p for p in both if p.poll() is not None]) and time.monotonic() < end:
+            time.sleep(0.05)
+        (going,) = {*both} - {*ended}
+        os.kill(going.pid, signal.SIGTERM)
+        codes = [ended[0].wait(), going.wait()]
+        assert codes == [2, 143], log.read_text()[-3000:]
         assert re.search(r"process \d+ on \S+ writes there since", log.read_text())
     seen = [(row["step"], "val/loss" in row) for row in rows(run / "metrics.jsonl")]
     assert len(seen) == len({*seen})
@@ -146,6 +146,36 @@ def test_a_job_ends_with_its_driver(images, tmp_path):
     written = (run / "metrics.jsonl").read_bytes()
     time.sleep(1)
     assert (run / "metrics.jsonl").read_bytes() == written
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("kills", [3])
+def test_torchrun_goes_on_after_a_rank_was_killed(images, tmp_path, kills):
+    """R6. It starts both ranks again, and they finish the run that it would have been."""
+    log, killed = tmp_path / "log", tmp_path / "killed"
+    more = ["trainer=ddp_cpu", "batch_size=8", "data.workers=0", "epochs=20", "resume=auto"]
+    whole = Process(*words(images, tmp_path / "whole", *more), log=log)
+    assert whole.wait(300) == 0, log.read_text()[-3000:]
+    start = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--max-restarts=5",
+    ]
+    with log.open("a") as out:
+        torchrun = subprocess.Popen(
+            [*start, str(PROJECT / "src/train.py"), *words(images, killed, *more)],
+            stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    for number in range(1, kills + 1):
+        await_rows(killed, 20 * number)
+        ranks = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
+        os.kill(int(ranks[number % 2]), signal.SIGKILL)
+    assert torchrun.wait(120) == 0, log.read_text()[-3000:]
+    (expected,), (run,) = run_dirs(tmp_path / "whole"), run_dirs(killed)
+    assert len(record(run)["starts"]) == 1 + kills
+    assert differences(outcome(expected), outcome(run)) == []
 
 
 @pytest.mark.parametrize("whom", ["one", "group"])

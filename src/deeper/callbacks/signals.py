@@ -11,8 +11,11 @@ from types import FrameType
 from deeper.processes import SIGNALS
 
 
-class Stopped(Exception):
-    """Ends a run that a signal stopped; what was saved is said by the run."""
+class Stopped(BaseException):
+    """Ends a run that a signal stopped; what was saved is said by the run.
+
+    It comes at any moment, so that no `except Exception` may take it for a failure of its own work.
+    """
 
     status = "interrupted"
 

@@ -11,6 +11,7 @@ from typing import Any
 from hydra._internal import utils as hydra_utils
 
 from deeper import __version__
+from deeper.callbacks.signals import Stopped
 from deeper.cli.arguments import quoted, with_files
 from deeper.cli.composition import guard_hydra
 from deeper.cli.help import help_text
@@ -50,7 +51,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
         if is_interrupt(error):
             sys.exit(130)
         raise
-    except Exception as error:
+    except (Exception, Stopped) as error:
         exit_for(error)
 
 
@@ -61,13 +62,13 @@ def task(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(cfg: Any) -> Any:
         try:
             return function(cfg)
-        except Exception as error:
+        except (Exception, Stopped) as error:
             exit_for(error)
 
     return run
 
 
-def exit_for(error: Exception) -> None:
+def exit_for(error: BaseException) -> None:
     """Print a user's mistake, remove what Hydra wrote, exit 2. Raise any other error."""
     if is_interrupt(error):  # a Ctrl-C that a library turned into an error of its own
         sys.exit(130)

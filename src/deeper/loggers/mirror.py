@@ -40,8 +40,6 @@ def _guarded(call: Any, kind: type[Logger], key: str, run: Path) -> Any:
             if not self.is_off:
                 return call(self, *args, **kwargs)
         except Exception as error:
-            if hasattr(error, "exit_status"):  # a signal that stops the run
-                raise
             if not self.is_off:
                 self.is_off = True
                 why = " ".join(f"{type(error).__name__} {error}".split())

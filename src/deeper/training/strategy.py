@@ -1,9 +1,11 @@
 """Distributed training that does not wait for ever for a process that has stopped."""
 
+import os
 from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch.strategies import DDPStrategy
+from torch.distributed import PrefixStore, TCPStore, init_process_group  # type: ignore[attr-defined]
 
 
 class DDP(DDPStrategy):
@@ -12,4 +14,24 @@ class DDP(DDPStrategy):
     def __init__(self, timeout_s: float = 600.0, **options: Any) -> None:
         if timeout_s <= 0:
             raise ValueError(f"timeout_s={timeout_s}: must be above 0")
-        super().__init__(timeout=timedelta(seconds=timeout_s), **options)
+        self.limit = timedelta(seconds=timeout_s)
+        super().__init__(timeout=self.limit, **options)
+
+    def setup_distributed(self) -> None:
+        """Under torchrun, processes of a restart do not look for those that they replace.
+
+        Its store of addresses outlives a restart (torch 2.14; pytorch issue 135712). Over several
+        nodes, each counts its own restarts, so there it is left as it is.
+        """
+        env = os.environ
+        if env.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and env["GROUP_WORLD_SIZE"] == "1":
+            address = env["MASTER_ADDR"], int(env["MASTER_PORT"])
+            store = TCPStore(*address, is_master=False, timeout=self.limit)
+            init_process_group(
+                self._get_process_group_backend(),
+                store=PrefixStore(env["TORCHELASTIC_RESTART_COUNT"], store),
+                rank=self.global_rank,
+                world_size=self.world_size,
+                timeout=self.limit,
+            )
+        super().setup_distributed()
