@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deeper.processes import signals_held, start_worker
+from deeper.processes import PARENT, follow_parent, signals_held, start_worker
 
 
 def work(ready) -> None:
@@ -44,3 +44,13 @@ def test_its_parent_ends_it(worker):
     worker.terminate()
     worker.join(5)
     assert worker.exitcode == 0
+
+
+def test_a_parent_that_ended_before_it_could_be_followed(monkeypatch):
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    monkeypatch.setenv(PARENT, str(gone))
+    with pytest.raises(SystemExit, match="143"):
+        follow_parent()

@@ -6,7 +6,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 PARENT = "DEEPER_PARENT"
 """Environment variable with the process that its children are to end with."""
@@ -23,9 +24,12 @@ def lead_children() -> None:
 
 
 def follow_parent() -> None:
-    """Get SIGTERM when the parent ends, if it asked for that by `lead_children`."""
-    if os.environ.get(PARENT) == str(os.getppid()):
+    """Get SIGTERM when the parent ends, if it asked for that by `lead_children`; end if it has ended."""
+    parent = os.environ.get(PARENT)
+    if parent == str(os.getppid()):
         _end_with_parent(signal.SIGTERM)
+    elif parent is not None and start_of(int(parent)) is None:
+        sys.exit(128 + signal.SIGTERM)
 
 
 def start_worker(*_: object) -> None:
@@ -47,6 +51,35 @@ def signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def signals_end_at_once() -> Iterator[None]:
+    """For a call that waits within C++, where Python's handlers have to wait too."""
+    handled = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def start_of(pid: int) -> str | None:
+    """When a process started, in clock ticks since the boot; None for one that is no more.
+
+    Without /proc, as on macOS, any process of this number counts.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in ("Z", "X") else fields[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return "unknown"
+    return None
 
 
 def _obey_parent() -> None:

@@ -85,20 +85,25 @@ def test_a_signal_ends_the_step_and_saves(images, tmp_path, whole, number):
 
 
 @pytest.mark.parametrize(
-    "tries", [2, pytest.param(20, marks=pytest.mark.reliability)], ids=lambda n: f"{n}-signals"
+    ("tries", "processes"),
+    [(2, 1), *(pytest.param(20, n, marks=pytest.mark.reliability) for n in (1, 2))],
 )
-def test_a_signal_at_any_moment(images, tmp_path, tries):
-    """From the outside, to the process or its whole group, at random moments of its life."""
+def test_a_signal_at_any_moment(images, tmp_path, tries, processes):
+    """R5. From the outside, to the process or its whole group; of 20 also while it imports."""
     random, log = randoms(tries), tmp_path / "log"
-    given = words(images, tmp_path, "resume=auto", "epochs=2000", "data.workers=2")
+    trainer = ["trainer=cpu"] if processes == 1 else ["trainer=ddp_cpu", "batch_size=8"]
+    given = words(images, tmp_path, "resume=auto", "epochs=2000", "data.workers=2", *trainer)
+    python = [sys.executable, str(PROJECT / "src/train.py"), *given]
     for number in range(tries):
-        process = Process(*given, log=log)
-        time.sleep(random.uniform(0.2, 8))
+        start = (lambda: None) if tries < 20 else lambda: os.execv(sys.executable, python)
+        process = Process(*given, log=log, before=start)
+        time.sleep(random.uniform(0.2, 8 * processes))
         asked = time.monotonic()
         (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGTERM)
         assert process.wait() == 143, log.read_text()[-3000:]
         assert time.monotonic() - asked < 10
-    assert not children(process.pid)
+        while found := children(process.pid):
+            assert time.monotonic() - asked < 10, found
 
 
 def children(group: int) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import lightning as L
 
+from deeper.processes import start_of
 from deeper.runs.record import LOST
 
 FILE = "lease.json"
@@ -127,7 +128,7 @@ def _is_alive(path: Path, file: int, holder: dict[str, Any]) -> bool:
     here = _this_process()
     if holder["place"] == here["place"]:
         same = holder["pid"] == here["pid"]
-        return not same and holder["started"] == _start_of(holder["pid"])
+        return not same and holder["started"] == start_of(holder["pid"])
     seen = os.fstat(file).st_mtime
     name = f"process {holder['pid']} on {holder['host']}"
     print(f"{path.parent}: waiting {EXPIRY_S:.0f} s for a sign of life of {name}", flush=True)
@@ -144,26 +145,9 @@ def _this_process() -> dict[str, Any]:
         "host": platform.node(),
         "place": [platform.node(), _boot(), _namespace()],
         "pid": os.getpid(),
-        "started": _start_of(os.getpid()),
+        "started": start_of(os.getpid()),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-
-
-def _start_of(pid: int) -> str | None:
-    """When a process started, in clock ticks since the boot; None for one that is no more.
-
-    Without /proc, as on macOS, any process of this number counts.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in ("Z", "X") else fields[19]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return "unknown"
-    return None
 
 
 def _boot() -> str:
