@@ -370,16 +370,35 @@ def test_two_processes_evaluate_as_one(train, tmp_path):
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
-def left_one_directory(logs: Path) -> None:
+def left_one_directory(logs: Path, images: int = 48) -> None:
     assert len(list((logs / "train/runs").iterdir())) == 1
-    assert record(run_dirs(logs)[0])["results"]["test/n"] == 48
+    assert record(run_dirs(logs)[0])["results"]["test/n"] == images
 
 
-def test_two_processes_train_and_leave_one_directory(images, tmp_path):
-    result = shell(*small(images, tmp_path, TINY, "trainer=ddp_cpu"))
-    assert result.returncode == 0, result.stderr
+@pytest.mark.parametrize(
+    ("precision", "bound"),
+    [pytest.param("fp32", 1e-5, marks=pytest.mark.reliability), ("bf16", 0.03)],
+)
+def test_two_processes_train_as_one(images, tmp_path, precision, bound):
+    """The losses of eight steps of equal global batch, without what differs by process or its batch."""
+    plain = ["model/norm=lrn", "model/init=he", "model/aux=none", "model.head.dropout=0", "lr=0.02"]
+    more = [*plain, "averaging=none", "epochs=2", "test=true", "trainer.log_every_n_steps=1"]
+    found = []
+    for trainer, start in (("cpu", call), ("ddp_cpu", shell)):
+        words = [f"data.root={images}", f"paths.logs={tmp_path / trainer}", TINY, *more]
+        result = start(*words, "batch_size=16", f"trainer={trainer}", f"precision={precision}")
+        assert result.returncode == 0, result.stderr
+        found.append(
+            [
+                row["train/loss"]
+                for row in rows(run_dirs(tmp_path / trainer)[0])
+                if "train/loss" in row
+            ]
+        )
     assert "16 global = 8 micro × 2 processes × 1 accumulated" in result.stdout
-    left_one_directory(tmp_path)
+    left_one_directory(tmp_path / "ddp_cpu", 50)
+    assert len(found[0]) == 8
+    assert found[0] == pytest.approx(found[1], rel=bound)
 
 
 def test_torchrun_leaves_one_directory(images, tmp_path):

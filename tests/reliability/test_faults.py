@@ -1,8 +1,8 @@
 """What fails within a run: memory, a worker, the disk, a value that is not finite."""
 
-import errno
 import json
 import os
+import resource
 import signal
 
 import pytest
@@ -74,12 +74,25 @@ def test_a_worker_that_is_killed_costs_no_step(images, tmp_path, whole):
     assert differences(whole, outcome(run_dirs(tmp_path)[0])) == []
 
 
-@pytest.mark.parametrize("save", [1, 2, pytest.param(5, marks=pytest.mark.reliability)])
+@pytest.mark.parametrize(
+    "save", [1, 2, *(pytest.param(n, marks=pytest.mark.reliability) for n in range(3, 11))]
+)
 def test_a_full_disk_leaves_the_earlier_checkpoints(images, tmp_path, monkeypatch, whole, save):
-    full = OSError(errno.ENOSPC, "No space left on device")
-    given = words(images, tmp_path, "resume=auto")
+    """R12. The system takes a part of a file, and no more."""
+    given, calls, write = words(images, tmp_path, "resume=auto"), [0], torch.save
+
+    def full(*arguments, **options):
+        calls[0] += 1
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        room = 50_000 * save if calls[0] == save else before[0]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            write(*arguments, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", failing("save", torch, save, full))
+        patch.setattr(torch, "save", full)
         result = call(*given)
     assert result.returncode == 1
     assert "no space left on the disk; the earlier checkpoint is intact: make room" in result.stderr
