@@ -1,5 +1,6 @@
 """Progress on screen: a bar with the time left on a terminal, one line per epoch everywhere."""
 
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +24,12 @@ class ProgressBar(RichProgressBar):
     @property
     def is_enabled(self) -> bool:
         """Only on a terminal; a file gets the epochs' lines alone."""
-        return super().is_enabled and Console().is_terminal
+        return super().is_enabled and self._on_terminal
+
+    @cached_property
+    def _on_terminal(self) -> bool:
+        """Asked for in each step, and a tenth of a millisecond to find out."""
+        return Console().is_terminal
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """A run that is resumed within an epoch has no start of an epoch."""

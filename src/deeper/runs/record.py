@@ -50,9 +50,9 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
                 _write(run, content)
 
 
-def read_record(run: Path, name: str | None = None) -> dict[str, Any]:
-    """`name` is that of the file, if it is not run.json. Raises `ValueError` for a damaged one."""
-    path = run / (name or FILE)
+def read_record(run: Path, name: str = FILE) -> dict[str, Any]:
+    """Raises `ValueError` for a missing or damaged one."""
+    path = run / name
     try:
         content = json.loads(path.read_text())
     except OSError as error:

@@ -53,16 +53,22 @@ def recorded_config(cfg: DictConfig) -> DictConfig:
     return config
 
 
+def require_same_images(cfg: Any, fingerprint: str) -> None:
+    """Raises `ValueError` where the record is of other images."""
+    before = _before(cfg)["data"]
+    if before != fingerprint:
+        raise ValueError(
+            f"{cfg.data.root}: not the images of {cfg.reproduce} (fingerprint {fingerprint}, there "
+            f"{before}); pass data.root=<their folder>"
+        )
+
+
 def compare(cfg: Any, run: Path) -> str:
     """How the finished `run` agrees with the record; raises `NotReproduced` with the differences."""
     before, now = _before(cfg), record.read_record(run)
-    if before["data"] != now["data"]:
-        raise NotReproduced(
-            f"other images: their fingerprint is {now['data']}, in the record {before['data']}"
-        )
     here = provenance()
     other = [key for key in ("versions", "hardware") if before.get(key) != here[key]]
-    numbers = _numbers(before, Path(cfg.reproduce).expanduser())
+    numbers = _numbers(before, _place(cfg)[0])
     found = _numbers(now, run)
     differ = [
         f"  {name}: {found.get(name)}, in the record {value}"
@@ -78,15 +84,18 @@ def compare(cfg: Any, run: Path) -> str:
 
 
 def _before(cfg: Any) -> dict[str, Any]:
-    path = Path(cfg.reproduce).expanduser()
-    content = record.read_record(
-        path if path.is_dir() else path.parent, path.name if path.is_file() else None
-    )
+    content = record.read_record(*_place(cfg))
     if not {"config", "results", "data"} <= content.keys():
         raise ValueError(
-            f"reproduce={path}: not the record of a finished training; pass a run directory"
+            f"reproduce={cfg.reproduce}: not the record of a finished training; pass a run directory"
         )
     return content
+
+
+def _place(cfg: Any) -> tuple[Path, str]:
+    """The record's folder and file name."""
+    path = Path(cfg.reproduce).expanduser()
+    return (path, record.FILE) if path.is_dir() else (path.parent, path.name)
 
 
 def _numbers(content: dict[str, Any], run: Path) -> dict[str, Any]:

@@ -126,6 +126,8 @@ class Run:
             "data": fingerprint,
             "images": data.census._asdict(),
         }
+        if cfg.reproduce:
+            reproduce.require_same_images(cfg, fingerprint)
         if (self.directory / record.FILE).exists() and self.config.resume is not None:
             before = record.read_record(self.directory).get("data")
             if before != fingerprint:
