@@ -23,7 +23,14 @@ WORDS = (
     "averaging=ema", "augment=paper", "data.workers=0", "trainer=cpu", "precision=fp32",
     "trainer.log_every_n_steps=1", "test=false",
 )  # fmt: skip
-RECIPES = {"bn": (), "lrn": ("model/norm=lrn", "model/init=bvlc")}
+LRN = ("model/norm=lrn", "model/init=bvlc")
+BN = ("augment=none", "averaging=none", "lr=0.0001")
+RECIPES = {"lrn": (LRN, 20), "bn": (BN, 4)}
+"""Words, and the steps that are compared.
+
+This narrow network with batch norm is chaotic: even in float64 a rounding has grown to a tenth of the
+loss by step 10, so that another processor computes other losses.
+"""
 
 
 def losses(run: Path) -> dict[str, list[float]]:
@@ -34,8 +41,8 @@ def losses(run: Path) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_losses_are_those_that_were_committed(images, tmp_path, recipe):
-    words = [f"data.root={images}", f"paths.logs={tmp_path}", *WORDS, *RECIPES[recipe]]
-    result = call(*words)
+    words, steps = RECIPES[recipe]
+    result = call(f"data.root={images}", f"paths.logs={tmp_path}", *WORDS, *words)
     assert result.returncode == 0, result.stderr
     (run,) = run_dirs(tmp_path)
     found = losses(run)
@@ -46,7 +53,8 @@ def test_the_losses_are_those_that_were_committed(images, tmp_path, recipe):
         LOSSES.write_text(json.dumps(golden | {recipe: found}, indent=1) + "\n")
         return
     for name, values in golden[recipe].items():
-        assert found[name] == pytest.approx(values, rel=TOLERANCE), name
+        compared = steps * len(values) // 20
+        assert found[name][:compared] == pytest.approx(values[:compared], rel=TOLERANCE), name
 
 
 def test_a_run_of_an_earlier_commit_goes_on_as_it_would_have(images, tmp_path, monkeypatch):
@@ -69,5 +77,12 @@ def test_a_run_of_an_earlier_commit_goes_on_as_it_would_have(images, tmp_path, m
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 20
 
 
-RUN_OF = "the one that added this file"
-RUN_WORDS = (*WORDS[1:], "model.width=0.0625", "model/aux=none", "averaging=none", "logger=[]")
+RUN_OF = "b41db5f"
+RUN_WORDS = (
+    *WORDS[1:],
+    *LRN,
+    "model.width=0.0625",
+    "model/aux=none",
+    "averaging=none",
+    "logger=[]",
+)

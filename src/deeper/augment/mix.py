@@ -38,8 +38,7 @@ class Mix:
         Both are returned unchanged where nothing is mixed. All draws follow from `seed`, and the
         global generators stay as they are, so dropout is the same with and without mixing.
         """
-        random = default_rng(seed)
-        if not self._kinds or random.random() >= self.prob:
+        if not self._kinds or (random := default_rng(seed)).random() >= self.prob:
             return images, labels
         kind, alpha = self._kinds[random.integers(len(self._kinds))]
         with torch.random.fork_rng(devices=[]):

@@ -44,6 +44,8 @@ class Averaging(L.Callback):
         self._sums: list[Tensor] = []
         self._fresh_at = self._estimated_at = -1
         self._seen_step = -1
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+        """Tensors of the average and of the live network: to walk both takes longer than to average."""
 
     @property
     def average(self) -> nn.Module:
@@ -61,6 +63,7 @@ class Averaging(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.average.to(pl_module.device)
         self._sums = [total.to(pl_module.device) for total in self._sums]
+        self._pairs = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the step of a resumed run, which is not yet restored in on_fit_start."""
@@ -75,13 +78,18 @@ class Averaging(L.Callback):
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """Average one more step's network."""
+        """Average one more step's network, which is the same one in each step."""
         if self.kind == "polyak":
-            torch._foreach_add_(self._sums, [p.detach() for p in net.parameters()])
+            self._pairs = self._pairs or [*zip(self._sums, net.parameters(), strict=True)]
+            torch._foreach_add_([total for total, _ in self._pairs], [p for _, p in self._pairs])
         else:
+            self._pairs = self._pairs or [
+                *zip(self.average.parameters(), net.parameters(), strict=True),
+                *zip(self.average.buffers(), net.buffers(), strict=True),
+            ]
             n = self.steps
             decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
-            _lerp(self.average, net, 1 - decay)
+            _lerp(self._pairs, 1 - decay)
         self.steps += 1
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
@@ -178,14 +186,10 @@ def _norms(net: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
-def _lerp(average: nn.Module, live: nn.Module, weight: float) -> None:
+def _lerp(pairs: list[tuple[Tensor, Tensor]], weight: float) -> None:
     """average ← (1 − weight)·average + weight·live; integers (batch counts) are copied."""
-    pairs = [
-        *zip(average.parameters(), live.parameters(), strict=True),
-        *zip(average.buffers(), live.buffers(), strict=True),
-    ]
-    real = [(a, b.detach()) for a, b in pairs if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in real], [b for _, b in real], weight)
-    for a, b in pairs:
-        if not a.is_floating_point():
-            a.copy_(b)
+    real = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([average for average, _ in real], [live for _, live in real], weight)
+    for average, live in pairs:
+        if not average.is_floating_point():
+            average.copy_(live)

@@ -84,9 +84,12 @@ class Meter(L.Callback):
         batch_idx: int,
     ) -> None:
         for name, value in outputs.items():
-            # Lightning has divided "loss", and it alone, by the accumulated batches.
-            whole = trainer.accumulate_grad_batches if name == "loss" else 1
-            self._losses.setdefault(f"train/{name}", []).append(value.detach() * whole)
+            value = value.detach()
+            if name == "loss" and trainer.accumulate_grad_batches > 1:
+                value = (
+                    value * trainer.accumulate_grad_batches
+                )  # Lightning has divided it, and it alone
+            self._losses.setdefault(f"train/{name}", []).append(value)
         self._images += len(batch.images) * trainer.world_size
         self._left = perf_counter()
         row_ends = trainer.global_step != self._step and self._row_ends(
