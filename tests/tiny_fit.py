@@ -82,7 +82,9 @@ def data(**options) -> ImageData:
     )
 
 
-def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant, **options):
+def module(
+    net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constant, config=None, **options
+):
     return ImageClassifier(
         net or Net(),
         Preprocess([0.5] * 3, [0.25] * 3),
@@ -90,7 +92,7 @@ def module(net: nn.Module | None = None, *, loss=None, lr=0.1, scheduler=constan
         lambda net: sgd(net, lr=lr, batch_size=6),
         scheduler,
         seed=1,
-        checkpoint_metadata=contents({}, CLASSES),
+        checkpoint_metadata=contents(config or {}, CLASSES),
         **options,
     )
 

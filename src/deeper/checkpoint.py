@@ -169,6 +169,13 @@ def epochs_done(checkpoint: dict[str, Any]) -> int:
     return done
 
 
+def accumulated_batches(checkpoint: dict[str, Any], default: int) -> int:
+    """Micro-batches of an optimizer step, by the checkpoint's config."""
+    trainer = checkpoint["deeper"]["config"].get("trainer", {})
+    number: int = trainer.get("accumulate_grad_batches", default)
+    return number
+
+
 def network_state(checkpoint: dict[str, Any], weights: str = "averaged") -> dict[str, Any]:
     """The network's state dict: averaged where asked for and there, else live."""
     if weights not in ("averaged", "live"):

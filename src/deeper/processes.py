@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 PARENT = "DEEPER_PARENT"
@@ -24,11 +24,12 @@ def lead_children() -> None:
 
 
 def follow_parent() -> None:
-    """Get SIGTERM when the parent ends, if it asked for that by `lead_children`; end if it has ended."""
+    """Get SIGTERM when the parent ends, if it called `lead_children`; exit if it has ended already."""
     parent = os.environ.get(PARENT)
     if parent == str(os.getppid()):
         _end_with_parent(signal.SIGTERM)
     elif parent is not None and start_of(int(parent)) is None:
+        print(f"process {parent}, which started this one, has ended ({PARENT})", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
 
 
@@ -55,8 +56,9 @@ def signals_held() -> Iterator[None]:
 
 @contextmanager
 def signals_end_at_once() -> Iterator[None]:
-    """For a call that waits within C++, where Python's handlers have to wait too."""
-    handled = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    """SIGTERM and Ctrl-C end a call that waits within C++, where Python's handlers wait too."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handled = [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, signal.SIG_DFL) for number in handled}
     try:
         yield
@@ -76,10 +78,13 @@ def start_of(pid: int) -> str | None:
     except OSError:
         if Path("/proc/self/stat").exists():
             return None
-    with suppress(ProcessLookupError):
+    try:
         os.kill(pid, 0)
-        return "unknown"
-    return None
+    except ProcessLookupError:
+        return None
+    except PermissionError:  # it is somebody else's
+        pass
+    return "unknown"
 
 
 def _obey_parent() -> None:

@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_costs_no_step(images, tmp_path, whole):
     "save", [1, 2, *(pytest.param(n, marks=pytest.mark.reliability) for n in range(3, 11))]
 )
 def test_a_full_disk_leaves_the_earlier_checkpoints(images, tmp_path, monkeypatch, whole, save):
-    """R12. The system takes a part of a file, and no more."""
+    """The system takes a part of a file, and no more."""
     given, calls, write = words(images, tmp_path, "resume=auto"), [0], torch.save
 
     def full(*arguments, **options):

@@ -89,7 +89,7 @@ def test_a_signal_ends_the_step_and_saves(images, tmp_path, whole, number):
     [(2, 1), *(pytest.param(20, n, marks=pytest.mark.reliability) for n in (1, 2))],
 )
 def test_a_signal_at_any_moment(images, tmp_path, tries, processes):
-    """R5. From the outside, to the process or its whole group; of 20 also while it imports."""
+    """From the outside, to the process or its whole group; of 20 also while it imports."""
     random, log = randoms(tries), tmp_path / "log"
     trainer = ["trainer=cpu"] if processes == 1 else ["trainer=ddp_cpu", "batch_size=8"]
     given = words(images, tmp_path, "resume=auto", "epochs=2000", "data.workers=2", *trainer)
@@ -156,9 +156,16 @@ def test_a_job_ends_with_its_driver(images, tmp_path):
 @pytest.mark.reliability
 @pytest.mark.parametrize("kills", [3])
 def test_torchrun_goes_on_after_a_rank_was_killed(images, tmp_path, kills):
-    """R6. It starts both ranks again, and they finish the run that it would have been."""
+    """It starts both ranks again, and they finish the run that it would have been."""
     log, killed = tmp_path / "log", tmp_path / "killed"
-    more = ["trainer=ddp_cpu", "batch_size=8", "data.workers=0", "epochs=20", "resume=auto"]
+    more = [
+        "trainer=ddp_cpu",
+        "batch_size=8",
+        "data.workers=0",
+        "epochs=20",
+        "test=true",
+        "resume=auto",
+    ]
     whole = Process(*words(images, tmp_path / "whole", *more), log=log)
     assert whole.wait(300) == 0, log.read_text()[-3000:]
     start = [
@@ -173,11 +180,14 @@ def test_torchrun_goes_on_after_a_rank_was_killed(images, tmp_path, kills):
             [*start, str(PROJECT / "src/train.py"), *words(images, killed, *more)],
             stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-    for number in range(1, kills + 1):
-        await_rows(killed, 20 * number)
-        ranks = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
-        os.kill(int(ranks[number % 2]), signal.SIGKILL)
-    assert torchrun.wait(120) == 0, log.read_text()[-3000:]
+    try:
+        for number in range(1, kills + 1):
+            await_rows(killed, 20 * number)
+            ranks = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
+            os.kill(int(ranks[number % 2]), signal.SIGKILL)
+        assert torchrun.wait(120) == 0, log.read_text()[-3000:]
+    finally:
+        torchrun.terminate()
     (expected,), (run,) = run_dirs(tmp_path / "whole"), run_dirs(killed)
     assert len(record(run)["starts"]) == 1 + kills
     assert differences(outcome(expected), outcome(run)) == []

@@ -107,18 +107,26 @@ class Seen(L.Callback):
 def test_divided_otherwise_it_goes_on_with_the_same_images(tmp_path, before, after, step):
     def trained(folder, accumulate, *stop, resume=False):
         kept, seen = Checkpoint(str(folder), "val/loss", "minimize"), Seen()
-        run = trainer(seen, *stop, kept, accumulate_grad_batches=accumulate)
+        log = {"logger": MetricsFile(folder.parent), "log_every_n_steps": 5}
+        run = trainer(Meter(), seen, *stop, kept, accumulate_grad_batches=accumulate, **log)
+        net = module(Net(norm=False), config={"trainer": {"accumulate_grad_batches": accumulate}})
         try:
-            last = kept.last if resume else None
-            run.fit(module(Net(norm=False)), data(), ckpt_path=last, weights_only=True)
+            run.fit(net, data(), ckpt_path=kept.last if resume else None, weights_only=True)
         finally:
             signals.restore()
-        return seen.steps, load_checkpoint(kept.last)
+        return seen.steps, load_checkpoint(kept.last), rows(folder.parent / "metrics.jsonl")
 
-    whole, expected = trained(tmp_path / "whole", before)
+    folders = [tmp_path / name / "checkpoints" for name in ("whole", "stopped")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    whole, expected, expected_rows = trained(folders[0], before)
     with pytest.raises(signals.Stopped, match=f"after step {step}"):
-        trained(tmp_path, before, StopAfter(step))
-    rest, found = trained(tmp_path, after, resume=True)
+        trained(folders[1], before, StopAfter(step))
+    rest, found, found_rows = trained(folders[1], after, resume=True)
     assert rest == {number: whole[number] for number in range(step, 3 * EPOCHS)}
     for name, value in found["state_dict"].items():
         assert value.allclose(expected["state_dict"][name], atol=1e-6), name
+    losses = [
+        [row["train/loss"] for row in x if "train/loss" in row] for x in (expected_rows, found_rows)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -23,7 +23,7 @@ def write_for_ever(folder) -> None:
 
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.reliability)])
 def test_killed_within_the_writer(tmp_path, monkeypatch, kills):
-    """R3. `last` may be missing for an instant; then `previous` is the newest."""
+    """`last` may be missing for an instant; then `previous` is the newest."""
     monkeypatch.setenv("TMPDIR", "/dev/shm")  # another file system, where others stage their files
     random, left = randoms(3), 0
     for _ in range(kills):

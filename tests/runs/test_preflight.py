@@ -30,6 +30,7 @@ def test_only_says_what_a_run_needs_and_leaves_nothing(start, tmp_path):
     result = start("preflight=only")
     assert result.returncode == 0, result.stderr
     for words in (
+        "preflight labels    10 classes of ",
         "preflight network   ",
         "images/s a process; what limits is the ",
         "preflight memory    ",

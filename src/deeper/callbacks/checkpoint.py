@@ -200,7 +200,6 @@ class Checkpoint(L.Callback):
             x for x in trainer.loggers if isinstance(x, MetricsFile) and trainer.is_global_zero
         ]
         checkpoint["metrics_rows"] = sum(file.sync() for file in files)
-        checkpoint["accumulate_grad_batches"] = trainer.accumulate_grad_batches
         loops = checkpoint["loops"]["fit_loop"]
         steps = loops["epoch_loop.batch_progress"]
         epoch = loops["epoch_progress"]["current"]
@@ -221,11 +220,22 @@ class Checkpoint(L.Callback):
             )
         self._metrics_rows = checkpoint["metrics_rows"]
         now = trainer.accumulate_grad_batches
-        before = checkpoint.get("accumulate_grad_batches", now)
-        if now != before:  # Lightning counts micro-batches, of which a step has another number now
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-            for counts in (progress["current"], progress["total"]):
-                counts |= dict.fromkeys(counts, counts["processed"] * now // before)
+        before = checkpoints.accumulated_batches(checkpoint, now)
+        if now == before:
+            return
+        if trainer.limit_train_batches not in (None, 1.0):  # which counts micro-batches
+            raise ValueError(
+                f"trainer.accumulate_grad_batches={now}: was {before}, and cannot change in a run with "
+                f"trainer.limit_train_batches; leave it as it was"
+            )
+        # Lightning counts micro-batches, of which a step has another number now.
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["current"], progress["total"]):
+            done, open_ = (
+                counts["processed"] * now // before,
+                counts["processed"] - counts["completed"],
+            )
+            counts |= dict.fromkeys(counts, done) | {"completed": done - open_}
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from deeper.checkpoint import accumulated_batches
 from deeper.data.batch import Batch
 from deeper.training.failures import Diverged, is_out_of_memory
 from deeper.training.metrics import log_row
@@ -175,7 +176,11 @@ class Meter(L.Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        now = trainer.accumulate_grad_batches
+        before = accumulated_batches(checkpoint, now)
         for name, losses in checkpoint.get("unfinished_row", {}).items():
+            if now != before:  # a step counts once, in however many micro-batches
+                losses = losses.unflatten(1, (-1, before)).mean(-1).repeat_interleave(now, dim=1)
             same_world = len(losses) == trainer.world_size
             self._earlier[name] = losses[trainer.global_rank] if same_world else losses.mean(0)
 

@@ -24,10 +24,11 @@ class LazyLoader(DataLoader[Batch]):
             batches = super().__iter__()
         try:
             yield from batches
-        except (ConnectionError, EOFError):
+        except (ConnectionError, EOFError, RuntimeError) as error:
             # A worker that is killed closes its pipe before the system says that it ended: torch's
             # handler of SIGCHLD raises within this wait, and names it.
-            time.sleep(2 if self.num_workers else 0)
+            closed = not isinstance(error, RuntimeError) or "Pin memory thread" in str(error)
+            time.sleep(2 if closed and self.num_workers else 0)
             raise
 
 

@@ -4,8 +4,9 @@ import os
 from datetime import timedelta
 from typing import Any
 
+from lightning.fabric.utilities.distributed import _init_dist_connection
 from lightning.pytorch.strategies import DDPStrategy
-from torch.distributed import PrefixStore, TCPStore, init_process_group  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, TCPStore, is_initialized  # type: ignore[attr-defined]
 
 from deeper.processes import signals_end_at_once
 
@@ -21,25 +22,28 @@ class DDP(DDPStrategy):
 
     def setup_distributed(self) -> None:
         """Connect the processes, which wait for one another meanwhile."""
-        with signals_end_at_once():
-            self._connect_after_restart()
-            super().setup_distributed()
+        if not is_initialized():  # a test after a training comes here again
+            with signals_end_at_once():
+                self._connect_after_restart()
+                super().setup_distributed()
 
     def _connect_after_restart(self) -> None:
         """Under torchrun, processes of a restart do not look for those that they replace.
 
         Its store of addresses outlives a restart (torch 2.14; pytorch issue 135712). Over several
-        nodes, each counts its own restarts, so there it is left as it is.
+        nodes, each node counts its own restarts, so nothing is changed there.
         """
-        restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        if restarts == "0" or os.environ["GROUP_WORLD_SIZE"] != "1":
+        env = os.environ
+        restarts = env.get("TORCHELASTIC_RESTART_COUNT", "0")
+        has_store = env.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        if restarts == "0" or not has_store or env["GROUP_WORLD_SIZE"] != "1":
             return
-        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        address = env["MASTER_ADDR"], int(env["MASTER_PORT"])
         store = TCPStore(*address, is_master=False, timeout=self.limit)
-        init_process_group(
+        _init_dist_connection(
+            self.cluster_environment,  # type: ignore[arg-type]  # set by now
             self._get_process_group_backend(),
             store=PrefixStore(restarts, store),
-            rank=self.global_rank,
-            world_size=self.world_size,
             timeout=self.limit,
+            device_id=None if self.root_device.type == "cpu" else self.root_device,
         )
