@@ -231,11 +231,9 @@ class Checkpoint(L.Callback):
         # Lightning counts micro-batches, of which a step has another number now.
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for counts in (progress["current"], progress["total"]):
-            done, open_ = (
-                counts["processed"] * now // before,
-                counts["processed"] - counts["completed"],
-            )
-            counts |= dict.fromkeys(counts, done) | {"completed": done - open_}
+            done = counts["processed"] * now // before
+            not_yet = counts["processed"] - counts["completed"]
+            counts |= dict.fromkeys(counts, done) | {"completed": done - not_yet}
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

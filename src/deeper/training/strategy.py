@@ -22,10 +22,10 @@ class DDP(DDPStrategy):
 
     def setup_distributed(self) -> None:
         """Connect the processes, which wait for one another meanwhile."""
-        if not is_initialized():  # a test after a training comes here again
-            with signals_end_at_once():
+        with signals_end_at_once():
+            if not is_initialized():  # a test after a training comes here again
                 self._connect_after_restart()
-                super().setup_distributed()
+            super().setup_distributed()
 
     def _connect_after_restart(self) -> None:
         """Under torchrun, processes of a restart do not look for those that they replace.
