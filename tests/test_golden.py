@@ -29,7 +29,7 @@ RECIPES = {"lrn": (LRN, 20), "bn": (BN, 4)}
 """Words, and the steps that are compared.
 
 This narrow network with batch norm is chaotic: even in float64 a rounding has grown to a tenth of the
-loss by step 10, so that another processor computes other losses.
+loss by step 6, so that another processor computes other losses.
 """
 
 

@@ -61,9 +61,10 @@ def test_elsewhere_small_differences_are_allowed(original, tmp_path):
 
 
 def test_other_images_are_refused_before_they_are_trained_on(original, tmp_path):
-    result = again(edited(original, tmp_path, data="0123"), tmp_path / "logs")
+    path = edited(original, tmp_path, data="0123")
+    result = again(path, tmp_path / "logs")
     assert result.returncode == 2
-    assert "not the images of " in result.stderr
+    assert f"not the images that {path} was trained on (fingerprint " in result.stderr
 
 
 def test_what_is_no_record(tmp_path):

@@ -87,9 +87,8 @@ class Meter(L.Callback):
         for name, value in outputs.items():
             value = value.detach()
             if name == "loss" and trainer.accumulate_grad_batches > 1:
-                value = (
-                    value * trainer.accumulate_grad_batches
-                )  # Lightning has divided it, and it alone
+                # Lightning has divided it, and it alone.
+                value = value * trainer.accumulate_grad_batches
             self._losses.setdefault(f"train/{name}", []).append(value)
         self._images += len(batch.images) * trainer.world_size
         self._left = perf_counter()

@@ -28,7 +28,8 @@ class LazyLoader(DataLoader[Batch]):
             # A worker that is killed closes its pipe before the system says that it ended: torch's
             # handler of SIGCHLD raises within this wait, and names it.
             closed = not isinstance(error, RuntimeError) or "Pin memory thread" in str(error)
-            time.sleep(2 if closed and self.num_workers else 0)
+            if closed and self.num_workers:
+                time.sleep(2)
             raise
 
 

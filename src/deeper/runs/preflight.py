@@ -68,9 +68,9 @@ def _preflight(
     limit = "the network" if network < loader else "the loader (data.workers=, or packed images)"
     seconds = images / (min(network, loader) * trainer.world_size)
     size = _round_trip(run, module, batch.images[:8])
-    images_of = np.bincount(data.splits.train.labels, minlength=len(data.classes))
+    per_class = np.bincount(data.splits.train.labels, minlength=len(data.classes))
     for line in (
-        f"labels    {len(images_of)} classes of {images_of.min():,} to {images_of.max():,} training images",
+        f"labels    {len(per_class)} classes of {per_class.min():,} to {per_class.max():,} training images",
         f"network   {speed(network, 1)} a process, {len(batch.images)} images at a time",
         f"loader    {speed(loader, 1)} a process; what limits is {limit}",
         f"memory    {gigabytes(memory)} at its peak on {device}",

@@ -33,7 +33,7 @@ def recorded_config(cfg: DictConfig) -> DictConfig:
 
     Raises `ConfigError` for words on the command line that would change what is computed.
     """
-    config = stored.as_config(_before(cfg)["config"])
+    config = stored.as_config(record_of(cfg)["config"])
     problems = []
     for word in overrides.task_overrides():
         key = overrides.key_of(word).replace("/", ".")
@@ -53,19 +53,9 @@ def recorded_config(cfg: DictConfig) -> DictConfig:
     return config
 
 
-def require_same_images(cfg: Any, fingerprint: str) -> None:
-    """Raises `ValueError` where the record is of other images."""
-    before = _before(cfg)["data"]
-    if before != fingerprint:
-        raise ValueError(
-            f"{cfg.data.root}: not the images of {cfg.reproduce} (fingerprint {fingerprint}, there "
-            f"{before}); pass data.root=<their folder>"
-        )
-
-
 def compare(cfg: Any, run: Path) -> str:
     """How the finished `run` agrees with the record; raises `NotReproduced` with the differences."""
-    before, now = _before(cfg), record.read_record(run)
+    before, now = record_of(cfg), record.read_record(run)
     here = provenance()
     other = [key for key in ("versions", "hardware") if before.get(key) != here[key]]
     numbers = _numbers(before, _place(cfg)[0])
@@ -83,7 +73,8 @@ def compare(cfg: Any, run: Path) -> str:
     return f"reproduced {how}: {len(numbers)} numbers{code}"
 
 
-def _before(cfg: Any) -> dict[str, Any]:
+def record_of(cfg: Any) -> dict[str, Any]:
+    """The record that `cfg.reproduce` names."""
     content = record.read_record(*_place(cfg))
     if not {"config", "results", "data"} <= content.keys():
         raise ValueError(

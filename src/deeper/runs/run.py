@@ -118,7 +118,7 @@ class Run:
             print(f"evaluate: python src/eval.py {self._word('run')}{split}", flush=True)
 
     def _facts(self, data: ImageData) -> dict[str, Any]:
-        """Raises `ValueError` where a resumed run gets other images than it was trained on."""
+        """Raises `ValueError` where a run that is resumed or reproduced had other images."""
         cfg, plain, fingerprint = self.config, resolved(self.config), data.fingerprint()
         facts = {
             "identity": identity(plain),
@@ -126,15 +126,17 @@ class Run:
             "data": fingerprint,
             "images": data.census._asdict(),
         }
-        if cfg.reproduce:
-            reproduce.require_same_images(cfg, fingerprint)
-        if (self.directory / record.FILE).exists() and self.config.resume is not None:
-            before = record.read_record(self.directory).get("data")
+        resumed = cfg.resume is not None and (self.directory / record.FILE).exists()
+        if resumed or cfg.reproduce:
+            earlier = record.read_record(self.directory) if resumed else reproduce.record_of(cfg)
+            before = earlier.get("data")
             if before != fingerprint:
                 raise ValueError(
-                    f"{cfg.data.root}: not the images that {cfg.resume} was trained on (fingerprint "
-                    f"{fingerprint}, then {before}); pass data.root=<their folder>, or start a new run"
+                    f"{cfg.data.root}: not the images that {cfg.resume if resumed else cfg.reproduce} "
+                    f"was trained on (fingerprint {fingerprint}, then {before}); pass "
+                    f"data.root=<their folder>, or start a new run"
                 )
+        if resumed:
             return facts
         words = overrides.task_overrides()
         return facts | {

@@ -17,8 +17,7 @@ class DDP(DDPStrategy):
     def __init__(self, timeout_s: float = 600.0, **options: Any) -> None:
         if timeout_s <= 0:
             raise ValueError(f"timeout_s={timeout_s}: must be above 0")
-        self.limit = timedelta(seconds=timeout_s)
-        super().__init__(timeout=self.limit, **options)
+        super().__init__(timeout=timedelta(seconds=timeout_s), **options)
 
     def setup_distributed(self) -> None:
         """Connect the processes, which wait for one another meanwhile."""
@@ -39,11 +38,11 @@ class DDP(DDPStrategy):
         if restarts == "0" or not has_store or env["GROUP_WORLD_SIZE"] != "1":
             return
         address = env["MASTER_ADDR"], int(env["MASTER_PORT"])
-        store = TCPStore(*address, is_master=False, timeout=self.limit)
+        store = TCPStore(*address, is_master=False, timeout=self._timeout)  # type: ignore[arg-type]
         _init_dist_connection(
             self.cluster_environment,  # type: ignore[arg-type]  # set by now
             self._get_process_group_backend(),
             store=PrefixStore(restarts, store),
-            timeout=self.limit,
+            timeout=self._timeout,
             device_id=None if self.root_device.type == "cpu" else self.root_device,
         )
