@@ -80,6 +80,8 @@ class Train(Command):
     direction: Direction = Direction.maximize
     compile: bool = False
     channels_last: bool = True
+    kernels: bool = True
+    """On a CPU, train with the faster layers of `deeper.models.cpu` if a C++ compiler is found."""
     precision: NumberFormat = NumberFormat.auto
     """See `deeper.training.precision`."""
     data: Any = MISSING

@@ -31,7 +31,7 @@ class ConvNormAct(nn.Module):
             in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=norm.conv_bias
         )
         self.norm = norm.after_conv(out_channels)
-        self.act = nn.ReLU(inplace=True)
+        self.act: nn.Module = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.norm(self.conv(x)))  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ from deeper.config.secrets import without_secrets
 from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.loggers.mirror import mirrors
+from deeper.models.cpu import layers
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
 from deeper.training.silence import silence_lightning
@@ -45,6 +46,16 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     if cfg.compile:
         net.compile()  # in place: torch.compile(net) would rename every key of the checkpoint
     return net
+
+
+def use_kernels(cfg: Any, module: ImageClassifier) -> None:
+    """Train with the faster layers for a CPU, where `kernels` is true and they can be compiled."""
+    if not cfg.get("kernels") or cfg.compile or accelerator(cfg) != "cpu":
+        return
+    try:
+        layers.use_kernels(module.net, Path(cfg.paths.cache).expanduser() / "kernels")
+    except OSError as error:
+        rank_zero_only(print)(f"kernels=true: training with torch's layers, as {error}")
 
 
 def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None) -> ImageClassifier:

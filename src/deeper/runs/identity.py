@@ -10,7 +10,7 @@ import torch
 from deeper.training.precision import LIGHTNING, Precision, accelerator_for
 
 IRRELEVANT = """
-    paths logger metrics name task_name resume reproduce preflight requires test compile trust
+    paths logger metrics name task_name resume reproduce preflight requires test compile kernels trust
     scales epochs batch_size lr
 """
 """Keys that change no weight and no validation metric; those of the second line act through others."""

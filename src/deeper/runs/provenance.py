@@ -31,9 +31,9 @@ def provenance() -> dict[str, Any]:
 
 
 def code_hash() -> str:
-    """Hash of all Python files of the package."""
+    """Hash of all Python and C++ files of the package."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.cpp")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

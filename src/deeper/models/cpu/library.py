@@ -1,0 +1,73 @@
+"""Compiles kernels.cpp for this machine's processor, once, and calls its functions."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from deeper.files import beside
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = "-std=c++17 -O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp -shared -fPIC"
+DEFINED = {torch.float32: [], torch.bfloat16: ["-DBFLOAT16"]}
+"""Types that the kernels take → what is defined when they are compiled for it."""
+
+_loaded: dict[torch.dtype, ctypes.CDLL] = {}
+
+
+def load(folder: Path) -> None:
+    """Make `call` work: compile the kernels into `folder`, in a few seconds, unless they are there.
+
+    The compiler is $CXX, or c++. Raises `OSError` where there is none, or it fails.
+    """
+    if not _loaded:
+        folder.mkdir(parents=True, exist_ok=True)
+        for dtype, words in DEFINED.items():
+            _loaded[dtype] = ctypes.CDLL(str(_compiled(folder, words)))
+
+
+def takes(x: Tensor) -> bool:
+    """Whether there are kernels for such a tensor, which is not that of a graph being traced."""
+    return x.is_cpu and x.dtype in _loaded and x.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> None:
+    """Call a function of kernels.cpp; its last argument, the number of threads, is added here."""
+    function = getattr(_loaded[dtype], name)
+    function(*map(_argument, arguments), _argument(torch.get_num_threads()))
+
+
+def _argument(value: Tensor | int | float) -> object:
+    if isinstance(value, Tensor):
+        return ctypes.c_void_p(value.data_ptr())
+    return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_int64(value)
+
+
+def _compiled(folder: Path, words: list[str]) -> Path:
+    command = [*shlex.split(os.environ.get("CXX", "c++")), *FLAGS.split(), *words]
+    about = f"{command} {_processor()}".encode()
+    digest = hashlib.sha256(about + SOURCE.read_bytes()).hexdigest()[:16]
+    path = folder / f"kernels-{digest}.so"
+    if not path.exists():
+        with beside(path) as temporary:  # several processes may compile at a time
+            done = subprocess.run(
+                [*command, str(SOURCE), "-o", str(temporary)], capture_output=True, text=True
+            )
+            if done.returncode:
+                raise OSError(f"{command[0]} failed: {' '.join(done.stderr.split())[-300:]}")
+            os.replace(temporary, path)
+    return path
+
+
+def _processor() -> str:
+    """What -march=native depends on; a folder may serve machines with different processors."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = [line for line in lines if line.startswith(("flags", "Features"))]
+    return flags[0] if flags else platform.processor()

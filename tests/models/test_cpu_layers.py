@@ -1,0 +1,149 @@
+"""The layers of deeper.models.cpu against torch's, in float64."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from deeper.files import sweep
+from deeper.models.cpu import layers, library
+from deeper.models.inception import ConvNormAct, Reduced, Widths
+from deeper.models.lrn import LocalResponseNorm
+from deeper.models.norm import BatchNorm
+
+pytestmark = pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+
+BOUND = {torch.float32: 3e-6, torch.bfloat16: 3e-3}
+"""Relative errors; bfloat16 has 8 bits."""
+CHANNELS = [1, 3, 64, 70]
+"""One, fewer and more than a register's, and whole and partial blocks of 64."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernels(tmp_path_factory):
+    library.load(tmp_path_factory.getbasetemp().parent / "kernels")
+
+
+def images(channels, dtype=torch.float32, spread=2.0, offset=3.0, size=(9, 7)):
+    random = torch.Generator().manual_seed(channels)
+    x = torch.randn(4, channels, *size, generator=random) * spread + offset
+    return x.to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+
+
+def error(ours, exact):
+    return float((ours.double() - exact.double()).norm() / exact.double().norm())
+
+
+def compared(layer, exact, x):
+    """Relative errors of the result, of its gradient for x and of those for the parameters."""
+    wide = x.detach().double().requires_grad_()
+    ours, theirs = layer(x), exact(wide)
+    # A part of a concatenation: its pixels lie 8 values further apart.
+    grad = torch.randn(ours.shape[0], ours.shape[1] + 8, *ours.shape[2:], dtype=torch.float32)
+    grad = grad.to(x.dtype).to(memory_format=torch.channels_last)[:, 4:-4]
+    ours.backward(grad)
+    theirs.backward(grad.double())
+    errors = [error(ours, theirs), error(x.grad, wide.grad)]
+    pairs = zip(layer.parameters(), exact.parameters(), strict=True)
+    return errors + [error(p.grad, q.grad) for p, q in pairs]
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_norm_relu(channels, dtype, momentum):
+    norm = nn.BatchNorm2d(channels, momentum=momentum)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    ours, exact = copy.deepcopy(norm), copy.deepcopy(norm).double()
+    ours.__class__ = layers.BatchNormReLU
+    x = images(channels, dtype)
+    torch.manual_seed(0)
+    errors = compared(ours, nn.Sequential(exact, nn.ReLU()), x)
+    assert max(errors) < BOUND[dtype]
+    for name, buffer in exact.named_buffers():
+        assert error(ours.get_buffer(name), buffer) < 1e-6
+    ours.eval(), exact.eval()
+    assert error(ours(x), F.relu(exact(x.double()))) < BOUND[dtype]
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil"),
+    [(3, 1, 1, False), (3, 2, 0, True), (2, 2, 0, True), (5, 3, 2, False)],
+)
+def test_max_pool(kernel, stride, padding, ceil, channels, dtype):
+    theirs = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
+    ours = copy.deepcopy(theirs)
+    ours.__class__ = layers.MaxPool
+    x = images(channels, dtype)
+    assert torch.equal(ours(x), theirs(x))
+    torch.manual_seed(0)
+    assert max(compared(ours, theirs, x)) < BOUND[dtype]
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf"), -0.0])
+def test_max_pool_of_special_values(value, dtype):
+    x = images(64, dtype).detach()
+    x[0, :, 3:6, 3:6] = value
+    x[1, 5, 4, 4] = -value
+    ours = nn.MaxPool2d(3, 2)
+    ours.__class__ = layers.MaxPool
+    torch.testing.assert_close(ours(x), F.max_pool2d(x, 3, 2), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize(
+    "constants", [(5, 1e-4, 0.75, 1.0), (11, 1.1e-3, 0.5, 2.0), (4, 0.5, 0.6, 1.0)]
+)
+def test_lrn(constants, channels, dtype):
+    ours, exact = LocalResponseNorm(*constants), LocalResponseNorm(*constants)
+    ours.__class__ = layers.LRN
+    torch.manual_seed(0)
+    assert max(compared(ours, exact, images(channels, dtype, spread=30.0))) < BOUND[dtype]
+
+
+def test_names_parameters_and_copies_stay():
+    net = Reduced(8, Widths(8, 8, 8, 8, 8, 8), BatchNorm()).to(memory_format=torch.channels_last)
+    before, plain = net.state_dict(), copy.deepcopy(net)
+    layers.use_kernels(net, None)
+    assert [*net.state_dict()] == [*before]
+    assert all(net.state_dict()[name] is not None for name in before)
+    x = images(8)
+    again = copy.deepcopy(net)
+    torch.testing.assert_close(net(x), plain(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(again(x), plain(x), rtol=1e-4, atol=1e-5)
+    assert isinstance(again.conv1x1.norm, layers.BatchNormReLU)
+
+
+def test_not_a_number_is_not_hidden():
+    block = ConvNormAct(8, 8, 1, BatchNorm())
+    layers.use_kernels(block, None)
+    x = images(8).detach()
+    x[0, 0, 0, 0] = float("nan")
+    assert block(x).isnan().any()
+
+
+def test_one_value_a_channel_is_refused_as_by_torch():
+    norm = nn.BatchNorm2d(8)
+    norm.__class__ = layers.BatchNormReLU
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(torch.zeros(1, 8, 1, 1))
+
+
+def test_without_a_compiler(monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "_loaded", {})
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(OSError, match="false failed"):
+        library.load(tmp_path)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(OSError, match="no-such-compiler"):
+        library.load(tmp_path)
+    sweep(tmp_path)
+    assert not [*tmp_path.iterdir()]
