@@ -56,9 +56,8 @@ def show_bottleneck(trainer: L.Trainer) -> dict[str, float]:
     if meter is None:
         return {}
     slower = "the loader" if meter.data_wait > WAITS else "the network"
-    print(
-        f"data: {meter.data_wait:.0%} of the training time was spent waiting for images; {slower} is the bottleneck"
-    )
+    share = f"{meter.data_wait:.0%} of the training time was spent waiting for images"
+    print(f"data: {share}; {slower} is the bottleneck")
     return {"perf/data_wait": meter.data_wait}
 
 
