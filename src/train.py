@@ -43,6 +43,7 @@ def main(cfg: DictConfig) -> float | None:
         if cfg.test:
             metrics |= results.test(run, trainer, module, data)
         results.show_results(run, metrics)
+        metrics |= results.show_bottleneck(trainer) or {}
         record |= {"results": metrics, "objective": results.objective(cfg, metrics)}
     if cfg.reproduce:
         print(reproduce.compare(cfg, run.directory))

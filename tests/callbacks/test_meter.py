@@ -1,6 +1,7 @@
 """What a row holds, and how a loss that is not finite ends the training."""
 
 import math
+from time import sleep
 
 import lightning as L
 import pytest
@@ -10,6 +11,8 @@ from tiny_fit import Net, Rows, data, module, trainer
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
+from deeper.data import datamodule as loading
+from deeper.runs import results
 from deeper.training.failures import SHOWN, Diverged
 
 
@@ -44,6 +47,25 @@ def test_a_row_has_the_means_and_the_rate_of_its_steps(accumulate):
         assert row["optim/lr"] == seen.rates[(i + 1) * each - 1]
         assert row["grad_norm/conv"] > 0
         assert 0 <= row["perf/data_wait"] <= 1
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_the_bottleneck_of_a_run(loads, monkeypatch, capsys):
+    meter = Meter()
+    slow = loading.collate if loads else Net.forward
+
+    def slowed(*args):
+        sleep(0.05)
+        return slow(*args)
+
+    monkeypatch.setattr(*((loading, "collate") if loads else (Net, "forward")), slowed)
+    run = trainer(meter)
+    run.fit(module(), data())
+    found = results.show_bottleneck(run)
+    assert found == {"perf/data_wait": meter.data_wait}
+    slower = "loader" if loads else "network"
+    assert (meter.data_wait > 0.5) == loads
+    assert f"the {slower} is the bottleneck" in capsys.readouterr().out
 
 
 class Broken(Net):

@@ -45,6 +45,16 @@ class Meter(L.Callback):
         self._norms: dict[str, Tensor] = {}
         self._waited, self._images, self._step = 0.0, 0, -1
         self._started = self._left = 0.0
+        self._all_waited = self._all_trained = 0.0
+
+    @property
+    def data_wait(self) -> float:
+        """Fraction of the whole training that this rank waited for batches.
+
+        Above a few percent the loader is slower than the network, also where a GPU computes meanwhile:
+        with a batch ready there is no wait.
+        """
+        return self._all_waited / max(self._all_trained, 1e-9)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """A run that is resumed within an epoch has no start of an epoch."""
@@ -62,7 +72,9 @@ class Meter(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        self._waited += perf_counter() - self._left
+        waited = perf_counter() - self._left
+        self._waited += waited
+        self._all_waited += waited
         rate = learning_rate(trainer)
         self._batches.append((trainer.global_step + 1, rate, batch.index))
         if self.nonfinite == "skip" and not self._statistics:
@@ -91,7 +103,8 @@ class Meter(L.Callback):
                 value = value * trainer.accumulate_grad_batches
             self._losses.setdefault(f"train/{name}", []).append(value)
         self._images += len(batch.images) * trainer.world_size
-        self._left = perf_counter()
+        before, self._left = self._left, perf_counter()
+        self._all_trained += self._left - before
         row_ends = trainer.global_step != self._step and self._row_ends(
             trainer, trainer.global_step
         )

@@ -7,12 +7,16 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
+from deeper.callbacks.meter import Meter
 from deeper.checkpoint import load_checkpoint, network_state
 from deeper.data.datamodule import ImageData
 from deeper.reporting.table import show_accuracy
 from deeper.runs.record import count_test_look
 from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
+
+WAITS = 0.05
+"""Fraction of the time from which on waiting for batches is more than the loop's own overhead."""
 
 
 def restore_best(trainer: L.Trainer, module: ImageClassifier) -> dict[str, float]:
@@ -43,6 +47,18 @@ def test(
 @rank_zero_only
 def show_results(run: Run, metrics: dict[str, float]) -> None:
     show_accuracy(metrics, title=run.directory.name)
+
+
+@rank_zero_only
+def show_bottleneck(trainer: L.Trainer) -> dict[str, float]:
+    """perf/data_wait of the whole training, which is said in words; nothing without a `Meter`."""
+    meter = next((c for c in trainer.callbacks if isinstance(c, Meter)), None)  # type: ignore[attr-defined]
+    if meter is None:
+        return {}
+    slower = "the loader" if meter.data_wait > WAITS else "the network"
+    share = f"{meter.data_wait:.0%} of the training time was spent waiting for images"
+    print(f"data: {share}; {slower} is the bottleneck")
+    return {"perf/data_wait": meter.data_wait}
 
 
 def show_finished(run: Run) -> float | None:

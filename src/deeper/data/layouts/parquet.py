@@ -1,11 +1,15 @@
 """Parquet files of the Hugging Face Hub in a local folder: the bytes of an image and its label per row.
 
-A row group of 100 images or more is compressed as one: an image drawn at random costs the reading of
-its group. `src/prepare.py` packs such files into a layout without that cost.
+pyarrow reads a row group of 100 images or more at once, about 100 µs an image. The first image of a
+group costs that; then it is known where the others lie, and each is read by itself. Where the files
+are compressed otherwise than the Hub does it, each image costs its group, unless it is packed.
 """
 
+import logging
 import os
 import re
+from contextlib import suppress
+from functools import cache as cached
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Columns, FileImages, Names, StoredImages
+from deeper.data.images.stored import Columns, FileImages, Names, StoredImages, descriptor
 from deeper.data.layouts import hub_classes, index
 from deeper.data.layouts.index import Index
+from deeper.data.layouts.pages import CODECS, find_values, read_value
 from deeper.data.source import Splits
 
 SPLITS = {"train": ("train",), "val": ("validation", "val", "valid"), "test": ("test",)}
 PLACES = ("data", "", "default")
-GROUPS = 2
-"""Row groups that a process holds, for reading in order."""
+COLUMN = "image.bytes"
+log = logging.getLogger(__name__)
 
 
 def fits(root: Path) -> bool:
@@ -33,6 +38,13 @@ def fits(root: Path) -> bool:
 def load_splits(root: Path, cache: Path) -> Splits:
     listed = index.cached("parquet", root, cache, _listed)
     files = _files(root)
+    file, group, _ = listed.splits["train"]["groups"][0].tolist()
+    if (codec := _chunk(files["train"][file], group).compression) not in CODECS:
+        log.warning(
+            "data.root=%s is compressed by %s: an image in random order costs the reading of its row "
+            "group; `python src/prepare.py data.root=%s pack=true out=DIR` packs the images",
+            *(root, codec, root),
+        )
     parts = {split: ParquetImages(root, files[split], **c) for split, c in listed.splits.items()}
     return Splits.of(listed.classes, parts, FileImages(root, [], []))
 
@@ -62,6 +74,9 @@ class ParquetImages(StoredImages):
 
     def _read(self, index: int) -> bytes:
         file, group, row = self._place(index)
+        if (places := _places(file, group)) is not None:
+            with suppress(OSError, pa.ArrowException):  # the group's reading tells what is damaged
+                return read_value(descriptor(file), *places[row].tolist())
         data = _row_group(file, group, os.getpid())[row].as_py()
         if data is None:
             raise OSError("the row has no bytes")
@@ -74,12 +89,24 @@ class ParquetImages(StoredImages):
         return self.files[file], group, index - first
 
 
-@lru_cache(GROUPS)
+@cached
+def _places(path: Path, group: int) -> NDArray[np.int64] | None:
+    """Where the images of a row group lie in the file, 4 kB; None if they can't be read one by one."""
+    return find_values(path, _chunk(path, group), _row_group(path, group, os.getpid()))
+
+
+def _chunk(path: Path, group: int) -> pq.ColumnChunkMetaData:
+    of_group = pq.read_metadata(path).row_group(group)
+    columns = (of_group.column(number) for number in range(of_group.num_columns))
+    return next(column for column in columns if column.path_in_schema == COLUMN)
+
+
+@lru_cache(1)  # for reading in order
 def _row_group(path: Path, group: int, process: int) -> pa.Array:
     """The image bytes of a row group. `process` makes a forked process read its own."""
     with pq.ParquetFile(path, memory_map=True) as opened:
         # The library's threads do not survive a fork.
-        column = opened.read_row_group(group, ["image.bytes"], use_threads=False)["image"]
+        column = opened.read_row_group(group, [COLUMN], use_threads=False)["image"]
     return column.combine_chunks().field("bytes")
 
 
