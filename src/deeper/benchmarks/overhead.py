@@ -25,7 +25,8 @@ from deeper.checkpoint import AtomicCheckpointIO, contents
 from deeper.data.batch import Batch
 from deeper.loggers.jsonl import MetricsFile
 from deeper.models.preprocess import Preprocess
-from deeper.runs.lease import Lease, LeaseGuard
+from deeper.callbacks.lease import LeaseGuard
+from deeper.runs.lease import Lease
 from deeper.training.loss import CrossEntropy
 from deeper.training.module import ImageClassifier
 from deeper.training.optimizers import sgd
