@@ -32,7 +32,9 @@ def test_names_kinds_and_which_have_a_default(target):
     assert described[0] == described[1]
 
 
-@pytest.mark.parametrize("target", ["torch.optim.SGD", "os.system", "deeper.files.whole", "deeper.nothing.There"])
+@pytest.mark.parametrize(
+    "target", ["torch.optim.SGD", "os.system", "deeper.files.whole", "deeper.nothing.There"]
+)
 def test_what_is_no_class_or_function_of_ours_is_left_to_its_import(target):
     assert parsed_parameters(target) is None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deeper.runs import lease as leases
 from deeper.callbacks.lease import LeaseGuard
+from deeper.runs import lease as leases
 from deeper.runs.lease import FILE, Lease, LeaseLost
 
 HOLDER = """

@@ -17,7 +17,11 @@ BUILT = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
 
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
-_load_configuration, _save_config, _get_mode = ConfigLoaderImpl.load_configuration, utils._save_config, Hydra.get_mode
+_load_configuration, _save_config, _get_mode = (
+    ConfigLoaderImpl.load_configuration,
+    utils._save_config,
+    Hydra.get_mode,
+)
 
 
 def guard_hydra() -> None:
