@@ -32,7 +32,7 @@ def guard_hydra() -> None:
     """
     ConfigLoaderImpl.load_configuration = _checked_configuration  # type: ignore[assignment,method-assign]
     utils._save_config = _save_without_secrets  # type: ignore[assignment]
-    Hydra.get_mode = _mode  # type: ignore[method-assign]
+    Hydra.get_mode = _mode  # type: ignore[assignment,method-assign]
 
 
 def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any) -> Any:
