@@ -20,20 +20,22 @@ from deeper.cli import main as cli
 @cli.task
 def main(cfg: DictConfig) -> float | None:
     from deeper.config.check import check
-    from deeper.runs import build, preflight, reproduce, results, warm_start
     from deeper.runs.run import Run
 
     run = Run.open(cfg)
+    cfg = run.config
+    if not run.finished:
+        check(cfg)
+    # Most mistakes are answered by now, before these import torch, which takes seconds.
+    from deeper.runs import build, preflight, reproduce, results, warm_start
+
     if run.finished:
         return results.show_finished(run)
-    cfg = run.config
-    check(cfg)
-
     data = build.data(cfg)
     module = build.classifier(cfg, data.classes, data.fingerprint("test"))
     warm_start.load_pretrained(cfg, module)
     build.use_kernels(cfg, module)
-    trainer = build.trainer(cfg, run.directory, run.guards)
+    trainer = build.trainer(cfg, run.directory, run.lease)
     data.require_trainable(trainer, test=cfg.test)
     preflight.preflight(run, data, module, trainer)
 

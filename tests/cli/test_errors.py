@@ -95,9 +95,6 @@ ARGUMENTS = {
         "model.widths: GoogLeNet wants Literal['table1', 'inception5h'], got 'table2'"
     ),
     "optimizer.lr=fast": "optimizer.lr: sgd wants float, got 'fast'",
-    "+trainer.precision=16-mixed": (
-        "trainer.precision: the program passes this argument itself; pass precision="
-    ),
     "+callbacks.more={patience: 3}": (
         "callbacks.more: has no _target_; remove it with ~callbacks.more"
     ),
@@ -117,6 +114,12 @@ ARGUMENTS = {
     "callbacks.early_stopping.monitor=nope": (
         "callbacks.early_stopping.monitor=nope: no such metric; choose from val/loss, val/top1, "
         "val/top5"
+    ),
+}
+
+IMPORTED = {
+    "+trainer.precision=16-mixed": (
+        "trainer.precision: the program passes this argument itself; pass precision="
     ),
     "trainer.sync_batchnorm=true": (
         "trainer.sync_batchnorm: needs CUDA GPUs; on CPU leave it false (each process keeps "
@@ -144,7 +147,7 @@ CONSTRUCTORS = {
 }
 
 
-@pytest.mark.parametrize("mistakes", [CHOICES, TARGETS, ARGUMENTS, CONSTRUCTORS])
+@pytest.mark.parametrize("mistakes", [CHOICES, ARGUMENTS, TARGETS, IMPORTED, CONSTRUCTORS])
 def test_all_mistakes_that_one_check_can_find_are_listed_at_once(
     refused, mistakes, images, tmp_path
 ):

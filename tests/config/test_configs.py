@@ -192,8 +192,9 @@ def test_imagenet_sizes_follow_the_data(configs):
         assert found == (224, 224, "imagenet", epochs)
 
 
-def test_a_recipe_without_a_row_for_the_data_is_refused(configs):
-    words = ["recipe=cifar10", "data=imagenet", "paths.run=/r", "trainer=cpu", *NEEDS_ROOT]
+def test_a_recipe_without_a_row_for_the_data_is_refused(configs, tmp_path):
+    words = ["recipe=cifar10", "data=imagenet", "paths.run=/r", "trainer=cpu"]
+    words += [f"data.root={tmp_path}"]
     with pytest.raises(ConfigError, match=r"no row for data of scale 'imagenet' \(it has small\)"):
         check(configs(*words))
     check(configs(*words, "epochs=1", "batch_size=8", "lr=0.1"))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from deeper.callbacks.lease import LeaseGuard
 from deeper.runs import lease as leases
-from deeper.runs.lease import FILE, Lease, LeaseGuard, LeaseLost
+from deeper.runs.lease import FILE, Lease, LeaseLost
 
 HOLDER = """
 import sys, time

@@ -19,13 +19,14 @@ from deeper.augment.mix import Mix
 from deeper.benchmarks import report, timing
 from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
+from deeper.callbacks.lease import LeaseGuard
 from deeper.callbacks.meter import Meter
 from deeper.callbacks.progress import ProgressBar
 from deeper.checkpoint import AtomicCheckpointIO, contents
 from deeper.data.batch import Batch
 from deeper.loggers.jsonl import MetricsFile
 from deeper.models.preprocess import Preprocess
-from deeper.runs.lease import Lease, LeaseGuard
+from deeper.runs.lease import Lease
 from deeper.training.loss import CrossEntropy
 from deeper.training.module import ImageClassifier
 from deeper.training.optimizers import sgd

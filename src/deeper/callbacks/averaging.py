@@ -44,8 +44,10 @@ class Averaging(L.Callback):
         self._sums: list[Tensor] = []
         self._fresh_at = self._estimated_at = -1
         self._seen_step = -1
-        self._pairs: list[tuple[Tensor, Tensor]] = []
+        self._real: tuple[list[Tensor], list[Tensor]] | None = None
         """Tensors of the average and of the live network: to walk both takes longer than to average."""
+        self._counts: tuple[list[Tensor], list[Tensor]] = [], []
+        """The same of integers, which are copied."""
 
     @property
     def average(self) -> nn.Module:
@@ -63,7 +65,7 @@ class Averaging(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.average.to(pl_module.device)
         self._sums = [total.to(pl_module.device) for total in self._sums]
-        self._pairs = []
+        self._real = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the step of a resumed run, which is not yet restored in on_fit_start."""
@@ -79,18 +81,28 @@ class Averaging(L.Callback):
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
         """Average one more step's network, which is the same one in each step."""
+        real, live = self._real = self._real or self._tensors(net)
         if self.kind == "polyak":
-            self._pairs = self._pairs or [*zip(self._sums, net.parameters(), strict=True)]
-            torch._foreach_add_([total for total, _ in self._pairs], [p for _, p in self._pairs])
+            torch._foreach_add_(real, live)
         else:
-            self._pairs = self._pairs or [
-                *zip(self.average.parameters(), net.parameters(), strict=True),
-                *zip(self.average.buffers(), net.buffers(), strict=True),
-            ]
             n = self.steps
             decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
-            _lerp(self._pairs, 1 - decay)
+            torch._foreach_lerp_(real, live, 1 - decay)
+            if self._counts[0]:
+                torch._foreach_copy_(*self._counts)
         self.steps += 1
+
+    def _tensors(self, net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        if self.kind == "polyak":
+            return self._sums, [*net.parameters()]
+        pairs = [
+            *zip(self.average.parameters(), net.parameters(), strict=True),
+            *zip(self.average.buffers(), net.buffers(), strict=True),
+        ]
+        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._counts = [a for a, _ in counts], [b for _, b in counts]
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        return [a for a, _ in real], [b for _, b in real]
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         if self.steps == 0:
@@ -184,12 +196,3 @@ class Averaging(L.Callback):
 
 def _norms(net: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-
-def _lerp(pairs: list[tuple[Tensor, Tensor]], weight: float) -> None:
-    """average ← (1 − weight)·average + weight·live; integers (batch counts) are copied."""
-    real = [pair for pair in pairs if pair[0].is_floating_point()]
-    torch._foreach_lerp_([average for average, _ in real], [live for _, live in real], weight)
-    for average, live in pairs:
-        if not average.is_floating_point():
-            average.copy_(live)

@@ -3,10 +3,12 @@
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.core import utils
 from omegaconf import OmegaConf
 
 from deeper.config.errors import require_none
+from deeper.config.groups import config_folders
 from deeper.config.secrets import without_secrets
 from deeper.config.trusted import untrusted_targets
 
@@ -15,7 +17,11 @@ BUILT = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
 
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
-_load_configuration, _save_config = ConfigLoaderImpl.load_configuration, utils._save_config
+_load_configuration, _save_config, _get_mode = (
+    ConfigLoaderImpl.load_configuration,
+    utils._save_config,
+    Hydra.get_mode,
+)
 
 
 def guard_hydra() -> None:
@@ -26,6 +32,7 @@ def guard_hydra() -> None:
     """
     ConfigLoaderImpl.load_configuration = _checked_configuration  # type: ignore[assignment,method-assign]
     utils._save_config = _save_without_secrets  # type: ignore[assignment]
+    Hydra.get_mode = _mode  # type: ignore[assignment,method-assign]
 
 
 def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any) -> Any:
@@ -40,6 +47,14 @@ def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any)
     named = {key: _with_targets(node) if "logging" in key else node for key, node in built.items()}
     require_none(untrusted_targets({"hydra": named}))
     return cfg
+
+
+def _mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """Hydra composes the whole config once to read hydra.mode, and again to run; rarely is it set."""
+    files = (file.read_text() for folder in config_folders() for file in folder.rglob("*.yaml"))
+    if any("hydra." in word for word in overrides) or any("MULTIRUN" in text for text in files):
+        return _get_mode(hydra, config_name, overrides)
+    return None
 
 
 def _save_without_secrets(cfg: Any, filename: str, folder: Any) -> None:

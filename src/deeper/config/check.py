@@ -1,27 +1,30 @@
 """Finds everything that is wrong with a composed config, at once, before any data is read."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from deeper.config import experiments, overrides, schema, signatures, trusted, values
-from deeper.config.errors import require_none, user_error
+from deeper.config import (
+    experiments,
+    overrides,
+    parsed_signatures,
+    schema,
+    signatures,
+    trusted,
+    values,
+)
+from deeper.config.errors import require_none
 from deeper.config.instantiate import build, resolved
-from deeper.training.loss import training_loss
-from deeper.training.metrics import collection
-from deeper.training.optimizers import make_optimizer
 from deeper.training.precision import accelerator_for
-from deeper.training.schedules import Progress
 
 
 def check(cfg: DictConfig) -> None:
     """Raise `ConfigError` with every problem of a training; print what is only doubtful.
 
-    A later check needs what the ones before it have found right.
+    A later check needs what the ones before it have found right. The last ones import torch and
+    Lightning, which takes seconds; all that can be said without them is said before.
     """
     words = overrides.task_overrides()
     require_none(
@@ -32,14 +35,18 @@ def check(cfg: DictConfig) -> None:
         _missing_row(cfg, overrides.recipe(words)),
     )
     plain = resolved(cfg)
+    require_none(
+        parsed_signatures.wrong_arguments(plain),
+        _not_objects(plain),
+        values.impossible_values(plain),
+    )
+    _require_root(cfg)
     require_none(trusted.untrusted_targets(plain))
-    found = [
-        *signatures.wrong_arguments(plain),
-        *_not_objects(plain),
-        *values.impossible_values(plain),
-    ]
+    from deeper.config.constructors import refused_by_constructors
+
+    found = [*signatures.wrong_arguments(plain), *values.missing_hardware(plain)]
     ill = {line.partition(".")[0] for line in found}
-    require_none(found, _refused_by_constructors(cfg, ill))
+    require_none(found, refused_by_constructors(cfg, ill))
     if not overrides.is_multirun() and int(os.environ.get("LOCAL_RANK", 0)) == 0:
         for line in doubtful_settings(cfg, words):
             print(line)  # a log would leave a file behind where the run is refused later
@@ -109,43 +116,22 @@ def _missing_row(cfg: DictConfig, recipe: str) -> Iterator[str]:
         )
 
 
+def _require_root(cfg: DictConfig) -> None:
+    """Raise `ValueError` for a data.root without images. Sources that are not ours need longer imports."""
+    if cfg.data.root and cfg.data.source._target_.startswith("deeper.data.sources."):
+        from deeper.data.sources.folder import Folder
+
+        source = build(cfg.data.source)(root=cfg.data.root, cache=cfg.data.cache)
+        if isinstance(source, Folder):
+            source.require_root()
+
+
 def _not_objects(config: dict[str, Any]) -> Iterator[str]:
     """Entries without a `_target_` in the lists of objects."""
     for group in ("callbacks", "logger", "metrics"):
         for name, node in config[group].items():
             if not isinstance(node, Mapping) or "_target_" not in node:
                 yield f"{group}.{name}: has no _target_; remove it with ~{group}.{name}"
-
-
-def _refused_by_constructors(cfg: DictConfig, ill: set[str]) -> Iterator[str]:
-    """What constructors refuse, found by building on the meta device; parts in `ill` are left out."""
-    for part, attempt in _attempts(cfg).items():
-        if part in ill or OmegaConf.select(cfg, part) is None:
-            continue
-        try:
-            with torch.device("meta"):
-                attempt()
-        except Exception as error:
-            if reason := user_error(error):  # else a network that the meta device does not suit
-                yield reason if reason.startswith(part) else f"{part}: {reason}"
-
-
-def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
-    """Data is only described here: its images are looked for when nothing else is wrong."""
-    simple = ("preprocess", "averaging", "augment", "mix", "protocol")
-    return {part: lambda part=part: build(cfg[part]) for part in simple} | {
-        "model": lambda: build(cfg.model, num_classes=10),
-        "metrics": lambda: collection(build(cfg.metrics), 10),
-        # A loss is asked for the weight of each auxiliary head.
-        "loss": lambda: [
-            *map(training_loss(build(cfg.loss), build(cfg.mix)).weight, cfg.model.get("aux") or {})
-        ],
-        "optimizer": lambda: make_optimizer(build(cfg.optimizer), nn.Linear(1, 1)),
-        "scheduler": lambda: build(cfg.scheduler)(Progress(0, 0, cfg.epochs)),
-        "data": lambda: build(
-            cfg.data, augment=build(cfg.augment), protocol=build(cfg.protocol), seed=cfg.data_seed
-        ),
-    }
 
 
 def doubtful_settings(cfg: DictConfig, words: list[str]) -> Iterator[str]:

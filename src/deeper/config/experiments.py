@@ -24,10 +24,11 @@ def misplaced_experiments(words: Sequence[str]) -> Iterator[str]:
     """Experiments that cannot apply here, that change nothing, or that set what another one sets."""
     names = [name for name in chosen_options("experiment", words) if name != "baseline"]
     rest = without(["experiment", "debug", "resume"], words)
+    base = composed(rest) if names else None
     changed: dict[str, set[str]] = {}
     for name in names:
         try:
-            changed[name] = _changed_by(name, rest)
+            changed[name] = _changed_by(name, rest, base)
         except ValueError as error:
             yield f"{error}{_elsewhere(name, rest)}"
     for one, other in combinations(changed, 2):
@@ -35,9 +36,12 @@ def misplaced_experiments(words: Sequence[str]) -> Iterator[str]:
             yield f"experiments {one} and {other} both set {_group(both[0])}: choose one"
 
 
-def _changed_by(name: str, rest: Sequence[str]) -> set[str]:
-    """Keys that the experiment changes. Raises `ValueError` where it does not apply."""
-    base, config = composed(rest), composed([*rest, f"experiment={name}"])
+def _changed_by(name: str, rest: Sequence[str], base: Any) -> set[str]:
+    """Keys of `base`, composed of `rest`, that the experiment changes.
+
+    Raises `ValueError` where it does not apply.
+    """
+    config = composed([*rest, f"experiment={name}"])
     this, choices = f"experiment={name}", base.hydra.runtime.choices
     for group, wanted in config.requires.items():
         if choices.get(group) not in wanted:
@@ -67,7 +71,8 @@ def _elsewhere(name: str, rest: Sequence[str]) -> str:
     """The first of two recipes on which the experiment applies, as advice."""
     for other in ADVISED:
         with suppress(ValueError, HydraException):
-            if _changed_by(name, [*without(["recipe"], rest), f"recipe={other}"]):
+            words = [*without(["recipe"], rest), f"recipe={other}"]
+            if _changed_by(name, words, composed(words)):
                 return f"; it applies to recipe={other}"
     return ""
 

@@ -38,13 +38,15 @@ def require_buildable(config: Mapping[str, Any]) -> None:
 def wrong_arguments(config: Mapping[str, Any]) -> Iterator[str]:
     """One line per mistake: `key: what is wrong; what would be right`."""
     for key, node in nodes(config):
-        yield from _wrong_arguments(key, node)
+        parameters = _parameters(pkgutil.resolve_name(str(node["_target_"])))
+        yield from wrong_arguments_of(key, node, parameters)
 
 
-def _wrong_arguments(key: str, node: Mapping[str, Any]) -> Iterator[str]:
-    target = str(node["_target_"])
-    function, name = pkgutil.resolve_name(target), target.rpartition(".")[2]
-    parameters = _parameters(function)
+def wrong_arguments_of(
+    key: str, node: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
+) -> Iterator[str]:
+    """The mistakes of one node at `key`, whose target has these parameters."""
+    name = str(node["_target_"]).rpartition(".")[2]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     passed = PASSED.get(key, {})
     for argument, value in node.items():

@@ -26,7 +26,6 @@ def impossible_values(config: Mapping[str, Any]) -> Iterator[str]:
             f"objective={config['objective']} is better when it is lower: pass direction=minimize too"
         )
     yield from _unknown_metrics(config)
-    yield from missing_hardware(config)
 
 
 def too_small(least: int, **values: Any) -> Iterator[str]:
@@ -50,7 +49,7 @@ def _unknown_metrics(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def missing_hardware(config: Mapping[str, Any]) -> Iterator[str]:
-    """What this machine cannot do."""
+    """What this machine cannot do. Imports torch, unless the trainer asks for the CPU."""
     trainer = config["trainer"]
     if overrides.is_multirun() and "ddp" in str(trainer.get("strategy")).lower():
         yield (

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from deeper.callbacks.checkpoint import Checkpoint
+from deeper.callbacks.lease import LeaseGuard
 from deeper.checkpoint import AtomicCheckpointIO, contents
 from deeper.config import instantiate
 from deeper.config.secrets import without_secrets
@@ -19,6 +20,7 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.loggers.mirror import mirrors
 from deeper.models.cpu import layers
+from deeper.runs.lease import Lease
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
 from deeper.training.silence import silence_lightning
@@ -86,12 +88,13 @@ def precision(cfg: Any) -> ResolvedPrecision:
     return chosen
 
 
-def trainer(cfg: Any, run: Path, guards: Sequence[L.Callback] = ()) -> L.Trainer:
+def trainer(cfg: Any, run: Path, lease: Lease | None = None) -> L.Trainer:
     """The trainer, which writes metrics.jsonl, checkpoints and the loggers' files below `run`.
 
-    `guards` are callbacks that come before those of the config.
+    With a `lease`, nothing is written any more once it is lost.
     """
     silence_lightning()
+    guards = [LeaseGuard(lease)] if lease else []  # before all others
     callbacks = [*guards, *instantiate.build(cfg.get("callbacks", {})).values()]
     if cfg.get("averaging"):
         callbacks.append(instantiate.build(cfg.averaging))

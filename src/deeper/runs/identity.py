@@ -5,8 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from deeper.training.precision import LIGHTNING, Precision, accelerator_for
 
 IRRELEVANT = """
@@ -77,6 +75,12 @@ def processes(trainer: Mapping[str, Any]) -> int:
     if isinstance(devices, str) and "," in devices:
         devices = [device for device in devices.split(",") if device.strip()]
     if str(devices) in ("auto", "-1"):
-        devices = torch.cuda.device_count() if gpus else 1
+        devices = _gpus() if gpus else 1
     number = len(devices) if isinstance(devices, list) else int(devices)
     return max(number, 1) * int(trainer.get("num_nodes", 1))
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()

@@ -17,8 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-
 from deeper.processes import start_of
 from deeper.runs.record import LOST
 
@@ -85,22 +83,6 @@ class Lease:
         while not self._ended.wait(HEARTBEAT_S):
             with suppress(OSError):
                 os.utime(self._file)
-
-
-class LeaseGuard(L.Callback):
-    """Ends the training before the next row or checkpoint once the lease is lost."""
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-
-    def _require(self, *_: Any) -> None:
-        if not self.lease.is_held():
-            raise LeaseLost(
-                f"{self.lease.path.parent}: another process has taken this run over; it goes on there"
-            )
-
-    on_train_batch_end = _require  # type: ignore[assignment]
-    on_validation_epoch_end = on_train_epoch_end = on_test_epoch_end = _require  # type: ignore[assignment]
 
 
 def _open_locked(path: Path) -> int:

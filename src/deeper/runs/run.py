@@ -8,25 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from deeper.callbacks import signals
-from deeper.checkpoint import copy_checkpoint, epochs_done, load_checkpoint, newest_checkpoint
 from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved
 from deeper.config.secrets import without_secrets
-from deeper.data.datamodule import ImageData
 from deeper.files import sweep
 from deeper.processes import lead_children
-from deeper.runs import directory, record, reproduce
+from deeper.runs import directory, record
 from deeper.runs.identity import identity
-from deeper.runs.lease import Lease, LeaseGuard
+from deeper.runs.lease import Lease
 from deeper.runs.resume import resumed_config, save_config
-from deeper.training.failures import explained
+
+if TYPE_CHECKING:  # `open` answers a mistake before torch and Lightning are imported
+    from deeper.data.datamodule import ImageData
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Run:
         folder = directory.open_dir(HydraConfig.get().runtime.output_dir, cfg.resume)
         lease = _lease(folder, cfg.resume) if record.is_main_process() else None
         if cfg.reproduce is not None:
+            from deeper.runs import reproduce
+
             return cls(folder, reproduce.recorded_config(cfg), None, lease)
         if cfg.resume is None or not (folder / record.FILE).exists():
             return cls(folder, cfg, None, lease)
@@ -56,6 +58,8 @@ class Run:
         if not any(file.exists() for file in files):
             print(f"{folder}: was stopped before its first checkpoint, and starts again")
             return cls(folder, config, None, lease)
+        from deeper.checkpoint import epochs_done, load_checkpoint, newest_checkpoint
+
         checkpoint = newest_checkpoint(files)
         done = epochs_done(load_checkpoint(checkpoint, mmap=True))
         if config.trainer.max_epochs < done:
@@ -73,17 +77,15 @@ class Run:
             directory.discard_refused()  # what Hydra wrote for a start that has nothing to do
         return cls(folder, config, checkpoint, lease, before)
 
-    @property
-    def guards(self) -> list[LeaseGuard]:
-        """Callbacks that come before all others."""
-        return [LeaseGuard(self.lease)] if self.lease else []
-
     @contextmanager
-    def recorded(self, data: ImageData) -> Iterator[dict[str, Any]]:
+    def recorded(self, data: "ImageData") -> Iterator[dict[str, Any]]:
         """Accept the start, and keep run.json until the run ends, however it ends.
 
         The caller adds `results` and `objective` to the dict.
         """
+        from deeper.checkpoint import copy_checkpoint
+        from deeper.training.failures import explained
+
         facts = self._facts(data)
         directory.settle()
         main = record.is_main_process()
@@ -117,7 +119,7 @@ class Run:
             split = " split=val" if self.config.data.get("val_from") == "official" else ""
             print(f"evaluate: python src/eval.py {self._word('run')}{split}", flush=True)
 
-    def _facts(self, data: ImageData) -> dict[str, Any]:
+    def _facts(self, data: "ImageData") -> dict[str, Any]:
         """Raises `ValueError` where a run that is resumed or reproduced had other images."""
         cfg, plain, fingerprint = self.config, resolved(self.config), data.fingerprint()
         facts = {
@@ -128,6 +130,8 @@ class Run:
         }
         resumed = cfg.resume is not None and (self.directory / record.FILE).exists()
         if resumed or cfg.reproduce:
+            from deeper.runs import reproduce
+
             earlier = record.read_record(self.directory) if resumed else reproduce.record_of(cfg)
             before = earlier.get("data")
             if before != fingerprint:

@@ -17,6 +17,7 @@ from deeper.data.batch import Batch
 from deeper.data.sampler import derive_seed
 from deeper.models.output import Output
 from deeper.training.failures import Diverged
+from deeper.training.hooks import skip_empty_hooks
 from deeper.training.loss import AuxWeighted, training_loss
 from deeper.training.metrics import TopK, collection, log_row, single_numbers
 from deeper.training.optimizers import OptimizerFactory, learning_rate, make_optimizer
@@ -69,7 +70,15 @@ class ImageClassifier(L.LightningModule):
         """
         self._evaluation_network = [] if net is None else [net]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the name of each hook before and after it, 46 times a step."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value  # nn.Module looks for parameters and buffers first
+        else:
+            super().__setattr__(name, value)
+
     def on_fit_start(self) -> None:
+        skip_empty_hooks(self.trainer, self)
         for logger in self.loggers:
             logger.log_hyperparams(self.checkpoint_metadata["config"])
 
@@ -138,7 +147,7 @@ class ImageClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.optimizer, self.net)
-        schedule = LambdaLR(optimizer, lambda step: self.scheduler(self.progress(step)))
+        schedule = OneFactor(optimizer, lambda step: self.scheduler(self.progress(step)))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -154,6 +163,14 @@ class ImageClassifier(L.LightningModule):
             return Progress(0.0, 0.0, epochs)
         steps = steps_per_epoch(self.trainer)
         return Progress(step / (steps * epochs), step / steps, epochs)
+
+
+class OneFactor(LambdaLR):
+    """The same factor for all parameter groups, computed once a step."""
+
+    def get_lr(self) -> list[float | Tensor]:
+        factor = self.lr_lambdas[0](self.last_epoch)
+        return [rate * factor for rate in self.base_lrs]
 
 
 def steps_per_epoch(trainer: L.Trainer) -> int:

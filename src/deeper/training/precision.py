@@ -1,9 +1,10 @@
-"""Number formats of training: what each name means on this machine, and how `auto` chooses."""
+"""Number formats of training: what each name means on this machine, and how `auto` chooses.
+
+torch is imported where it is asked, since checks that need none of it import this module.
+"""
 
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 Name = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
@@ -12,7 +13,11 @@ LIGHTNING = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16":
 
 def accelerator_for(asked: str | None) -> Literal["cpu", "cuda"]:
     """`auto` is CUDA or the CPU: Apple's MPS has no float64, in which losses are summed."""
-    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+    if asked == "cpu":
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Precision:
@@ -44,6 +49,8 @@ class ResolvedPrecision:
 
     def apply(self) -> None:
         """Set how float32 matrix products are computed: in TF32 only with precision=tf32."""
+        import torch
+
         torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = self.name == "tf32"
 
@@ -51,6 +58,8 @@ class ResolvedPrecision:
 def bf16_in_hardware(accelerator: Literal["cpu", "cuda"]) -> tuple[bool, str]:
     """Whether bfloat16 is native, and why. Emulated bfloat16 is slower than float32 (torch #118499)."""
     if accelerator == "cuda":
+        import torch
+
         major, minor = torch.cuda.get_device_capability()
         native = major >= 8
         return native, f"compute capability {major}.{minor} {_has(native)} bfloat16"

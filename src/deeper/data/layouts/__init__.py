@@ -31,12 +31,7 @@ def find_layout(root: Path, layout: Literal["auto"] | Layout = "auto") -> Module
         return _module(layout)
     if layout != "auto":
         raise ValueError(f"data.source.layout={layout}: choose auto, {', '.join(LAYOUTS)}")
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise ValueError(
-            f"data.root={root}: {what}; pass data.root=<a folder with train/<class>/* and "
-            f"val/<class>/*>, or with ImageNet as its archives, Kaggle or the Hub give it"
-        )
+    require_folder(root)
     fitting = _fitting(root)
     if len(fitting) > 1:
         choices = " or ".join(f"data.source.layout={name}" for name in fitting)
@@ -51,6 +46,15 @@ def find_layout(root: Path, layout: Literal["auto"] | Layout = "auto") -> Module
             f"data.root={root}: found {found}; {_suggestion(root)}expected one of\n{expected}"
         )
     return _module(fitting[0])
+
+
+def require_folder(root: Path) -> None:
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "no such folder"
+        raise ValueError(
+            f"data.root={root}: {what}; pass data.root=<a folder with train/<class>/* and "
+            f"val/<class>/*>, or with ImageNet as its archives, Kaggle or the Hub give it"
+        )
 
 
 def _module(layout: str) -> ModuleType:

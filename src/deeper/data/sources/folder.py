@@ -24,6 +24,10 @@ class Folder:
         self.root, self.cache = Path(root).expanduser(), Path(cache).expanduser()
         self.num_classes, self.layout = num_classes, layout
 
+    def require_root(self) -> None:
+        """Raises `ValueError` where no images can be; nothing is listed yet."""
+        layouts.require_folder(self.root)
+
     def prepare(self) -> None:
         """Lists the images once, so that all processes find the list in the cache."""
         self.load()

@@ -72,6 +72,10 @@ class Synthetic(Folder):
         self.ours = self.root.absolute() == Path(generate_at).expanduser().absolute()
         """Whether the config lets this source write to `root`."""
 
+    def require_root(self) -> None:
+        if self.root.exists() or not self.ours:
+            self._require_generated()
+
     def prepare(self) -> None:
         if self.ours and not self.root.exists():
             generate(self.root, **self.settings)
