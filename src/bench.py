@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
         for name in names:
             try:
                 for result in import_module(f"deeper.benchmarks.{name}").contests(setting):
-                    taken = seconds(result, cfg.rounds) if isinstance(result, Contest) else None
+                    taken = seconds(result, cfg.rounds) if isinstance(result, Contest) else {}
                     report.add(name, result, taken)
             except ModuleNotFoundError as missing:
                 print(f"{name}: left out, since {missing.name} is not installed")

@@ -12,7 +12,7 @@ from deeper.benchmarks.timing import Contest, Figure
 from deeper.config import check
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-TINY = ("device=cpu", "precision=fp32", "size=32", "batch_size=2", "rounds=1", "images=4")
+TINY = ("device=cpu", "precision=fp32", "size=32", "batch_size=2", "rounds=1")
 
 
 @pytest.fixture
@@ -95,7 +95,8 @@ def test_convolutions_are_recorded_with_their_operations():
     ],
 )
 def test_every_benchmark_measures_its_contestants(what, contestants, measured):
-    found, printed = measured(f"what={what}", "workers=0")
+    images = 1 if what == "evaluation" else 2  # 144 crops each
+    found, printed = measured(f"what={what}", "workers=0", f"images={images}")
     rows = [row for result in found[what]["results"] for row in result["rows"]]
     assert contestants <= {next(iter(row.values())) for row in rows}
     assert all(len(row["rounds_s"]) == 1 for row in rows if "rounds_s" in row)

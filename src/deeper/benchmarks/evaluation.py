@@ -39,7 +39,7 @@ def contests(setting: Setting) -> Iterator[Contest]:
         )  # fmt: skip
         data.prepare_data()
         data.setup()
-        some = limited(data.splits.train, min(setting.images or IMAGES, IMAGES))
+        some = limited(data.splits.train, setting.images or IMAGES)
         net = Deployed(module.preprocess, module.net).eval()
         evaluator = Evaluator(net, Paper144(size), size, some, data, "mean", save=lambda p: None)
         ready = [batch.images.to(setting.device) for batch in evaluator.batches(RankSlice())]

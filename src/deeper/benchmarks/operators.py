@@ -1,10 +1,12 @@
 """What the operators of a training step do: their convolutions, their bytes, their share of its time."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -12,23 +14,23 @@ from torch.utils._pytree import tree_leaves
 from deeper.benchmarks.timing import Counts
 
 GROUPS = {
+    "optimizer": ("optimizer.step",),
     "convolution": ("conv",),
     "pooling": ("pool",),
     "batch norm": ("norm",),
-    "matrix multiply": ("mm", "linear"),
-    "ReLU": ("relu", "threshold_backward", "clamp_min"),
-    "concatenation": ("aten::cat", "aten::split"),
-    "optimizer": ("optimizer", "_fused_", "_foreach"),
-    "copies and casts": ("copy_", "fill_", "zero_", "clone"),
+    "ReLU": ("relu", "threshold", "clamp_min"),
+    "concatenation": ("aten::cat", "catbackward"),
+    "linear layers": ("linear", "mm"),
+    "copies and casts": ("copy", "clone", "fill_", "zero_"),
 }
-"""Group → parts of names of operators; the first group that fits has the operator."""
+"""Group → parts of names. An operator is in the group of the outermost operator around it that fits."""
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps the convolutions of what runs under it, with their inputs, and counts bytes and operations."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.convolutions: list[tuple[tuple[Any, ...], Tensor]] = []
         """Arguments as `aten.convolution` got them, after autocast, and a gradient of the result."""
         self.bytes = 0
@@ -66,7 +68,8 @@ def _needs_input_gradient(args: tuple[Any, ...]) -> bool:
 
 
 def record(step: Callable[[], Any]) -> Recorder:
-    with Recorder() as recorder:
+    recorder = Recorder()
+    with recorder:
         step()
     recorder.convolutions = [
         (tuple(a.detach() if isinstance(a, Tensor) else a for a in args), grad)
@@ -77,21 +80,28 @@ def record(step: Callable[[], Any]) -> Recorder:
 
 def shares(title: str, step: Callable[[], Any], repeats: int = 3) -> Counts:
     """Where the time of a step goes, by operators' own time (that of their kernels on a GPU)."""
-    on_gpu = torch.cuda.is_initialized()
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes of each start and stop
+    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as found:
         for _ in range(repeats):
             step()
     own = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     times = dict.fromkeys((*GROUPS, "rest"), 0.0)
-    for event in found.key_averages():
-        if event.device_type == torch.autograd.DeviceType.CPU:
-            name = event.key.lower()
-            group = (g for g, parts in GROUPS.items() if any(part in name for part in parts))
-            times[next(group, "rest")] += getattr(event, own)
+    for event in found.events() or ():
+        if event.device_type == DeviceType.CPU:
+            times[_group(event)] += getattr(event, own)
     total = sum(times.values())
     rows = [
         {"operators": group, "share %": 100 * time / total, "ms a step": time / repeats / 1000}
         for group, time in times.items()
     ]
     return Counts(title, rows)
+
+
+def _group(event: Any) -> str:
+    group = _group(event.cpu_parent) if event.cpu_parent else "rest"
+    if group != "rest":
+        return group
+    name = event.name.lower()
+    return next((g for g, parts in GROUPS.items() if any(p in name for p in parts)), "rest")

@@ -29,7 +29,7 @@ class Trainable:
 
     def __init__(self, setting: Setting, tuned: bool = False) -> None:
         self.layout = torch.channels_last if tuned else torch.contiguous_format
-        self.net = network().to(setting.device, memory_format=self.layout).train()
+        self.net = network().to(setting.device).to(memory_format=self.layout).train()
         self.context: Callable[[], AbstractContextManager[Any]] = (
             (lambda: setting.autocast) if tuned else torch_defaults
         )

@@ -35,8 +35,8 @@ class Report:
         self.parts: dict[str, Any] = {}
         self.figures: list[Row] = []
 
-    def add(self, benchmark: str, result: Contest | Counts, times: Times | None) -> None:
-        if isinstance(result, Contest) and times is not None:
+    def add(self, benchmark: str, result: Contest | Counts, times: Times) -> None:
+        if isinstance(result, Contest):
             rows = [_row(result, name, times) for name in result.passes]
             figures = [_figure(f, result, times) for f in result.figures if f.found_in(times)]
             content = result.about | {"unit": result.unit, "figures": figures}
@@ -47,7 +47,10 @@ class Report:
         part = self.parts.setdefault(benchmark, self.about | {"results": []})
         part["results"].append({"title": result.title} | content | {"rows": rows})
         old = json.loads(self.path.read_text()) if self.path.exists() else {}
-        self.path.write_text(json.dumps(old | self.parts, indent=1, ensure_ascii=False) + "\n")
+        parts = json.loads(
+            json.dumps(self.parts), parse_float=lambda text: float(f"{float(text):.5g}")
+        )
+        self.path.write_text(json.dumps(old | parts, indent=1, ensure_ascii=False) + "\n")
 
     def show_figures(self) -> None:
         if self.figures:

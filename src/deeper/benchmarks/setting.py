@@ -68,15 +68,9 @@ class Setting:
         }  # fmt: skip
 
     @property
-    def dtype(self) -> torch.dtype:
-        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(
-            self.precision.name, torch.float32
-        )
-
-    @property
     def autocast(self) -> torch.autocast:
-        half = self.dtype != torch.float32
-        return torch.autocast(self.device.type, self.dtype if half else None, enabled=half)
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision.name)
+        return torch.autocast(self.device.type, half, enabled=half is not None)
 
     @property
     def steps(self) -> int:

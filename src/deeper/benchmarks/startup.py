@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from deeper.benchmarks.setting import Setting
-from deeper.benchmarks.timing import Contest, Figure
+from deeper.benchmarks.timing import Contest, Figure, Pass
 from deeper.config.groups import PROJECT
 
 COMMANDS = {
@@ -30,7 +30,7 @@ def contests(setting: Setting) -> Iterator[Contest]:
         f"paths.logs={logs}", f"paths.data={data}", f"paths.cache={setting.scratch / 'cache'}",
         f"trainer={setting.trainer}", "trainer.log_every_n_steps=1",
     ]  # fmt: skip
-    passes = {name: partial(answer, command) for name, command in COMMANDS.items()}
+    passes: dict[str, Pass] = {name: partial(answer, command) for name, command in COMMANDS.items()}
     passes["first training step"] = partial(first_step, words, logs)
     yield Contest("train.py, from its start", passes, "ms", figures=FIGURES)
 

@@ -105,7 +105,7 @@ def seconds(contest: Contest, rounds: int) -> dict[str, list[float]]:
 
 def _synchronize() -> None:
     """Wait for a GPU, which works on while Python has the next line."""
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
 
