@@ -15,7 +15,7 @@ BATCHES = 6
 
 def contests(setting: Setting) -> Iterator[Contest]:
     source = loading.photos(setting)
-    images = setting.images or BATCHES * setting.batch_size
+    images = BATCHES * setting.batch_size
     small = loading.pack(source, setting.scratch / "end_to_end")
     as_run, module = reference.Trainable(setting), setting.classifier()
     theirs = reference.loader(

@@ -30,38 +30,42 @@ ALONE = "network on ready batches"
 
 
 def contests(setting: Setting) -> Iterator[Contest]:
-    source, size, module = photos(setting), setting.size, setting.classifier()
+    module = setting.classifier()
+    net = Deployed(module.preprocess, module.net).eval()
     for workers in sorted({0, setting.workers}):
-        data = ImageData(
-            lambda root, cache: source, root=str(setting.root), cache=str(setting.scratch),
-            image_size=size, batch_size=1, seed=0, augment={"flip": RandomFlip()}, protocol=Single,
-            val_from="official", eval_batch_size=BATCH, workers=workers,
-        )  # fmt: skip
-        data.prepare_data()
-        data.setup()
-        some = limited(data.splits.train, setting.images or IMAGES)
-        net = Deployed(module.preprocess, module.net).eval()
-        evaluator = Evaluator(net, Paper144(size), size, some, data, "mean", save=lambda p: None)
-        ready = [batch.images.to(setting.device) for batch in evaluator.batches(RankSlice())]
-        trainer = L.Trainer(
-            accelerator=setting.device.type, devices=1, precision=setting.precision.plugin,  # type: ignore[arg-type]
-            logger=False, enable_checkpointing=False, enable_model_summary=False,
-            enable_progress_bar=False, use_distributed_sampler=False,
-            default_root_dir=setting.scratch,
-        )  # fmt: skip
+        yield contest(setting, net, workers)
 
-        @torch.inference_mode()
-        def alone(evaluator: Evaluator = evaluator, ready: list[torch.Tensor] = ready) -> None:
-            with setting.autocast:
-                for images in ready:
-                    evaluator.probabilities(images)
 
-        def evaluation(evaluator: Evaluator = evaluator, trainer: L.Trainer = trainer) -> None:
-            evaluator.found.clear()
-            trainer.validate(evaluator, verbose=False)
+def contest(setting: Setting, net: Deployed, workers: int) -> Contest:
+    source, size = photos(setting), setting.size
+    data = ImageData(
+        lambda root, cache: source, root=str(setting.root), cache=str(setting.scratch),
+        image_size=size, batch_size=1, seed=0, augment={"flip": RandomFlip()}, protocol=Single,
+        val_from="official", eval_batch_size=BATCH, workers=workers,
+    )  # fmt: skip
+    data.prepare_data()
+    data.setup()
+    some = limited(data.splits.train, IMAGES)
+    evaluator = Evaluator(net, Paper144(size), size, some, data, "mean", save=lambda p: None)
+    ready = [batch.images.to(setting.device) for batch in evaluator.batches(RankSlice())]
+    trainer = L.Trainer(
+        accelerator=setting.device.type, devices=1, precision=setting.precision.plugin,  # type: ignore[arg-type]
+        logger=False, enable_checkpointing=False, enable_model_summary=False,
+        enable_progress_bar=False, use_distributed_sampler=False, default_root_dir=setting.scratch,
+    )  # fmt: skip
 
-        yield Contest(
-            f"evaluation, {len(some)} photos, 144 crops of {size} px, {workers} workers",
-            {ALONE: alone, "evaluation": evaluation},
-            "images/s", len(some), baselines=(ALONE,), threads=1,
-        )  # fmt: skip
+    @torch.inference_mode()
+    def alone() -> None:
+        with setting.autocast:
+            for images in ready:
+                evaluator.probabilities(images)
+
+    def evaluation() -> None:
+        evaluator.found.clear()
+        trainer.validate(evaluator, verbose=False)
+
+    return Contest(
+        f"evaluation, {len(some)} photos, 144 crops of {size} px, {workers} workers",
+        {ALONE: alone, "evaluation": evaluation},
+        "images/s", len(some), baselines=(ALONE,), threads=1,
+    )  # fmt: skip

@@ -69,7 +69,7 @@ def show(title: str, rows: Sequence[Row]) -> None:
 
 
 def _row(contest: Contest, name: str, times: Times) -> Row:
-    values = [contest.value(name, seconds) for seconds in times[name]]
+    values = [contest.value(seconds) for seconds in times[name]]
     ratios = {
         f"× {baseline}": dict(zip(("median", "least", "largest"), ratio(times[name], times[baseline]), strict=True))
         for baseline in contest.baselines
@@ -79,7 +79,7 @@ def _row(contest: Contest, name: str, times: Times) -> Row:
 
 def _figure(figure: Figure, contest: Contest, times: Times) -> Row:
     name = figure.fastest(times)
-    measured = figure.measured(times, contest.work_of(name))
+    measured = figure.measured(times, contest.work)
     aim = f"≥ {figure.at_least:g}" if figure.at_least else f"≤ {figure.at_most:g}"
     return {
         "figure": figure.name, "of": name, "measured": measured, "aim": aim,

@@ -29,7 +29,7 @@ class Setting:
     size: int
     """Height and width of images in pixels."""
     images: int | None
-    """Of a pass that reads files; None: as many as the benchmark chooses."""
+    """Of a pass of `loading`; None: as many as it chooses."""
     workers: int
     compile: bool
     root: Path | None

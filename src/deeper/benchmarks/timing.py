@@ -39,7 +39,7 @@ class Figure:
 
     def found_in(self, times: Times) -> bool:
         """Not where a contestant is missing, such as ONNX Runtime that is not installed."""
-        return self.fastest(times) in times and (not self.against or self.against in times)
+        return not self.against or self.against in times
 
     def fastest(self, times: Times) -> str:
         names = [self.of] if isinstance(self.of, str) else self.of
@@ -51,7 +51,7 @@ class Figure:
 
 @dataclass
 class Contest:
-    """Contestants that do the same `work`, or each its own; `unit` is of work/s, or ms of a piece of work.
+    """Contestants of the same `work`, whose `unit` is work a second, or ms for a piece of it.
 
     The table has a column of ratios for each of the `baselines`. `threads` are torch's; None leaves them.
     """
@@ -59,19 +59,17 @@ class Contest:
     title: str
     passes: dict[str, Pass]
     unit: str
-    work: float | Mapping[str, float] = 1
+    work: float = 1
     baselines: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     threads: int | None = None
     about: dict[str, Any] = field(default_factory=dict)
     """Facts for the result file."""
 
-    def work_of(self, name: str) -> float:
-        return self.work[name] if isinstance(self.work, Mapping) else self.work
-
-    def value(self, name: str, seconds: float) -> float:
-        per_unit = seconds / self.work_of(name)
-        return 1000 * per_unit if self.unit.startswith("ms") else 1 / per_unit
+    def value(self, seconds: float) -> float:
+        """In `unit`, of a pass of so many seconds."""
+        is_duration = self.unit.startswith("ms")
+        return 1000 * seconds / self.work if is_duration else self.work / seconds
 
 
 @dataclass

@@ -197,7 +197,7 @@ class Bench(Command):
     compile: bool = False
     """Measure torch.compile too; it compiles for minutes."""
     images: int | None = None
-    """Images of a pass that reads photos; null: the benchmark's own number."""
+    """Images of a pass of loading; null: its own number."""
     rounds: int = 7
     workers: int = 2
     """Worker processes of the loader; zero is measured too."""
