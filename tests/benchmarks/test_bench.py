@@ -71,6 +71,7 @@ def test_figures_compare_with_their_aims():
     assert not longer.met(1.1)
     assert Figure("start", "ours", at_most=1.1).measured(times, work=1) == pytest.approx(1.1)
     assert not Figure("speed", "ours", "ONNX Runtime", at_least=1).found_in(times)
+    assert not Figure("speed", ["compiled"], "ours", at_least=1).found_in(times)
 
 
 def test_convolutions_are_recorded_with_their_operations():

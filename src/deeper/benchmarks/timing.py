@@ -39,11 +39,14 @@ class Figure:
 
     def found_in(self, times: Times) -> bool:
         """Not where a contestant is missing, such as ONNX Runtime that is not installed."""
-        return not self.against or self.against in times
+        return bool(self._measured(times)) and (not self.against or self.against in times)
 
     def fastest(self, times: Times) -> str:
+        return min(self._measured(times), key=lambda name: median(times[name]))
+
+    def _measured(self, times: Times) -> list[str]:
         names = [self.of] if isinstance(self.of, str) else self.of
-        return min(names, key=lambda name: median(times[name]))
+        return [name for name in names if name in times]
 
     def met(self, measured: float) -> bool:
         return measured >= self.at_least if self.at_least else measured <= (self.at_most or 0.0)
