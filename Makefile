@@ -35,7 +35,8 @@ test-all: install lint types
 gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
 	@$(PY) -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "make gpu: no CUDA GPU here")'
 	$(PY) -m pytest -m gpu -W default $(ARGS)
-	$(PY) src/bench.py device=cuda results=benchmarks/results
+	$(PY) src/bench.py device=cuda results=benchmarks/results \
+	  'what=[limits,step,inference,lrn,overhead,checkpoint,training]'
 
 lint: install
 	$(PY) -m ruff check .
