@@ -54,7 +54,7 @@ class Report:
 
     def show_figures(self) -> None:
         if self.figures:
-            show("figures", [r | {"met": "yes" if r["met"] else "no"} for r in self.figures])
+            show("figures", self.figures)
         print(f"written to {self.path}")
 
 
@@ -69,30 +69,26 @@ def show(title: str, rows: Sequence[Row]) -> None:
 
 
 def _row(contest: Contest, name: str, times: Times) -> Row:
-    values = [contest.value(seconds) for seconds in times[name]]
-    ratios = {
-        f"× {baseline}": dict(zip(("median", "least", "largest"), ratio(times[name], times[baseline]), strict=True))
-        for baseline in contest.baselines
-    }  # fmt: skip
-    return {"contestant": name, contest.unit: median(values)} | ratios | {"rounds_s": times[name]}
+    value = median(map(contest.value, times[name]))
+    ratios = {f"× {base}": ratio(times[name], times[base])._asdict() for base in contest.baselines}
+    return {"contestant": name, contest.unit: value} | ratios | {"rounds_s": times[name]}
 
 
 def _figure(figure: Figure, contest: Contest, times: Times) -> Row:
-    name = figure.fastest(times)
     measured = figure.measured(times, contest.work)
     aim = f"≥ {figure.at_least:g}" if figure.at_least else f"≤ {figure.at_most:g}"
     return {
-        "figure": figure.name, "of": name, "measured": measured, "aim": aim,
-        "met": figure.met(measured),
+        "figure": figure.name, "of": figure.fastest(times), "measured": measured, "aim": aim,
+        "met": "yes" if figure.met(measured) else "no",
     }  # fmt: skip
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{value['median']:.2f} ({value['least']:.2f}–{value['largest']:.2f})"
-    return f"{value:,.4g}" if isinstance(value, float) and abs(value) < 1000 else (
-        f"{value:,.0f}" if isinstance(value, int | float) else str(value)
-    )  # fmt: skip
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _hardware(device: torch.device) -> str:

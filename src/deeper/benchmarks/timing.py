@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,7 +32,7 @@ class Figure:
     def measured(self, times: Times, work: float) -> float:
         own = times[self.fastest(times)]
         if self.at_least is not None:
-            return ratio(own, times[self.against])[0]
+            return ratio(own, times[self.against]).median
         if not self.against:
             return median(own)
         return median(1000 * (a - b) / work for a, b in zip(own, times[self.against], strict=True))
@@ -110,7 +110,14 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def ratio(times: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
-    """How many times as fast as the baseline: median, least and largest of the ratios in each round."""
+class Ratio(NamedTuple):
+    """How many times as fast as another contestant, over the ratios of each round."""
+
+    median: float
+    least: float
+    largest: float
+
+
+def ratio(times: Sequence[float], baseline: Sequence[float]) -> Ratio:
     ratios = [theirs / ours for ours, theirs in zip(times, baseline, strict=True)]
-    return median(ratios), min(ratios), max(ratios)
+    return Ratio(median(ratios), min(ratios), max(ratios))
