@@ -1,7 +1,7 @@
 # make train      set up .venv and train the embedded default
 # make test       the tests that run in minutes, the type checker, the linter
 # make test-all   the slow tests too
-# make gpu        tests and a short training on a CUDA GPU
+# make gpu        tests, benchmarks and a short training on a CUDA GPU
 # make lock       pin anew what pyproject.toml allows
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +35,8 @@ test-all: install lint types
 gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
 	@$(PY) -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "make gpu: no CUDA GPU here")'
 	$(PY) -m pytest -m gpu -W default $(ARGS)
-	$(PY) benchmarks/gpu.py
+	$(PY) src/bench.py device=cuda results=benchmarks/results \
+	  'what=[limits,step,inference,lrn,overhead,checkpoint,training]'
 
 lint: install
 	$(PY) -m ruff check .

@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> float | None:
     data = build.data(cfg)
     module = build.classifier(cfg, data.classes, data.fingerprint("test"))
     warm_start.load_pretrained(cfg, module)
-    build.use_kernels(cfg, module)
+    build.use_kernels(cfg, module.net)
     trainer = build.trainer(cfg, run.directory, run.lease)
     data.require_trainable(trainer, test=cfg.test)
     preflight.preflight(run, data, module, trainer)

@@ -34,7 +34,8 @@ def images(channels, dtype=torch.float32, spread=2.0, offset=3.0, size=(9, 7)):
 
 
 def error(ours, exact):
-    return float((ours.double() - exact.double()).norm() / exact.double().norm())
+    ours, exact = ours.detach().double(), exact.detach().double()
+    return float((ours - exact).norm() / exact.norm())
 
 
 def compared(layer, exact, x):

@@ -1,12 +1,12 @@
 """What a step costs beside its arithmetic: a bare loop, Lightning's barebones trainer, and ours.
 
-A network of about 1 ms a step, on batches that are ready in memory. Ours has everything on that a
+A network of 1 to 2 ms a step, on batches that are ready in memory. Ours has everything on that a
 training has: rows, averaging, checkpoints, signals, the lease and the progress bar.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -15,58 +15,42 @@ import lightning as L
 import torch
 from torch import nn
 
-from deeper.augment.mix import Mix
-from deeper.benchmarks import report, timing
-from deeper.callbacks.averaging import Averaging
-from deeper.callbacks.checkpoint import Checkpoint
-from deeper.callbacks.lease import LeaseGuard
-from deeper.callbacks.meter import Meter
-from deeper.callbacks.progress import ProgressBar
-from deeper.checkpoint import AtomicCheckpointIO, contents
+from deeper.benchmarks.setting import Setting
+from deeper.benchmarks.timing import Contest, Figure
 from deeper.data.batch import Batch
-from deeper.loggers.jsonl import MetricsFile
 from deeper.models.preprocess import Preprocess
+from deeper.runs import build
 from deeper.runs.lease import Lease
-from deeper.training.loss import CrossEntropy
-from deeper.training.module import ImageClassifier
-from deeper.training.optimizers import sgd
-from deeper.training.schedules import cosine
-from deeper.training.silence import silence_lightning
 
-IMAGES = 500
-"""Steps of a round."""
+STEPS = 500
+"""Of a pass."""
 
 WARM_UP = 20
 """Steps that do not count."""
 
-BATCH, SIZE, CLASSES = 8, 16, 10
+BATCH, SIZE, CLASSES = 4, 16, 10
+
+BARE, BAREBONES, OURS = "bare loop", "Trainer(barebones=True)", "ours, everything on"
 
 
-def run(root: Path | None, images: int, rounds: int, workers: int, results: Path) -> None:
-    """Time `images` steps of each loop in each round; `root` and `workers` have no effect."""
-    torch.set_num_threads(1)
-    silence_lightning()
-    batches = [next(_batches()) for _ in range(images)]
-    loops: dict[str, Any] = {
-        "bare loop": lambda: bare_loop(batches),
-        "Trainer(barebones=True)": lambda: barebones(batches),
-        "ours, everything on": lambda: ours(batches),
-    }
-    taken = timing.seconds(loops, rounds)
-    steps = images - WARM_UP
-    ms = {name: [1000 * value / steps for value in values] for name, values in taken.items()}
-    base = [ms["bare loop"], ms["Trainer(barebones=True)"]]
-    rows = [
-        {"loop": name, "ms_a_step": round(median(own), 3)}
-        | {
-            f"over_{what}_ms": round(median(a - b for a, b in zip(own, other, strict=True)), 3)
-            for what, other in zip(("bare_loop", "barebones"), base, strict=True)
-        }
-        | {"of_rounds": [round(value, 3) for value in own]}
-        for name, own in ms.items()
-    ]
-    report.show_rows(f"{images} steps of {BATCH} images, one thread", rows)
-    report.write("overhead", {"steps": images, "rounds": rounds, "rows": rows}, results)
+def contests(setting: Setting) -> Iterator[Contest]:
+    batches, device = [*islice(_batches(), STEPS)], setting.device
+    yield Contest(
+        f"{STEPS} steps of {BATCH} images of {SIZE} px, one thread",
+        {
+            BARE: lambda: bare_loop(batches, device),
+            BAREBONES: lambda: barebones(batches, device),
+            OURS: lambda: ours(batches, setting),
+        },
+        "ms a step",
+        STEPS - WARM_UP,
+        baselines=(BARE,),
+        figures=[
+            Figure("ms a step over Trainer(barebones=True)", OURS, BAREBONES, at_most=0.3),
+            Figure("ms a step over a bare loop", OURS, BARE, at_most=0.7),
+        ],
+        threads=1,
+    )
 
 
 def _batches() -> Iterator[Batch]:
@@ -78,20 +62,12 @@ def _batches() -> Iterator[Batch]:
         yield Batch(images, labels, torch.arange(BATCH), torch.ones(BATCH, dtype=torch.bool))
 
 
-def _network() -> nn.Sequential:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, CLASSES),
-    )  # fmt: skip
-
-
-def _classifier() -> ImageClassifier:
-    return ImageClassifier(
-        _network(), Preprocess([0.5] * 3, [0.25] * 3), CrossEntropy(),
-        lambda net: sgd(net, lr=0.01, batch_size=BATCH), cosine, seed=0, mix=Mix(),
-        checkpoint_metadata=contents({}, [str(number) for number in range(CLASSES)]),
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES),
     )  # fmt: skip
 
 
@@ -109,13 +85,14 @@ class Clock(L.Callback):
         return self.times[-1] - self.times[WARM_UP - 1]
 
 
-def bare_loop(batches: list[Batch]) -> float:
+def bare_loop(batches: list[Batch], device: torch.device) -> float:
     clock = Clock()
-    net, preprocess = _network().train(), Preprocess([0.5] * 3, [0.25] * 3)
+    net, preprocess = network().to(device).train(), Preprocess([0.5] * 3, [0.25] * 3).to(device)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     for batch in batches:
+        images, labels = batch.images.to(device), batch.labels.to(device)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(net(preprocess(batch.images)), batch.labels).backward()  # type: ignore[no-untyped-call]
+        nn.functional.cross_entropy(net(preprocess(images)), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         clock.on_train_batch_end()
     return clock.seconds
@@ -127,7 +104,7 @@ class Plain(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.net, self.preprocess = _network(), Preprocess([0.5] * 3, [0.25] * 3)
+        self.net, self.preprocess = network(), Preprocess([0.5] * 3, [0.25] * 3)
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.clock.on_train_batch_end()
@@ -149,26 +126,31 @@ class Ready(L.LightningDataModule):
     def train_dataloader(self) -> Any:
         return torch.utils.data.DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
 
+    def val_dataloader(self) -> Any:
+        """Lightning warns where there is none; `limit_val_batches` leaves it out."""
+        return self.train_dataloader()
 
-def barebones(batches: list[Batch]) -> float:
+
+def barebones(batches: list[Batch], device: torch.device) -> float:
     module = Plain()
-    L.Trainer(max_epochs=1, accelerator="cpu", barebones=True).fit(module, Ready(batches))
+    L.Trainer(max_epochs=1, accelerator=device.type, devices=1, barebones=True).fit(
+        module, Ready(batches).train_dataloader()
+    )
     return module.clock.seconds
 
 
-def ours(batches: list[Batch]) -> float:
-    with TemporaryDirectory() as scratch:
+def ours(batches: list[Batch], setting: Setting) -> float:
+    """As train.py has it, but for the network."""
+    with TemporaryDirectory(dir=setting.scratch) as scratch:
         run = Path(scratch)
-        lease = Lease.acquire(run)
-        callbacks = [
-            LeaseGuard(lease), Meter(), ProgressBar(), Averaging("ema"), Checkpoint(str(run / "c")),
-            clock := Clock(),
-        ]  # fmt: skip
-        trainer = L.Trainer(
-            max_epochs=1, accelerator="cpu", callbacks=callbacks, logger=[MetricsFile(run)],
-            plugins=[AtomicCheckpointIO()], log_every_n_steps=20, enable_checkpointing=False,
-            enable_model_summary=False, use_distributed_sampler=False, default_root_dir=run,
+        cfg = setting.config(
+            f"paths.run={run}", f"batch_size={BATCH}", "epochs=1", "precision=fp32",
+            "averaging=ema", "trainer.limit_val_batches=0", "~callbacks.banner",
         )  # fmt: skip
-        trainer.fit(_classifier(), Ready(batches))
+        module = build.classifier(cfg, [str(number) for number in range(CLASSES)])
+        module.net, lease = network(), Lease.acquire(run)
+        trainer = build.trainer(cfg, run, lease)
+        trainer.callbacks.append(clock := Clock())  # type: ignore[attr-defined]
+        trainer.fit(module, Ready(batches))
         lease.release()
         return clock.seconds

@@ -1,4 +1,4 @@
-"""Results of a benchmark: a table on the screen and a JSON file."""
+"""Results of benchmarks: a table each on the screen, a table of figures at the end, a JSON file."""
 
 import json
 import os
@@ -6,36 +6,98 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import torch
+from rich.console import JustifyMethod
 
+from deeper.benchmarks.setting import Setting
+from deeper.benchmarks.timing import Contest, Counts, Figure, Times, ratio
+from deeper.reporting.table import show_table
 from deeper.runs.provenance import provenance
 
-
-def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the numbers and words of each row; lists are only written to the file."""
-    shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
-    table = Table(title=title, title_justify="left")
-    for name, value in shown[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right")
-    for row in shown:
-        table.add_row(*(f"{v:,}" if isinstance(v, int | float) else v for v in row.values()))
-    Console().print(table)
+Row = dict[str, Any]
 
 
-def write(name: str, content: Mapping[str, Any], folder: Path) -> None:
-    """Write `folder/<name>-<processor>-<n>-cores.json`: the results with versions and hardware."""
-    about, cpu = provenance(), processor()
-    # Result files are published: paths of this machine are left out.
-    about["command"] = [re.sub(r"=[/~].*", "=DIR", word) for word in about["command"]]
-    about["hardware"] = {"cpu": cpu} | about["hardware"]
-    words = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{words}-{os.cpu_count()}-cores.json"
-    path.write_text(json.dumps(about | dict(content), indent=1) + "\n")
-    print(f"written to {path}")
+class Report:
+    """Shows results as they come, and keeps them in `folder/<hardware>.json`, a part for each benchmark.
+
+    A part that is measured again is replaced, and all others stay.
+    """
+
+    def __init__(self, setting: Setting, folder: str, rounds: int) -> None:
+        self.about = provenance() | {"settings": setting.facts | {"rounds": rounds}}
+        # Result files are published: paths of this machine are left out.
+        self.about["command"] = [re.sub(r"=[/~].*", "=DIR", w) for w in self.about["command"]]
+        self.about["hardware"] = {"cpu": processor()} | self.about["hardware"]
+        self.path = Path(folder).expanduser() / f"{_hardware(setting.device)}.json"
+        self.parts: dict[str, Any] = {}
+        self.figures: list[Row] = []
+
+    def add(self, benchmark: str, result: Contest | Counts, times: Times) -> None:
+        if isinstance(result, Contest):
+            rows = [_row(result, name, times) for name in result.passes]
+            figures = [_figure(f, result, times) for f in result.figures if f.found_in(times)]
+            content = result.about | {"unit": result.unit, "figures": figures}
+            self.figures += figures
+        else:
+            rows, content = result.rows, {}
+        show(result.title, rows)
+        part = self.parts.setdefault(benchmark, self.about | {"results": []})
+        part["results"].append({"title": result.title} | content | {"rows": rows})
+        old = json.loads(self.path.read_text()) if self.path.exists() else {}
+        parts = json.loads(
+            json.dumps(self.parts), parse_float=lambda text: float(f"{float(text):.5g}")
+        )
+        self.path.write_text(json.dumps(old | parts, indent=1, ensure_ascii=False) + "\n")
+
+    def show_figures(self) -> None:
+        if self.figures:
+            show("figures", self.figures)
+        print(f"written to {self.path}")
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print the rows as a table: a ratio as median (least–largest); lists of rounds are left out."""
+    columns: dict[str, JustifyMethod] = {
+        key: "left" if isinstance(value, str) else "right"
+        for key, value in rows[0].items()
+        if not isinstance(value, list)
+    }
+    show_table(title, columns, [[_shown(row[key]) for key in columns] for row in rows])
+
+
+def _row(contest: Contest, name: str, times: Times) -> Row:
+    value = median(map(contest.value, times[name]))
+    ratios = {f"× {base}": ratio(times[name], times[base])._asdict() for base in contest.baselines}
+    return {"contestant": name, contest.unit: value} | ratios | {"rounds_s": times[name]}
+
+
+def _figure(figure: Figure, contest: Contest, times: Times) -> Row:
+    measured = figure.measured(times, contest.work)
+    aim = f"≥ {figure.at_least:g}" if figure.at_least else f"≤ {figure.at_most:g}"
+    return {
+        "figure": figure.name, "of": figure.fastest(times), "measured": measured, "aim": aim,
+        "met": "yes" if figure.met(measured) else "no",
+    }  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{value['median']:.2f} ({value['least']:.2f}–{value['largest']:.2f})"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _hardware(device: torch.device) -> str:
+    """A file name: the GPU, or the processor with its number of cores."""
+    if device.type == "cuda":
+        words = torch.cuda.get_device_name(device)
+    else:
+        words = f"{processor()}-{os.cpu_count()}-cores"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def processor() -> str:

@@ -15,7 +15,7 @@ from deeper.config import (
     trusted,
     values,
 )
-from deeper.config.errors import require_none
+from deeper.config.errors import require_none, suggestion
 from deeper.config.instantiate import build, resolved
 from deeper.training.precision import accelerator_for
 
@@ -88,14 +88,42 @@ def check_prepare(cfg: DictConfig) -> None:
     signatures.require_buildable({"data": {"source": source}})
 
 
-def check_bench(cfg: DictConfig) -> None:
-    """Raise `ConfigError` with every problem of a benchmark."""
-    needs_photos = cfg.what != "overhead" and cfg.data.root is None
+BENCHMARKS = (
+    "limits", "step", "inference", "lrn", "overhead", "checkpoint", "startup",
+    "loading", "end_to_end", "evaluation", "training",
+)  # fmt: skip
+NEED_PHOTOS = ("loading", "end_to_end", "evaluation")
+
+
+def check_bench(cfg: DictConfig) -> list[str]:
+    """The benchmarks asked for. Raises `ConfigError` with every problem.
+
+    `all` is what has its photos, and the whole training only on a GPU, as it takes minutes on a CPU.
+    """
+    what = [*cfg.what] if OmegaConf.is_list(cfg.what) else [cfg.what]
+    asked, known = [str(word) for word in what] or ["[]"], ("all", *BENCHMARKS)
+    accelerator = accelerator_for(cfg.device.value)
+    numbers = {key: cfg[key] for key in ("batch_size", "images", "rounds")}
     require_none(
-        ["data.root: required; pass data.root=<value>"] if needs_photos else [],
-        values.too_small(1, images=cfg.images, rounds=cfg.rounds),
+        [f"what={w}: no such benchmark{suggestion(w, known)}" for w in asked if w not in known],
+        [
+            f"data.root: required for what={word}; pass data.root=<value>"
+            for word in asked
+            if word in NEED_PHOTOS and cfg.data.root is None
+        ],
+        values.too_small(1, **numbers),
         values.too_small(0, workers=cfg.workers),
+        values.too_small(32, size=cfg.size),
+        ["device=cuda: no CUDA GPU here; pass device=cpu or device=auto"]
+        if (cfg.device.value, accelerator) == ("cuda", "cpu")
+        else values.missing_precision(cfg.precision.value, accelerator),
     )
+    if "all" not in asked:
+        return [word for word in BENCHMARKS if word in asked]
+    left_out = [] if cfg.data.root else [*NEED_PHOTOS]
+    if accelerator == "cpu":
+        left_out.append("training")
+    return [word for word in BENCHMARKS if word not in left_out or word in asked]
 
 
 def missing_keys(cfg: DictConfig) -> Iterator[str]:

@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from deeper.config.errors import suggestion
 
-Benchmark = StrEnum("Benchmark", "evaluation loading overhead")
+Device = StrEnum("Device", "auto cpu cuda")
 Direction = StrEnum("Direction", "maximize minimize")
 ExportFormat = StrEnum("ExportFormat", "all safetensors onnx torch_export")
 Fusion = StrEnum("Fusion", "mean max")
@@ -182,16 +182,24 @@ class Prepare(Command):
 @dataclass
 class BenchData:
     root: str | None = None
-    """A folder with images in train/<class>/*, which all but overhead need."""
+    """A folder with photos in train/<class>/*, which some benchmarks need."""
 
 
 @dataclass
 class Bench(Command):
     task_name: str = "bench"
-    what: Benchmark = Benchmark.loading
-    """Name of a module of deeper.benchmarks."""
+    what: Any = "all"
+    """One of `check.BENCHMARKS`, a list of them, or all that need no more than is given."""
+    device: Device = Device.auto
+    precision: NumberFormat = NumberFormat.auto
+    batch_size: int | None = None
+    """null: 32 on a CPU, 256 on a GPU."""
+    size: int = 224
+    """Of images in pixels."""
+    compile: bool = False
+    """Measure torch.compile too; it compiles for minutes."""
     images: int | None = None
-    """Images of a round; null: the benchmark's own number."""
+    """Images of a pass of loading; null: its own number."""
     rounds: int = 7
     workers: int = 2
     """Worker processes of the loader; zero is measured too."""

@@ -1,11 +1,11 @@
 """Values that no run can have: numbers out of range, metrics that nothing computes, missing hardware."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from deeper.config import overrides
 from deeper.config.errors import suggestion
-from deeper.training.precision import Precision, accelerator_for
+from deeper.training.precision import Name, Precision, accelerator_for
 
 EVALUATED = ("loss", "top1", "top5")
 """Metrics of every validation, beside those of the group `metrics`."""
@@ -65,7 +65,12 @@ def missing_hardware(config: Mapping[str, Any]) -> Iterator[str]:
             "trainer.sync_batchnorm: needs CUDA GPUs; on CPU leave it false "
             "(each process keeps statistics of its own)"
         )
+    yield from missing_precision(config["precision"], accelerator)
+
+
+def missing_precision(name: Name, accelerator: Literal["cpu", "cuda"]) -> Iterator[str]:
+    """A line for a number format that the accelerator has no arithmetic for."""
     try:
-        Precision(config["precision"]).resolve(accelerator)
+        Precision(name).resolve(accelerator)
     except ValueError as error:
         yield str(error)

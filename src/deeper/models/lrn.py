@@ -5,7 +5,7 @@ y = x / s^beta with s = k + alpha/size · Σ x² over a window of `size` channel
 
 `torch.nn.LocalResponseNorm` makes six passes over memory and has no bfloat16 on CPU. This layer works
 on channels_last in blocks of pixels that fit the processor's cache, with a backward pass of its own.
-`benchmarks/lrn.py` compares their speed.
+`src/bench.py what=lrn` compares their speed.
 """
 
 import torch

@@ -50,12 +50,12 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     return net
 
 
-def use_kernels(cfg: Any, module: ImageClassifier) -> None:
-    """Train with the faster layers for a CPU, where `kernels` is true and they can be compiled."""
+def use_kernels(cfg: Any, net: nn.Module) -> None:
+    """Let `net` use the faster layers for a CPU, where `kernels` is true and they can be compiled."""
     if not cfg.get("kernels") or cfg.compile or accelerator(cfg) != "cpu":
         return
     try:
-        layers.use_kernels(module.net, Path(cfg.paths.cache).expanduser() / "kernels")
+        layers.use_kernels(net, Path(cfg.paths.cache).expanduser() / "kernels")
     except OSError as error:
         rank_zero_only(print)(f"kernels=true: training with torch's layers, as {error}")
 

@@ -136,7 +136,7 @@ def _round_trip(run: Run, module: ImageClassifier, images: torch.Tensor) -> int:
         with torch.no_grad():
             expected = module.eval()(images.to(module.device)).logits
             again = build.classifier(run.config, module.checkpoint_metadata["classes"])
-            build.use_kernels(run.config, again)
+            build.use_kernels(run.config, again.net)
             again.net.load_state_dict(network_state(load_checkpoint(path), "live"))
             found = again.to(module.device).eval()(images.to(module.device)).logits
         size = path.stat().st_size

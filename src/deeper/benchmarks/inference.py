@@ -1,0 +1,106 @@
+"""Images in memory to logits: torchvision's network, ours in the forms torch has, ONNX Runtime on our export.
+
+Ours begin with uint8 images, torchvision's with float images. Weights are random.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deeper.benchmarks import reference
+from deeper.benchmarks.setting import Setting
+from deeper.benchmarks.timing import Contest, Counts, Figure
+from deeper.checkpoint import save_checkpoint
+from deeper.export import metadata, onnx
+from deeper.export.graph import Graph, folded
+from deeper.inference.model import load
+from deeper.models.deployed import Deployed
+from deeper.runs import build
+
+RUN, EAGER, RUNTIME = "torchvision as run", "ours", "ONNX Runtime, ours"
+FOLDED, FROZEN, HALF = "ours, folded", "ours, frozen", "ours, folded, bf16"
+
+
+def contests(setting: Setting) -> Iterator[Contest | Counts]:
+    images = setting.batch().images
+    floats = reference.normalized(images)
+    theirs = reference.network().to(setting.device).eval()
+    graph = new_graph(setting)  # on the CPU, as export wants it
+    program = graph.program.module().to(setting.device)
+    eager = graph.trained.to(setting.device)
+    fold = Deployed(eager.preprocess, folded(eager.net)).eval()
+    kernels = copy.deepcopy(fold)
+    build.use_kernels(setting.config(), kernels)
+    half = folded(eager.net).bfloat16()
+    build.use_kernels(setting.config(), half)
+    networks: dict[str, Callable[[], Any]] = {
+        RUN: lambda: theirs(floats),
+        EAGER: lambda: eager(images),
+        FOLDED: lambda: fold(images),
+        "ours, folded, kernels": lambda: kernels(images),
+        FROZEN: partial(frozen(fold, images), images),
+        "ours, torch.export": partial(program, images),
+        HALF: lambda: half(fold.preprocess(images).bfloat16()).logits,
+    }
+    if setting.compile:
+        networks["ours, compiled"] = partial(torch.compile(fold), images)
+    in_torch = [name for name in networks if name != RUN]
+    fp32 = [name for name in in_torch if name != HALF]
+    if setting.device.type == "cpu" and all(map(find_spec, onnx.PACKAGES)):
+        networks[RUNTIME] = onnx_runtime(graph, images, setting.scratch)
+    passes = {n: setting.repeated(torch.inference_mode()(net)) for n, net in networks.items()}
+    yield Contest(
+        f"inference, {setting.size} px, batch {setting.batch_size}, fp32 unless named",
+        passes,
+        "images/s",
+        setting.steps * setting.batch_size,
+        baselines=[name for name in (RUN, RUNTIME) if name in passes],
+        figures=[
+            Figure("inference in fp32 against ONNX Runtime", fp32, RUNTIME, at_least=1),
+            Figure("inference against torchvision as run", in_torch, RUN, at_least=3),
+        ],
+    )
+    with torch.inference_mode():
+        exact, rough = fold(images).softmax(1), networks[HALF]().float().softmax(1)
+    row = {
+        "against fp32": HALF,
+        "same top-1 %": 100 * (exact.argmax(1) == rough.argmax(1)).double().mean().item(),
+        "max |Δ probability|": (exact - rough).abs().max().item(),
+    }
+    yield Counts("bf16 inference, random weights on noise", [row])
+
+
+def new_graph(setting: Setting) -> Graph:
+    """As export has it of a checkpoint, here one of new weights."""
+    module, path = setting.classifier(), setting.scratch / "new.ckpt"
+    save_checkpoint({"state_dict": module.state_dict(), "deeper": module.checkpoint_metadata}, path)
+    trained = load(path)
+    return Graph(trained, metadata.describe(trained))
+
+
+def frozen(net: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and the only one that freezes
+        traced: Any = torch.jit.freeze(torch.jit.trace(net, images))  # type: ignore[no-untyped-call]
+    return traced  # type: ignore[no-any-return]
+
+
+def onnx_runtime(graph: Graph, images: Tensor, scratch: Path) -> Callable[[], Any]:
+    """ONNX Runtime with as many threads as torch."""
+    import onnxruntime
+
+    (scratch / onnx.FILE).write_bytes(onnx.encode(graph))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        scratch / onnx.FILE, options, providers=["CPUExecutionProvider"]
+    )
+    pixels = images.contiguous().numpy()
+    return lambda: session.run(["logits"], {"images": pixels})
