@@ -33,7 +33,6 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
     floats = reference.normalized(images)
     theirs = reference.network().to(setting.device).eval()
     graph = new_graph(setting)  # on the CPU, as export wants it
-    program = graph.program.module().to(setting.device)
     eager = graph.trained.to(setting.device)
     fold = Deployed(eager.preprocess, folded(eager.net)).eval()
     kernels = copy.deepcopy(fold)
@@ -46,9 +45,10 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
         FOLDED: lambda: fold(images),
         "ours, folded, kernels": lambda: kernels(images),
         FROZEN: partial(frozen(fold, images), images),
-        "ours, torch.export": partial(program, images),
         HALF: lambda: half(fold.preprocess(images).bfloat16()).logits,
     }
+    if setting.device.type == "cpu":  # the exported graph holds tensors on the device of its export
+        networks["ours, torch.export"] = partial(graph.program.module(), images)
     if setting.compile:
         networks["ours, compiled"] = partial(torch.compile(fold), images)
     in_torch = [name for name in networks if name != RUN]
