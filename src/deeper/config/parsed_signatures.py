@@ -33,7 +33,7 @@ def parsed_parameters(target: str) -> dict[str, Parameter] | None:
     file = SOURCE / f"{module.replace('.', '/')}.py"
     if not module.startswith(tuple(f"deeper.{room}." for room in ROOMS)) or not file.is_file():
         return None
-    found = _definition(ast.parse(file.read_text()).body, name)
+    found = _definition(ast.parse(file.read_bytes()).body, name)
     bound = isinstance(found, ast.ClassDef)
     if isinstance(found, ast.ClassDef):
         found = _definition(found.body, "__init__")

@@ -59,7 +59,7 @@ def folded(net: nn.Module) -> nn.Module:
     """
     net = copy.deepcopy(net).eval()
     for block in net.modules():
-        if isinstance(block, ConvNormAct) and isinstance(block.norm, nn.BatchNorm2d):
+        if isinstance(block, ConvNormAct) and type(block.norm) is nn.BatchNorm2d:
             block.conv = fuse_conv_bn_eval(block.conv, block.norm)
             block.norm = nn.Identity()
     return net

@@ -39,5 +39,6 @@ def skip_empty_hooks(trainer: Any, module: L.LightningModule) -> None:
 
 def _skip(owner: Any, base: type) -> None:
     for hook in OF_A_STEP:
-        if getattr(type(owner), hook) is getattr(base, hook):
+        inherited = getattr(type(owner), hook) is getattr(base, hook)
+        if inherited and hook not in vars(owner):  # LambdaCallback's are attributes of the object
             setattr(owner, hook, None)  # Lightning passes over what it cannot call

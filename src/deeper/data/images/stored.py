@@ -92,7 +92,7 @@ class ArchiveImages(StoredImages):
 
     def _read(self, index: int) -> bytes:
         size = int(self.sizes[index])
-        data = os.pread(descriptor(self.archive), size, int(self.offsets[index]))
+        data = os.pread(_descriptor(self.archive), size, int(self.offsets[index]))
         if len(data) < size:
             raise OSError(
                 f"the file ends {size - len(data)} bytes too early; it was cut after it was listed"
@@ -101,6 +101,6 @@ class ArchiveImages(StoredImages):
 
 
 @cache
-def descriptor(path: Path) -> int:
+def _descriptor(path: Path) -> int:
     """A file that stays open. Forked processes may share it, since `pread` moves no position."""
     return os.open(path, os.O_RDONLY)

@@ -55,9 +55,13 @@ def find_values(path: Path, chunk: Any, values: pa.Array) -> NDArray[np.int64] |
     return np.array(places) if len(places) == len(values) else None
 
 
-def read_value(file: int, start: int, stop: int, unpacked: int, skip: int, size: int) -> bytes:
-    """Bytes `start`..`stop` of the file, decompressed to `unpacked` bytes unless 0; of them `size`."""
-    data = os.pread(file, stop - start, start)
+def read_value(path: Path, start: int, stop: int, unpacked: int, skip: int, size: int) -> bytes:
+    """Bytes `start`..`stop` of the file, decompressed to `unpacked` bytes unless 0; of them `size`.
+
+    The file does not stay open: a set of hundreds of files would exceed what a process may open.
+    """
+    with path.open("rb", buffering=0) as file:
+        data = os.pread(file.fileno(), stop - start, start)
     if len(data) < stop - start:
         raise OSError("the file was cut after it was listed")
     if unpacked:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from deeper.data.images.stored import Columns, FileImages, Names, StoredImages, descriptor
+from deeper.data.images.stored import Columns, FileImages, Names, StoredImages
 from deeper.data.layouts import hub_classes, index
 from deeper.data.layouts.index import Index
 from deeper.data.layouts.pages import CODECS, find_values, read_value
@@ -76,7 +76,7 @@ class ParquetImages(StoredImages):
         file, group, row = self._place(index)
         if (places := _places(file, group)) is not None:
             with suppress(OSError, pa.ArrowException):  # the group's reading tells what is damaged
-                return read_value(descriptor(file), *places[row].tolist())
+                return read_value(file, *places[row].tolist())
         data = _row_group(file, group, os.getpid())[row].as_py()
         if data is None:
             raise OSError("the row has no bytes")

@@ -77,8 +77,12 @@ extern "C" void batch_norm_relu_forward(const Value* x, int64_t rows, int64_t ch
                                         const float* weight, const float* bias, float eps, Value* y,
                                         float* mean, float* variance, float* scale, float* shift,
                                         int64_t threads) {
-    std::vector<float> origin(channels);  // near the mean, so that squares do not cancel
-    for (int64_t c = 0; c < channels; ++c) origin[c] = load(x[c]);
+    // Squares are of distances from about the mean, that of some rows, so that they do not cancel.
+    std::vector<float> origin(channels, 0.0f);
+    const int64_t samples = std::min(rows, BLOCK);
+    for (int64_t i = 0; i < samples; ++i)
+        for (int64_t c = 0; c < channels; ++c)
+            origin[c] += load(x[rows * i / samples * channels + c]) / samples;
     const auto add = [&](int64_t row, float* __restrict sum, float* __restrict squares) {
         const Value* __restrict xs = x + row * channels;
         const float* __restrict from = origin.data();

@@ -24,7 +24,7 @@ def use_kernels(net: nn.Module, cache: Path) -> None:
     """
     library.load(cache)
     for module in [*net.modules()]:
-        if isinstance(module, ConvNormAct) and type(module.norm) is nn.BatchNorm2d:
+        if type(module) is ConvNormAct and _kinds(module) == (nn.BatchNorm2d, nn.ReLU):
             module.norm.__class__, module.act = BatchNormReLU, nn.Identity()
         elif type(module) is nn.MaxPool2d and MaxPool.fits(module):
             module.__class__ = MaxPool
@@ -32,14 +32,22 @@ def use_kernels(net: nn.Module, cache: Path) -> None:
             module.__class__ = LRN
 
 
+def _kinds(block: ConvNormAct) -> tuple[type, type]:
+    """Subclasses may do something else."""
+    return type(block.norm), type(block.act)
+
+
 class BatchNormReLU(nn.BatchNorm2d):
     """Batch normalisation, then ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.numel() // max(x.shape[1], 1)
-        if not (self.training and self.affine and rows > 1 and library.takes(x)):
+        rows = x.numel() // self.num_features
+        fits = (
+            x.shape[1] == self.num_features and self.affine and self.weight.dtype == torch.float32
+        )
+        if not (self.training and fits and rows > 1 and library.takes(x)):
             return F.relu_(super().forward(x))
-        y, mean, variance = _BatchNormReLU.apply(x, self.weight, self.bias, self.eps)
+        y, mean, variance = _BatchNormReLU.apply(x, self.weight, self.bias, float(self.eps))
         if self.running_mean is not None and self.running_var is not None:
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             new = self.momentum if self.momentum is not None else 1 / int(self.num_batches_tracked)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deeper.files import beside
+from deeper.files import replacement
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = "-std=c++17 -O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp -shared -fPIC"
@@ -28,13 +28,13 @@ def load(folder: Path) -> None:
     """
     if not _loaded:
         folder.mkdir(parents=True, exist_ok=True)
-        for dtype, words in DEFINED.items():
-            _loaded[dtype] = ctypes.CDLL(str(_compiled(folder, words)))
+        _loaded.update({dtype: _library(folder, words) for dtype, words in DEFINED.items()})
 
 
 def takes(x: Tensor) -> bool:
     """Whether there are kernels for such a tensor, which is not that of a graph being traced."""
-    return x.is_cpu and x.dtype in _loaded and x.numel() > 0 and not torch.compiler.is_compiling()
+    plain = type(x) is Tensor and x.is_cpu and x.numel() > 0
+    return plain and x.dtype in _loaded and not torch.compiler.is_compiling()
 
 
 def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> None:
@@ -49,20 +49,18 @@ def _argument(value: Tensor | int | float) -> object:
     return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_int64(value)
 
 
-def _compiled(folder: Path, words: list[str]) -> Path:
-    command = [*shlex.split(os.environ.get("CXX", "c++")), *FLAGS.split(), *words]
+def _library(folder: Path, words: list[str]) -> ctypes.CDLL:
+    command = [*shlex.split(os.environ.get("CXX") or "c++"), *FLAGS.split(), *words]
     about = f"{command} {_processor()}".encode()
     digest = hashlib.sha256(about + SOURCE.read_bytes()).hexdigest()[:16]
     path = folder / f"kernels-{digest}.so"
     if not path.exists():
-        with beside(path) as temporary:  # several processes may compile at a time
-            done = subprocess.run(
-                [*command, str(SOURCE), "-o", str(temporary)], capture_output=True, text=True
-            )
+        with replacement(path) as temporary:
+            words = [*command, str(SOURCE), "-o", str(temporary)]
+            done = subprocess.run(words, capture_output=True, text=True)
             if done.returncode:
                 raise OSError(f"{command[0]} failed: {' '.join(done.stderr.split())[-300:]}")
-            os.replace(temporary, path)
-    return path
+    return ctypes.CDLL(str(path))
 
 
 def _processor() -> str:
