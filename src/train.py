@@ -45,8 +45,8 @@ def main(cfg: DictConfig) -> float | None:
         if cfg.test:
             metrics |= results.test(run, trainer, module, data)
         results.show_results(run, metrics)
-        metrics |= results.show_bottleneck(trainer) or {}
         record |= {"results": metrics, "objective": results.objective(cfg, metrics)}
+        record |= {"perf": results.show_bottleneck(trainer)}
     if cfg.reproduce:
         print(reproduce.compare(cfg, run.directory))
     return record["objective"]

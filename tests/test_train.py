@@ -54,7 +54,7 @@ def test_a_run_leaves_what_the_readme_says(train, capsys):
     )
     assert content["objective"] == content["results"]["val/top1"]
     assert content["results"]["test/n"] == 48
-    assert 0 <= content["results"]["perf/data_wait"] <= 1
+    assert 0 <= content["perf"]["data_wait"] <= 1
     for name in ("metrics.jsonl", ".hydra/config.yaml", "checkpoints/best.ckpt"):
         assert (run / name).exists(), name
     assert list((run / "tensorboard").glob("events*"))

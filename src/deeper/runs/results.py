@@ -51,14 +51,14 @@ def show_results(run: Run, metrics: dict[str, float]) -> None:
 
 @rank_zero_only
 def show_bottleneck(trainer: L.Trainer) -> dict[str, float]:
-    """perf/data_wait of the whole training, which is said in words; nothing without a `Meter`."""
+    """data_wait of the whole training, which is said in words; nothing without a `Meter`."""
     meter = next((c for c in trainer.callbacks if isinstance(c, Meter)), None)  # type: ignore[attr-defined]
     if meter is None:
         return {}
     slower = "the loader" if meter.data_wait > WAITS else "the network"
     share = f"{meter.data_wait:.0%} of the training time was spent waiting for images"
     print(f"data: {share}; {slower} is the bottleneck")
-    return {"perf/data_wait": meter.data_wait}
+    return {"data_wait": meter.data_wait}
 
 
 def show_finished(run: Run) -> float | None:
