@@ -11,7 +11,7 @@ from deeper.files import sweep
 from deeper.models.cpu import layers, library
 from deeper.models.inception import ConvNormAct, Reduced, Widths
 from deeper.models.lrn import LocalResponseNorm
-from deeper.models.norm import BatchNorm
+from deeper.models.norm import LRN, BatchNorm
 
 BOUND = {torch.float32: 3e-6, torch.bfloat16: 3e-3}
 """Relative errors; bfloat16 has 8 bits."""
@@ -121,6 +121,17 @@ def test_names_parameters_and_copies_stay():
     torch.testing.assert_close(net(x), plain(x), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(again(x), plain(x), rtol=1e-4, atol=1e-5)
     assert isinstance(again.conv1x1.norm, layers.BatchNormReLU)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@torch.inference_mode()
+def test_convolution_with_relu_in_evaluation(dtype):
+    block = ConvNormAct(8, 16, 3, LRN()).eval()
+    fused, x = copy.deepcopy(block).to(dtype), images(8, dtype, offset=0.0)
+    layers.use_kernels(fused, None)
+    assert type(fused) is layers.ConvReLU
+    with torch.no_grad():
+        assert error(fused(x), block.double()(x.double())) < 3 * BOUND[dtype]
 
 
 class WithSum(ConvNormAct):

@@ -26,6 +26,8 @@ def use_kernels(net: nn.Module, cache: Path) -> None:
     for module in [*net.modules()]:
         if type(module) is ConvNormAct and _kinds(module) == (nn.BatchNorm2d, nn.ReLU):
             module.norm.__class__, module.act = BatchNormReLU, nn.Identity()
+        elif type(module) is ConvNormAct and _kinds(module) == (nn.Identity, nn.ReLU):
+            module.__class__ = ConvReLU
         elif type(module) is nn.MaxPool2d and MaxPool.fits(module):
             module.__class__ = MaxPool
         elif type(module) is LocalResponseNorm:
@@ -83,6 +85,20 @@ class _BatchNormReLU(torch.autograd.Function):
             x.shape[1], ctx.eps, *statistics, grad_x, grad_weight, grad_bias,
         )  # fmt: skip
         return grad_x, grad_weight, grad_bias, None
+
+
+class ConvReLU(ConvNormAct):
+    """Without gradients, as in evaluation, ReLU is a part of oneDNN's convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, fused = self.conv, getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+        usual = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not fused
+        if usual or not library.takes(x) or x.dtype != conv.weight.dtype:
+            return super().forward(x)
+        return fused(  # type: ignore[no-any-return, misc]
+            x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups,
+            "relu", [], "",
+        )  # fmt: skip
 
 
 class MaxPool(nn.MaxPool2d):
