@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from deeper.config import instantiate
 from deeper.data.batch import Batch
 from deeper.runs import build
+from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
 from deeper.training.silence import silence_lightning
@@ -44,6 +45,8 @@ class Setting:
         device = torch.device(accelerator_for(cfg.device.value))
         precision = Precision(cfg.precision.value).resolve(device.type)  # type: ignore[arg-type]
         precision.apply()
+        if device.type == "cpu":
+            keep_freed_memory()  # as in training, for all contestants
         batch_size = cfg.batch_size or (32 if device.type == "cpu" else 256)
         root = Path(cfg.data.root).expanduser() if cfg.data.root else None
         results = Path(cfg.results).expanduser()

@@ -21,6 +21,7 @@ from deeper.loggers.jsonl import MetricsFile
 from deeper.loggers.mirror import mirrors
 from deeper.models.cpu import layers
 from deeper.runs.lease import Lease
+from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
 from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
 from deeper.training.silence import silence_lightning
@@ -94,6 +95,8 @@ def trainer(cfg: Any, run: Path, lease: Lease | None = None) -> L.Trainer:
     With a `lease`, nothing is written any more once it is lost.
     """
     silence_lightning()
+    if accelerator(cfg) == "cpu":
+        keep_freed_memory()
     guards = [LeaseGuard(lease)] if lease else []  # before all others
     callbacks = [*guards, *instantiate.build(cfg.get("callbacks", {})).values()]
     if cfg.get("averaging"):
