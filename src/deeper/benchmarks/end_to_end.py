@@ -16,7 +16,7 @@ BATCHES = 6
 def contests(setting: Setting) -> Iterator[Contest]:
     source = loading.photos(setting)
     images = BATCHES * setting.batch_size
-    small = loading.pack(source, setting.scratch / "end_to_end")
+    small = loading.pack(source, setting.scratch)
     as_run, module = reference.Trainable(setting), setting.classifier()
     theirs = reference.loader(
         Path(source.root) / "train", loading.in_turn(len(small), images), setting.size,

@@ -35,19 +35,20 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
     graph = new_graph(setting)  # on the CPU, as export wants it
     eager = graph.trained.to(setting.device)
     fold = Deployed(eager.preprocess, folded(eager.net)).eval()
-    kernels = copy.deepcopy(fold)
-    build.use_kernels(setting.config(), kernels)
     half = folded(eager.net).bfloat16()
     build.use_kernels(setting.config(), half)
     networks: dict[str, Callable[[], Any]] = {
         RUN: lambda: theirs(floats),
         EAGER: lambda: eager(images),
         FOLDED: lambda: fold(images),
-        "ours, folded, kernels": lambda: kernels(images),
         FROZEN: partial(frozen(fold, images), images),
         HALF: lambda: half(fold.preprocess(images).bfloat16()).logits,
     }
-    if setting.device.type == "cpu":  # the exported graph holds tensors on the device of its export
+    if setting.device.type == "cpu":
+        kernels = copy.deepcopy(fold)
+        build.use_kernels(setting.config(), kernels)
+        networks["ours, folded, kernels"] = partial(kernels, images)
+        # An exported graph holds tensors on the device of its export.
         networks["ours, torch.export"] = partial(graph.program.module(), images)
     if setting.compile:
         networks["ours, compiled"] = partial(torch.compile(fold), images)

@@ -102,10 +102,11 @@ def photos(setting: Setting) -> Folder:
 
 
 def pack(source: Folder, scratch: Path) -> LabelledImages:
-    """The photos packed as by `prepare.py pack=true`."""
+    """The photos packed as by `prepare.py pack=true`, once for all benchmarks of a run."""
     out = scratch / "packed"
-    with redirect_stdout(StringIO()):
-        prepare(source, source.root, scratch, out=out, resize=PACKED)
+    if not out.exists():
+        with redirect_stdout(StringIO()):
+            prepare(source, source.root, scratch, out=out, resize=PACKED)
     return packed.load_splits(out).train
 
 

@@ -56,8 +56,9 @@ def _library(folder: Path, words: list[str]) -> ctypes.CDLL:
     path = folder / f"kernels-{digest}.so"
     if not path.exists():
         with replacement(path) as temporary:
-            words = [*command, str(SOURCE), "-o", str(temporary)]
-            done = subprocess.run(words, capture_output=True, text=True)
+            done = subprocess.run(
+                [*command, str(SOURCE), "-o", str(temporary)], capture_output=True, text=True
+            )
             if done.returncode:
                 raise OSError(f"{command[0]} failed: {' '.join(done.stderr.split())[-300:]}")
     return ctypes.CDLL(str(path))
