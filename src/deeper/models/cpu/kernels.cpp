@@ -10,10 +10,12 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
 constexpr int64_t BLOCK = 64;  // rows whose sum is float
+constexpr int64_t VECTOR = 32;  // values in a vector of the widest processors
 constexpr int64_t LANES = 64;  // channels of a pool whose values stay in registers
 
 #ifdef BFLOAT16
@@ -51,24 +53,59 @@ static void in_threads(int64_t threads, int64_t rows, const Work& work) {
         work(thread, rows * thread / threads, rows * (thread + 1) / threads);
 }
 
-// Two sums over rows for each channel: add(row, first, second) adds a row's terms to them.
+// Rows of `channels` values, several of them taken as one long row so that loops fill whole vectors.
+struct LongRows {
+    int64_t rows, channels, together, width, count;
+
+    LongRows(int64_t rows, int64_t channels)
+        : rows(rows),
+          channels(channels),
+          together(VECTOR / std::gcd(channels, VECTOR) * std::max<int64_t>(1, 128 / channels)),
+          width(together * channels),
+          count((rows + together - 1) / together) {}
+
+    int64_t values(int64_t row) const { return std::min(width, rows * channels - row * width); }
+
+    // A value a channel, as often as the channel is in a long row.
+    std::vector<float> repeat(const float* from) const {
+        std::vector<float> result;
+        for (int64_t i = 0; i < together; ++i) result.insert(result.end(), from, from + channels);
+        return result;
+    }
+
+    // Long row `row` of values that lie `stride` apart, which are copied to `buffer` if need be.
+    const Value* gather(const Value* from, int64_t stride, int64_t row, Value* buffer) const {
+        if (stride == channels) return from + row * width;
+        const int64_t first = row * together, size = std::min(together, rows - first);
+        for (int64_t i = 0; i < size; ++i)
+            std::memcpy(buffer + i * channels, from + (first + i) * stride,
+                        channels * sizeof(Value));
+        return buffer;
+    }
+};
+
+// Two sums for each channel: add(row, buffer, first, second) adds a long row's terms to them.
 template <class Add>
-static std::vector<double> two_sums(int64_t threads, int64_t rows, int64_t channels,
-                                    const Add& add) {
-    const int64_t size = 2 * channels;
-    std::vector<double> parts(threads * size, 0.0);
-    in_threads(threads, rows, [&](int64_t thread, int64_t first, int64_t last) {
-        std::vector<float> block(size);
+static std::vector<double> two_sums(int64_t threads, const LongRows& long_rows, const Add& add) {
+    const int64_t width = long_rows.width, channels = long_rows.channels;
+    std::vector<double> parts(threads * 2 * channels, 0.0);
+    in_threads(threads, long_rows.count, [&](int64_t thread, int64_t first, int64_t last) {
+        std::vector<float> block(2 * width);
+        std::vector<Value> buffer(width);
+        double* part = parts.data() + thread * 2 * channels;
         for (int64_t start = first; start < last; start += BLOCK) {
             std::fill(block.begin(), block.end(), 0.0f);
             for (int64_t row = start; row < std::min(start + BLOCK, last); ++row)
-                add(row, block.data(), block.data() + channels);
-            for (int64_t i = 0; i < size; ++i) parts[thread * size + i] += block[i];
+                add(row, buffer.data(), block.data(), block.data() + width);
+            const float* from = block.data();
+            for (double* to : {part, part + channels})
+                for (int64_t i = 0; i < long_rows.together; ++i)
+                    for (int64_t c = 0; c < channels; ++c) to[c] += *from++;
         }
     });
     for (int64_t thread = 1; thread < threads; ++thread)
-        for (int64_t i = 0; i < size; ++i) parts[i] += parts[thread * size + i];
-    parts.resize(size);
+        for (int64_t i = 0; i < 2 * channels; ++i) parts[i] += parts[thread * 2 * channels + i];
+    parts.resize(2 * channels);
     return parts;
 }
 
@@ -77,22 +114,24 @@ extern "C" void batch_norm_relu_forward(const Value* x, int64_t rows, int64_t ch
                                         const float* weight, const float* bias, float eps, Value* y,
                                         float* mean, float* variance, float* scale, float* shift,
                                         int64_t threads) {
+    const LongRows all(rows, channels);
     // Squares are of distances from about the mean, that of some rows, so that they do not cancel.
     std::vector<float> origin(channels, 0.0f);
     const int64_t samples = std::min(rows, BLOCK);
     for (int64_t i = 0; i < samples; ++i)
         for (int64_t c = 0; c < channels; ++c)
             origin[c] += load(x[rows * i / samples * channels + c]) / samples;
-    const auto add = [&](int64_t row, float* __restrict sum, float* __restrict squares) {
-        const Value* __restrict xs = x + row * channels;
-        const float* __restrict from = origin.data();
-        for (int64_t c = 0; c < channels; ++c) {
-            const float distance = load(xs[c]) - from[c];
-            sum[c] += distance;
-            squares[c] += distance * distance;
+    const std::vector<float> origins = all.repeat(origin.data());
+    const auto add = [&](int64_t row, Value*, float* __restrict sum, float* __restrict squares) {
+        const Value* __restrict xs = x + row * all.width;
+        const float* __restrict from = origins.data();
+        for (int64_t i = 0, n = all.values(row); i < n; ++i) {
+            const float distance = load(xs[i]) - from[i];
+            sum[i] += distance;
+            squares[i] += distance * distance;
         }
     };
-    const std::vector<double> sums = two_sums(threads, rows, channels, add);
+    const std::vector<double> sums = two_sums(threads, all, add);
     for (int64_t c = 0; c < channels; ++c) {
         const double distance = sums[c] / rows;
         mean[c] = float(origin[c] + distance);
@@ -101,13 +140,15 @@ extern "C" void batch_norm_relu_forward(const Value* x, int64_t rows, int64_t ch
         scale[c] = weight[c] / std::sqrt(variance[c] + eps);
         shift[c] = bias[c] - mean[c] * scale[c];
     }
-    in_threads(threads, rows, [&](int64_t, int64_t first, int64_t last) {
+    const std::vector<float> scales = all.repeat(scale), shifts = all.repeat(shift);
+    in_threads(threads, all.count, [&](int64_t, int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
-            const Value* __restrict xs = x + row * channels;
-            Value* __restrict ys = y + row * channels;
-            for (int64_t c = 0; c < channels; ++c) {
-                const float value = load(xs[c]) * scale[c] + shift[c];
-                store(ys + c, value < 0.0f ? 0.0f : value);
+            const Value* __restrict xs = x + row * all.width;
+            const float *__restrict by = scales.data(), *__restrict plus = shifts.data();
+            Value* __restrict ys = y + row * all.width;
+            for (int64_t i = 0, n = all.values(row); i < n; ++i) {
+                const float value = load(xs[i]) * by[i] + plus[i];
+                store(ys + i, value < 0.0f ? 0.0f : value);
             }
         }
     });
@@ -119,19 +160,23 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
                                          const float* mean, const float* variance,
                                          const float* scale, const float* shift, Value* grad_x,
                                          float* grad_weight, float* grad_bias, int64_t threads) {
-    const auto masked = [&](float g, float value, int64_t c) {
-        return value * scale[c] + shift[c] > 0.0f ? g : 0.0f;
-    };
-    const auto add = [&](int64_t row, float* __restrict sum, float* __restrict products) {
-        const Value* __restrict xs = x + row * channels;
-        const Value* __restrict gs = grad + row * stride;
-        for (int64_t c = 0; c < channels; ++c) {
-            const float value = load(xs[c]), g = masked(load(gs[c]), value, c);
-            sum[c] += g;
-            products[c] += g * (value - mean[c]);
+    const LongRows all(rows, channels);
+    const std::vector<float> means = all.repeat(mean), scales = all.repeat(scale),
+                             shifts = all.repeat(shift);
+    const auto add = [&](int64_t row, Value* buffer, float* __restrict sum,
+                         float* __restrict products) {
+        const Value* __restrict xs = x + row * all.width;
+        const Value* __restrict gs = all.gather(grad, stride, row, buffer);
+        const float *__restrict by = scales.data(), *__restrict plus = shifts.data();
+        const float* __restrict from = means.data();
+        for (int64_t i = 0, n = all.values(row); i < n; ++i) {
+            const float value = load(xs[i]);
+            const float g = value * by[i] + plus[i] > 0.0f ? load(gs[i]) : 0.0f;
+            sum[i] += g;
+            products[i] += g * (value - from[i]);
         }
     };
-    const std::vector<double> sums = two_sums(threads, rows, channels, add);
+    const std::vector<double> sums = two_sums(threads, all, add);
     std::vector<float> slope(channels), offset(channels);
     for (int64_t c = 0; c < channels; ++c) {
         const double inverse = 1 / std::sqrt(double(variance[c]) + eps);
@@ -140,14 +185,19 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
         slope[c] = float(-scale[c] * inverse * inverse * sums[channels + c] / rows);
         offset[c] = float(-scale[c] * sums[c] / rows - slope[c] * double(mean[c]));
     }
-    in_threads(threads, rows, [&](int64_t, int64_t first, int64_t last) {
+    const std::vector<float> slopes = all.repeat(slope.data()), offsets = all.repeat(offset.data());
+    in_threads(threads, all.count, [&](int64_t, int64_t first, int64_t last) {
+        std::vector<Value> buffer(all.width);
         for (int64_t row = first; row < last; ++row) {
-            const Value* __restrict xs = x + row * channels;
-            const Value* __restrict gs = grad + row * stride;
-            Value* __restrict out = grad_x + row * channels;
-            for (int64_t c = 0; c < channels; ++c) {
-                const float value = load(xs[c]), g = masked(load(gs[c]), value, c);
-                store(out + c, scale[c] * g + slope[c] * value + offset[c]);
+            const Value* __restrict xs = x + row * all.width;
+            const Value* __restrict gs = all.gather(grad, stride, row, buffer.data());
+            const float *__restrict by = scales.data(), *__restrict plus = shifts.data();
+            const float *__restrict times = slopes.data(), *__restrict add_ = offsets.data();
+            Value* __restrict out = grad_x + row * all.width;
+            for (int64_t i = 0, n = all.values(row); i < n; ++i) {
+                const float value = load(xs[i]);
+                const float g = value * by[i] + plus[i] > 0.0f ? load(gs[i]) : 0.0f;
+                store(out + i, by[i] * g + times[i] * value + add_[i]);
             }
         }
     });
@@ -164,13 +214,15 @@ struct Pool {
     int64_t batch, height, width, channels, out_height, out_width, kernel, stride, padding;
 };
 
-// Calls work(first, width) for parts of the channels; the width of whole parts is a constant.
-template <class Work>
-static void by_lanes(int64_t channels, const Work& work) {
-    int64_t first = 0;
-    for (; first + LANES <= channels; first += LANES)
-        work(first, std::integral_constant<int64_t, LANES>{});
-    if (first < channels) work(first, channels - first);
+// Calls work(first, width) for parts of the channels; the widths are constants but for the last.
+template <int64_t width = LANES, class Work>
+static void by_lanes(int64_t channels, const Work& work, int64_t first = 0) {
+    for (; first + width <= channels; first += width)
+        work(first, std::integral_constant<int64_t, width>{});
+    if constexpr (width > 8)
+        by_lanes<width / 2>(channels, work, first);
+    else if (first < channels)
+        work(first, channels - first);
 }
 
 // y is the first of the largest values of a window, and `index` its place, row by row.
