@@ -91,7 +91,7 @@ static std::vector<double> two_sums(int64_t threads, const LongRows& long_rows, 
     std::vector<double> parts(threads * 2 * channels, 0.0);
     in_threads(threads, long_rows.count, [&](int64_t thread, int64_t first, int64_t last) {
         std::vector<float> block(2 * width);
-        std::vector<Value> buffer(width);
+        std::vector<Value> buffer(2 * width);
         double* part = parts.data() + thread * 2 * channels;
         for (int64_t start = first; start < last; start += BLOCK) {
             std::fill(block.begin(), block.end(), 0.0f);
@@ -109,21 +109,21 @@ static std::vector<double> two_sums(int64_t threads, const LongRows& long_rows, 
     return parts;
 }
 
-// y = relu(x·scale + shift), where scale and shift follow from the batch's mean and variance.
-extern "C" void batch_norm_relu_forward(const Value* x, int64_t rows, int64_t channels,
-                                        const float* weight, const float* bias, float eps, Value* y,
-                                        float* mean, float* variance, float* scale, float* shift,
-                                        int64_t threads) {
-    const LongRows all(rows, channels);
+// mean and variance of each channel; scale and shift, with which x·scale + shift is normalised.
+static void statistics(const Value* x, int64_t stride, const LongRows& all, const float* weight,
+                       const float* bias, float eps, float* mean, float* variance, float* scale,
+                       float* shift, int64_t threads) {
+    const int64_t rows = all.rows, channels = all.channels;
     // Squares are of distances from about the mean, that of some rows, so that they do not cancel.
     std::vector<float> origin(channels, 0.0f);
     const int64_t samples = std::min(rows, BLOCK);
     for (int64_t i = 0; i < samples; ++i)
         for (int64_t c = 0; c < channels; ++c)
-            origin[c] += load(x[rows * i / samples * channels + c]) / samples;
+            origin[c] += load(x[rows * i / samples * stride + c]) / samples;
     const std::vector<float> origins = all.repeat(origin.data());
-    const auto add = [&](int64_t row, Value*, float* __restrict sum, float* __restrict squares) {
-        const Value* __restrict xs = x + row * all.width;
+    const auto add = [&](int64_t row, Value* buffer, float* __restrict sum,
+                         float* __restrict squares) {
+        const Value* __restrict xs = all.gather(x, stride, row, buffer);
         const float* __restrict from = origins.data();
         for (int64_t i = 0, n = all.values(row); i < n; ++i) {
             const float distance = load(xs[i]) - from[i];
@@ -140,10 +140,20 @@ extern "C" void batch_norm_relu_forward(const Value* x, int64_t rows, int64_t ch
         scale[c] = weight[c] / std::sqrt(variance[c] + eps);
         shift[c] = bias[c] - mean[c] * scale[c];
     }
+}
+
+// y = relu(x·scale + shift)
+extern "C" void batch_norm_relu_forward(const Value* x, int64_t stride, int64_t rows,
+                                        int64_t channels, const float* weight, const float* bias,
+                                        float eps, Value* y, float* mean, float* variance,
+                                        float* scale, float* shift, int64_t threads) {
+    const LongRows all(rows, channels);
+    statistics(x, stride, all, weight, bias, eps, mean, variance, scale, shift, threads);
     const std::vector<float> scales = all.repeat(scale), shifts = all.repeat(shift);
     in_threads(threads, all.count, [&](int64_t, int64_t first, int64_t last) {
+        std::vector<Value> buffer(all.width);
         for (int64_t row = first; row < last; ++row) {
-            const Value* __restrict xs = x + row * all.width;
+            const Value* __restrict xs = all.gather(x, stride, row, buffer.data());
             const float *__restrict by = scales.data(), *__restrict plus = shifts.data();
             Value* __restrict ys = y + row * all.width;
             for (int64_t i = 0, n = all.values(row); i < n; ++i) {
@@ -154,19 +164,19 @@ extern "C" void batch_norm_relu_forward(const Value* x, int64_t rows, int64_t ch
     });
 }
 
-// The ReLU's mask is computed again from x, which saves reading y.
-extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, const Value* x,
-                                         int64_t rows, int64_t channels, float eps,
-                                         const float* mean, const float* variance,
-                                         const float* scale, const float* shift, Value* grad_x,
-                                         float* grad_weight, float* grad_bias, int64_t threads) {
-    const LongRows all(rows, channels);
+// Gradients of weight and bias; that of x, one of `pixels` a channel, is scale·g + slope·x + offset.
+// Rows of `x` without a gradient may be left out. The ReLU's mask is computed again from x.
+static void gradient_sums(const Value* grad, int64_t stride, const Value* x, int64_t x_stride,
+                          const LongRows& all, int64_t pixels, float eps, const float* mean,
+                          const float* variance, const float* scale, const float* shift,
+                          float* grad_weight, float* grad_bias, float* slope, float* offset,
+                          int64_t threads) {
     const std::vector<float> means = all.repeat(mean), scales = all.repeat(scale),
                              shifts = all.repeat(shift);
     const auto add = [&](int64_t row, Value* buffer, float* __restrict sum,
                          float* __restrict products) {
-        const Value* __restrict xs = x + row * all.width;
-        const Value* __restrict gs = all.gather(grad, stride, row, buffer);
+        const Value* __restrict xs = all.gather(x, x_stride, row, buffer);
+        const Value* __restrict gs = all.gather(grad, stride, row, buffer + all.width);
         const float *__restrict by = scales.data(), *__restrict plus = shifts.data();
         const float* __restrict from = means.data();
         for (int64_t i = 0, n = all.values(row); i < n; ++i) {
@@ -177,27 +187,38 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
         }
     };
     const std::vector<double> sums = two_sums(threads, all, add);
-    std::vector<float> slope(channels), offset(channels);
-    for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t c = 0, channels = all.channels; c < channels; ++c) {
         const double inverse = 1 / std::sqrt(double(variance[c]) + eps);
         grad_bias[c] = float(sums[c]);
         grad_weight[c] = float(sums[channels + c] * inverse);
-        slope[c] = float(-scale[c] * inverse * inverse * sums[channels + c] / rows);
-        offset[c] = float(-scale[c] * sums[c] / rows - slope[c] * double(mean[c]));
+        slope[c] = float(-scale[c] * inverse * inverse * sums[channels + c] / pixels);
+        offset[c] = float(-scale[c] * sums[c] / pixels - slope[c] * double(mean[c]));
     }
+}
+
+extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, const Value* x,
+                                         int64_t x_stride, int64_t rows, int64_t channels,
+                                         float eps, const float* mean, const float* variance,
+                                         const float* scale, const float* shift, Value* grad_x,
+                                         float* grad_weight, float* grad_bias, int64_t threads) {
+    const LongRows all(rows, channels);
+    std::vector<float> slope(channels), offset(channels);
+    gradient_sums(grad, stride, x, x_stride, all, rows, eps, mean, variance, scale, shift,
+                  grad_weight, grad_bias, slope.data(), offset.data(), threads);
+    const std::vector<float> scales = all.repeat(scale), shifts = all.repeat(shift);
     const std::vector<float> slopes = all.repeat(slope.data()), offsets = all.repeat(offset.data());
     in_threads(threads, all.count, [&](int64_t, int64_t first, int64_t last) {
-        std::vector<Value> buffer(all.width);
+        std::vector<Value> buffer(2 * all.width);
         for (int64_t row = first; row < last; ++row) {
-            const Value* __restrict xs = x + row * all.width;
-            const Value* __restrict gs = all.gather(grad, stride, row, buffer.data());
+            const Value* __restrict xs = all.gather(x, x_stride, row, buffer.data());
+            const Value* __restrict gs = all.gather(grad, stride, row, buffer.data() + all.width);
             const float *__restrict by = scales.data(), *__restrict plus = shifts.data();
-            const float *__restrict times = slopes.data(), *__restrict add_ = offsets.data();
+            const float *__restrict times = slopes.data(), *__restrict rest = offsets.data();
             Value* __restrict out = grad_x + row * all.width;
             for (int64_t i = 0, n = all.values(row); i < n; ++i) {
                 const float value = load(xs[i]);
                 const float g = value * by[i] + plus[i] > 0.0f ? load(gs[i]) : 0.0f;
-                store(out + i, by[i] * g + times[i] * value + add_[i]);
+                store(out + i, by[i] * g + times[i] * value + rest[i]);
             }
         }
     });
@@ -210,10 +231,6 @@ static inline Integer ordered(Integer bits) {
     return Integer(bits & largest) > INFINITE ? largest : flipped;
 }
 
-struct Pool {
-    int64_t batch, height, width, channels, out_height, out_width, kernel, stride, padding;
-};
-
 // Calls work(first, width) for parts of the channels; the widths are constants but for the last.
 template <int64_t width = LANES, class Work>
 static void by_lanes(int64_t channels, const Work& work, int64_t first = 0) {
@@ -225,75 +242,158 @@ static void by_lanes(int64_t channels, const Work& work, int64_t first = 0) {
         work(first, channels - first);
 }
 
-// y is the first of the largest values of a window, and `index` its place, row by row.
+struct Pool {
+    int64_t batch, height, width, channels, out_height, out_width, kernel, stride, padding;
+
+    // Calls work(window, channel, lanes, place, visit) for each window and part of the channels,
+    // where `place` is that of the window's first pixel, and visit(f) calls f(place, index of the
+    // first value) for each of its pixels.
+    template <class Work>
+    void windows(int64_t threads, const Work& work) const {
+        in_threads(threads, batch * out_height, [&](int64_t, int64_t first, int64_t last) {
+            for (int64_t window = first * out_width; window < last * out_width; ++window) {
+                const int64_t line = window / out_width, image = line / out_height;
+                const int64_t top = line % out_height * stride - padding;
+                const int64_t left = window % out_width * stride - padding;
+                const int64_t i0 = std::max<int64_t>(-top, 0), i1 = std::min(kernel, height - top);
+                const int64_t j0 = std::max<int64_t>(-left, 0), j1 = std::min(kernel, width - left);
+                by_lanes(channels, [&](int64_t channel, auto lanes) {
+                    work(window, channel, lanes, i0 * kernel + j0, [&](const auto& pixel_work) {
+                        for (int64_t i = i0; i < i1; ++i)
+                            for (int64_t j = j0; j < j1; ++j) {
+                                const int64_t pixel = (image * height + top + i) * width + left + j;
+                                pixel_work(i * kernel + j, pixel * channels + channel);
+                            }
+                    });
+                });
+            }
+        });
+    }
+
+    // For each pixel and part of the channels finish(at, channel, lanes, sum), where `sum` are the
+    // gradients of the windows that took their value from it and `at` is the index of the first.
+    template <class Finish>
+    void pixels(int64_t threads, const Value* grad, int64_t grad_stride, const uint8_t* index,
+                const Finish& finish) const {
+        const auto first_window = [&](int64_t at) {
+            return at < kernel ? 0 : (at - kernel) / stride + 1;
+        };
+        in_threads(threads, batch * height, [&](int64_t, int64_t first, int64_t last) {
+            for (int64_t pixel = first * width; pixel < last * width; ++pixel) {
+                const int64_t line = pixel / width, image = line / height;
+                const int64_t row = line % height + padding, column = pixel % width + padding;
+                const int64_t y1 = std::min(row / stride + 1, out_height);
+                const int64_t x1 = std::min(column / stride + 1, out_width);
+                by_lanes(channels, [&](int64_t channel, auto lanes) {
+                    float sum[LANES];
+                    for (int64_t c = 0; c < lanes; ++c) sum[c] = 0;
+                    for (int64_t y = first_window(row); y < y1; ++y)
+                        for (int64_t x = first_window(column); x < x1; ++x) {
+                            const int64_t window = (image * out_height + y) * out_width + x;
+                            const uint8_t here =
+                                uint8_t((row - y * stride) * kernel + column - x * stride);
+                            const Value* __restrict gs = grad + window * grad_stride + channel;
+                            const uint8_t* __restrict places = index + window * channels + channel;
+                            for (int64_t c = 0; c < lanes; ++c)
+                                sum[c] += places[c] == here ? load(gs[c]) : 0.0f;
+                        }
+                    finish(pixel * channels + channel, channel, lanes, sum);
+                });
+            }
+        });
+    }
+};
+
+// Of each window the first of the largest values, or of the smallest where `signs` has the bit of
+// the sign, and its place, row by row: write(index of the first value, lanes, values, places).
+template <class Write>
+static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t threads,
+                    const Write& write) {
+    const Integer* bits = reinterpret_cast<const Integer*>(x);
+    p.windows(threads, [&](int64_t window, int64_t channel, auto lanes, int64_t start, auto visit) {
+        Integer best[LANES], place[LANES];
+        for (int64_t c = 0; c < lanes; ++c) {
+            best[c] = std::numeric_limits<Integer>::min();
+            place[c] = Integer(start);
+        }
+        const Integer* __restrict flip = signs + channel;
+        visit([&](int64_t here, int64_t at) {
+            const Integer* __restrict xs = bits + at;
+            for (int64_t c = 0; c < lanes; ++c) {
+                const Integer value = ordered(xs[c] ^ flip[c]);
+                const bool larger = value > best[c];
+                best[c] = larger ? value : best[c];
+                place[c] = larger ? Integer(here) : place[c];
+            }
+        });
+        for (int64_t c = 0; c < lanes; ++c) best[c] = ordered(best[c]) ^ flip[c];
+        write(window * p.channels + channel, channel, lanes, best, place);
+    });
+}
+
 extern "C" void max_pool_forward(const Value* x, const Pool& p, Value* y, uint8_t* index,
                                  int64_t threads) {
-    const Integer* bits = reinterpret_cast<const Integer*>(x);
-    in_threads(threads, p.batch * p.out_height, [&](int64_t, int64_t first, int64_t last) {
-        for (int64_t window = first * p.out_width; window < last * p.out_width; ++window) {
-            const int64_t line = window / p.out_width, image = line / p.out_height;
-            const int64_t top = line % p.out_height * p.stride - p.padding;
-            const int64_t left = window % p.out_width * p.stride - p.padding;
-            const int64_t i0 = std::max<int64_t>(-top, 0), i1 = std::min(p.kernel, p.height - top);
-            const int64_t j0 = std::max<int64_t>(-left, 0), j1 = std::min(p.kernel, p.width - left);
-            by_lanes(p.channels, [&](int64_t channel, auto lanes) {
-                Integer best[LANES], place[LANES];
-                for (int64_t c = 0; c < lanes; ++c) {
-                    best[c] = std::numeric_limits<Integer>::min();
-                    place[c] = Integer(i0 * p.kernel + j0);
-                }
-                for (int64_t i = i0; i < i1; ++i)
-                    for (int64_t j = j0; j < j1; ++j) {
-                        const int64_t pixel = (image * p.height + top + i) * p.width + left + j;
-                        const Integer* __restrict xs = bits + pixel * p.channels + channel;
-                        const Integer here = Integer(i * p.kernel + j);
-                        for (int64_t c = 0; c < lanes; ++c) {
-                            const Integer value = ordered(xs[c]);
-                            const bool larger = value > best[c];
-                            best[c] = larger ? value : best[c];
-                            place[c] = larger ? here : place[c];
-                        }
-                    }
-                Integer* ys = reinterpret_cast<Integer*>(y) + window * p.channels + channel;
-                uint8_t* places = index + window * p.channels + channel;
-                for (int64_t c = 0; c < lanes; ++c) {
-                    ys[c] = ordered(best[c]);
-                    places[c] = uint8_t(place[c]);
-                }
-            });
+    const std::vector<Integer> signs(p.channels, 0);
+    largest(x, p, signs.data(), threads,
+            [&](int64_t to, int64_t, auto lanes, const Integer* values, const Integer* places) {
+        std::memcpy(y + to, values, lanes * sizeof(Value));
+        for (int64_t c = 0; c < lanes; ++c) index[to + c] = uint8_t(places[c]);
+    });
+}
+
+extern "C" void max_pool_backward(const Value* grad, int64_t stride, const uint8_t* index,
+                                  const Pool& p, Value* grad_x, int64_t threads) {
+    p.pixels(threads, grad, stride, index, [&](int64_t at, int64_t, auto lanes, const float* sum) {
+        for (int64_t c = 0; c < lanes; ++c) store(grad_x + at + c, sum[c]);
+    });
+}
+
+// y = max_pool(relu(x·scale + shift)); `source` is the x from which a value of y comes.
+extern "C" void batch_norm_relu_pool_forward(const Value* x, const Pool& p, const float* weight,
+                                             const float* bias, float eps, Value* y, Value* source,
+                                             uint8_t* index, float* mean, float* variance,
+                                             float* scale, float* shift, int64_t threads) {
+    const LongRows all(p.batch * p.height * p.width, p.channels);
+    statistics(x, p.channels, all, weight, bias, eps, mean, variance, scale, shift, threads);
+    std::vector<Integer> signs(p.channels);
+    for (int64_t c = 0; c < p.channels; ++c)
+        signs[c] = scale[c] < 0 ? std::numeric_limits<Integer>::min() : 0;
+    largest(x, p, signs.data(), threads,
+            [&](int64_t to, int64_t channel, auto lanes, const Integer* xs, const Integer* places) {
+        const float *__restrict by = scale + channel, *__restrict plus = shift + channel;
+        Value *__restrict from = source + to, *__restrict out = y + to;
+        std::memcpy(from, xs, lanes * sizeof(Value));
+        for (int64_t c = 0; c < lanes; ++c) index[to + c] = uint8_t(places[c]);
+        for (int64_t c = 0; c < lanes; ++c) {
+            const float value = load(from[c]) * by[c] + plus[c];
+            store(out + c, value < 0.0f ? 0.0f : value);
         }
     });
 }
 
-// Each pixel gathers the gradients of the windows that took their value from it.
-extern "C" void max_pool_backward(const Value* grad, int64_t stride, const uint8_t* index,
-                                  const Pool& p, Value* grad_x, int64_t threads) {
-    const auto first_window = [&](int64_t at) {
-        return at < p.kernel ? 0 : (at - p.kernel) / p.stride + 1;
-    };
-    in_threads(threads, p.batch * p.height, [&](int64_t, int64_t first, int64_t last) {
-        for (int64_t pixel = first * p.width; pixel < last * p.width; ++pixel) {
-            const int64_t line = pixel / p.width, image = line / p.height;
-            const int64_t row = line % p.height + p.padding, column = pixel % p.width + p.padding;
-            const int64_t y1 = std::min(row / p.stride + 1, p.out_height);
-            const int64_t x1 = std::min(column / p.stride + 1, p.out_width);
-            by_lanes(p.channels, [&](int64_t channel, auto lanes) {
-                float sum[LANES];
-                for (int64_t c = 0; c < lanes; ++c) sum[c] = 0;
-                for (int64_t y = first_window(row); y < y1; ++y)
-                    for (int64_t x = first_window(column); x < x1; ++x) {
-                        const int64_t window = (image * p.out_height + y) * p.out_width + x;
-                        const int64_t place =
-                            (row - y * p.stride) * p.kernel + column - x * p.stride;
-                        const uint8_t here = uint8_t(place);
-                        const Value* __restrict gs = grad + window * stride + channel;
-                        const uint8_t* __restrict places = index + window * p.channels + channel;
-                        for (int64_t c = 0; c < lanes; ++c)
-                            sum[c] += places[c] == here ? load(gs[c]) : 0.0f;
-                    }
-                Value* out = grad_x + pixel * p.channels + channel;
-                for (int64_t c = 0; c < lanes; ++c) store(out + c, sum[c]);
-            });
+extern "C" void batch_norm_relu_pool_backward(const Value* grad, int64_t stride, const Value* x,
+                                              const Value* source, const uint8_t* index,
+                                              const Pool& p, float eps, const float* mean,
+                                              const float* variance, const float* scale,
+                                              const float* shift, Value* grad_x,
+                                              float* grad_weight, float* grad_bias,
+                                              int64_t threads) {
+    const int64_t pixels = p.batch * p.height * p.width;
+    const LongRows windows(p.batch * p.out_height * p.out_width, p.channels);
+    std::vector<float> slope(p.channels), offset(p.channels);
+    gradient_sums(grad, stride, source, p.channels, windows, pixels, eps, mean, variance, scale,
+                  shift, grad_weight, grad_bias, slope.data(), offset.data(), threads);
+    p.pixels(threads, grad, stride, index,
+             [&](int64_t at, int64_t channel, auto lanes, const float* sum) {
+        const Value* __restrict xs = x + at;
+        const float *__restrict by = scale + channel, *__restrict plus = shift + channel;
+        const float *__restrict times = slope.data() + channel;
+        const float *__restrict rest = offset.data() + channel;
+        Value* __restrict out = grad_x + at;
+        for (int64_t c = 0; c < lanes; ++c) {
+            const float value = load(xs[c]);
+            const float g = value * by[c] + plus[c] > 0.0f ? sum[c] : 0.0f;
+            store(out + c, by[c] * g + times[c] * value + rest[c]);
         }
     });
 }

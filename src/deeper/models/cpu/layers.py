@@ -1,19 +1,17 @@
-"""Batch normalisation with its ReLU, max-pooling and local response normalisation on a CPU.
-
-For batch normalisation, ReLU and their gradients torch reads or writes a feature map 13 times, these
-kernels 8 times; of a pooled value torch stores the place in 8 bytes, these kernels in one.
-"""
+"""Which layers of a network have kernels for a CPU, and what of several layers is computed together."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from deeper.models.cpu import library
-from deeper.models.inception import ConvNormAct
+from deeper.models.cpu.batch_norm import BatchNormReLU, BatchNormReLUPool
+from deeper.models.cpu.lrn import LRN
+from deeper.models.cpu.max_pool import MaxPool, MaxPoolReLU
+from deeper.models.googlenet import GoogLeNet
+from deeper.models.inception import ConvNormAct, Reduced
 from deeper.models.lrn import LocalResponseNorm
 
 
@@ -32,6 +30,10 @@ def use_kernels(net: nn.Module, cache: Path) -> None:
             module.__class__ = MaxPool
         elif type(module) is LocalResponseNorm:
             module.__class__ = LRN
+        elif type(module) is Reduced:
+            module.__class__ = MergedReduced
+    if type(net) is GoogLeNet:
+        _pool_in_stem(net)
 
 
 def _kinds(block: ConvNormAct) -> tuple[type, type]:
@@ -39,52 +41,22 @@ def _kinds(block: ConvNormAct) -> tuple[type, type]:
     return type(block.norm), type(block.act)
 
 
-class BatchNormReLU(nn.BatchNorm2d):
-    """Batch normalisation, then ReLU."""
+def _pool_in_stem(net: GoogLeNet) -> None:
+    """Where a pool follows a convolution's ReLU: one layer with its norm, or the ReLU after the pool.
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.numel() // self.num_features
-        fits = (
-            x.shape[1] == self.num_features and self.affine and self.weight.dtype == torch.float32
-        )
-        if not (self.training and fits and rows > 1 and library.takes(x)):
-            return F.relu_(super().forward(x))
-        y, mean, variance = _BatchNormReLU.apply(x, self.weight, self.bias, float(self.eps))
-        if self.running_mean is not None and self.running_var is not None:
-            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-            new = self.momentum if self.momentum is not None else 1 / int(self.num_batches_tracked)  # type: ignore[arg-type]
-            self.running_mean.lerp_(mean, new)
-            self.running_var.lerp_(variance * (rows / (rows - 1)), new)
-        return y  # type: ignore[no-any-return]
-
-
-class _BatchNormReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
-        x = x.contiguous(memory_format=torch.channels_last)
-        rows, channels = x.numel() // x.shape[1], x.shape[1]
-        y = torch.empty_like(x)
-        mean, variance, scale, shift = statistics = x.new_empty(4, channels, dtype=torch.float32)
-        library.call(
-            "batch_norm_relu_forward", x.dtype, x, rows, channels, weight, bias, eps,
-            y, mean, variance, scale, shift,
-        )  # fmt: skip
-        ctx.save_for_backward(x, statistics)
-        ctx.eps = eps
-        ctx.mark_non_differentiable(mean, variance)
-        return y, mean, variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, statistics = ctx.saved_tensors
-        grad, stride = _rows(grad)
-        grad_x, (grad_weight, grad_bias) = torch.empty_like(x), torch.empty_like(statistics[:2])
-        library.call(
-            "batch_norm_relu_backward", x.dtype, grad, stride, x, x.numel() // x.shape[1],
-            x.shape[1], ctx.eps, *statistics, grad_x, grad_weight, grad_bias,
-        )  # fmt: skip
-        return grad_x, grad_weight, grad_bias, None
+    The outputs of stages conv1 and conv2 are then pooled, or not yet rectified.
+    """
+    after = {"pool1": net.conv1}
+    if type(net.norm2) is nn.Identity:
+        after["pool2"] = net.conv2
+    for name, block in after.items():
+        pool = getattr(net, name)
+        if type(pool) is MaxPool and type(block.norm) is BatchNormReLU:
+            block.norm.__class__, block.norm.pool = BatchNormReLUPool, pool
+            setattr(net, name, nn.Identity())
+        elif type(pool) is MaxPool and type(block) is ConvReLU:
+            block.__class__, block.act = ConvNormAct, nn.Identity()  # type: ignore[assignment]
+            pool.__class__ = MaxPoolReLU
 
 
 class ConvReLU(ConvNormAct):
@@ -101,89 +73,28 @@ class ConvReLU(ConvNormAct):
         )  # fmt: skip
 
 
-class MaxPool(nn.MaxPool2d):
-    """Max-pooling with square windows of at most 15 pixels a side."""
+class MergedReduced(Reduced):
+    """Its three 1×1 convolutions of the input are one, so that the input is read once.
 
-    @staticmethod
-    def fits(pool: nn.MaxPool2d) -> bool:
-        size = pool.kernel_size
-        square = isinstance(pool.stride, int) and isinstance(pool.padding, int)
-        small = isinstance(size, int) and size <= 15
-        return square and small and pool.dilation == 1 and not pool.return_indices
+    In evaluation they stay three.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not library.takes(x) or x.dim() != 4:
-            return super().forward(x)  # type: ignore[no-any-return]
-        with torch.device("meta"):  # torch checks the arguments and finds the size of the result
-            size = super().forward(torch.empty(x.shape)).shape
-        window = (self.kernel_size, self.stride, self.padding)
-        return _MaxPool.apply(x, size, window)  # type: ignore[no-any-return]
-
-
-class _MaxPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, size: torch.Size, window: tuple[int, int, int]) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        batch, channels, height, width = x.shape
-        y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-        index = torch.empty_like(y, dtype=torch.uint8)
-        pool = torch.tensor([batch, height, width, channels, *size[2:], *window])
-        library.call("max_pool_forward", x.dtype, x, pool, y, index)
-        ctx.save_for_backward(index)
-        ctx.pool, ctx.shape = pool, x.shape
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (index,) = ctx.saved_tensors
-        grad, stride = _rows(grad)
-        grad_x = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=torch.channels_last)
-        library.call("max_pool_backward", grad.dtype, grad, stride, index, ctx.pool, grad_x)
-        return grad_x, None, None
-
-
-class LRN(LocalResponseNorm):
-    """As its base class, which works in blocks of pixels, but in one pass."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        if not library.takes(images):
-            return super().forward(images)
-        below, above = self.size // 2, (self.size - 1) // 2
-        constants = (below, above, self.alpha / self.size, float(self.beta), float(self.k))
-        return _LRN.apply(images, constants)  # type: ignore[no-any-return]
-
-
-class _LRN(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, constants: tuple[int | float, ...]) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        y, channels = torch.empty_like(x), x.shape[1]
-        library.call("lrn_forward", x.dtype, x, x.numel() // channels, channels, *constants, y)
-        ctx.save_for_backward(x)
-        ctx.constants = constants
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        grad, stride = _rows(grad)
-        grad_x, channels = torch.empty_like(x), x.shape[1]
-        library.call(
-            "lrn_backward", x.dtype, grad, stride, x, x.numel() // channels, channels,
-            *ctx.constants, grad_x,
-        )  # fmt: skip
-        return grad_x, None
-
-
-def _rows(grad: Tensor) -> tuple[Tensor, int]:
-    """A gradient whose pixels are rows of C values, and the values from one row to the next.
-
-    That of a part of a concatenation has rows as long as all parts, and is not copied.
-    """
-    _, channels, height, width = grad.shape
-    stride = grad.stride(3)
-    if grad.stride() == (height * width * stride, 1, width * stride, stride) and stride >= channels:
-        return grad, stride
-    return grad.contiguous(memory_format=torch.channels_last), channels
+        first = (self.conv1x1, self.reduce3x3, self.reduce5x5)
+        convs = [block.conv for block in first]
+        normalised = all(type(block.norm) is BatchNormReLU for block in first)
+        fits = normalised or all(type(block) is ConvReLU for block in first)
+        plain = all(type(conv) is nn.Conv2d and not conv._forward_hooks for conv in convs)
+        if not (fits and plain and self.training and library.takes(x)):
+            return super().forward(x)
+        weight = torch.cat([conv.weight for conv in convs])
+        bias = None if convs[0].bias is None else torch.cat([conv.bias for conv in convs])  # type: ignore[misc]
+        merged = F.conv2d(x, weight, bias)
+        if not normalised:
+            merged = F.relu_(merged)
+        parts = torch.split(merged, [conv.out_channels for conv in convs], dim=1)
+        if normalised:
+            parts = tuple(block.norm(part) for block, part in zip(first, parts, strict=True))
+        conv1x1, reduced3x3, reduced5x5 = parts
+        pooled = self.pool_proj(self.pool(x))
+        return torch.cat([conv1x1, self.conv3x3(reduced3x3), self.conv5x5(reduced5x5), pooled], 1)

@@ -43,6 +43,18 @@ def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float) -> Non
     function(*map(_argument, arguments), _argument(torch.get_num_threads()))
 
 
+def rows_of(x: Tensor) -> tuple[Tensor, int]:
+    """A tensor whose pixels are rows of C values, and the values from one row to the next.
+
+    A part of a concatenation has rows as long as all parts, and is not copied.
+    """
+    _, channels, height, width = x.shape
+    stride = x.stride(3)
+    if x.stride() == (height * width * stride, 1, width * stride, stride) and stride >= channels:
+        return x, stride
+    return x.contiguous(memory_format=torch.channels_last), channels
+
+
 def _argument(value: Tensor | int | float) -> object:
     if isinstance(value, Tensor):
         return ctypes.c_void_p(value.data_ptr())
