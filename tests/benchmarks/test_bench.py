@@ -7,7 +7,7 @@ import torch
 from entry import PROJECT, call
 from torch import nn
 
-from deeper.benchmarks import evaluation, operators, overhead, startup, timing
+from deeper.benchmarks import evaluation, operators, overhead, startup, timing, training
 from deeper.benchmarks.timing import Contest, Figure
 from deeper.config import check
 
@@ -20,6 +20,7 @@ def measured(images, tmp_path, monkeypatch):
     """`measured("what=lrn")` gives the results of the last part that a tiny run measured."""
     monkeypatch.setattr(overhead, "STEPS", overhead.WARM_UP + 2)
     monkeypatch.setattr(evaluation, "IMAGES", 1)
+    monkeypatch.setattr(training, "rate", lambda *words: 1.0)
 
     def run(*words):
         where = [f"results={tmp_path}", f"paths.cache={tmp_path / 'cache'}"]
@@ -94,6 +95,7 @@ def test_convolutions_are_recorded_with_their_operations():
         ("loading", {"torchvision, originals", "ours, packed"}),
         ("end_to_end", {"torchvision as run", "ours"}),
         ("evaluation", {"network on ready batches", "evaluation"}),
+        ("scaling", {"64 px", "batch 4", "4,000 classes", "1 workers"}),
     ],
 )
 def test_every_benchmark_measures_its_contestants(what, contestants, measured):

@@ -103,10 +103,10 @@ class Setting:
             f"precision={self.precision.name}", f"trainer={self.trainer}", *words,
         ])  # fmt: skip
 
-    def classifier(self, *words: str) -> ImageClassifier:
+    def classifier(self, *words: str, classes: int = len(CLASSES)) -> ImageClassifier:
         """What `train.py <words>` trains, on the device, with a trainer of its precision."""
         cfg = self.config(*words)
-        module = build.classifier(cfg, CLASSES)
+        module = build.classifier(cfg, [str(number) for number in range(classes)])
         build.use_kernels(cfg, module.net)
         module.trainer = instantiate.build(
             cfg.trainer, precision=self.precision.plugin, logger=False, callbacks=[]

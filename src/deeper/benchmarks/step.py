@@ -47,13 +47,14 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
         LRN: partial(training_step(setting.classifier("model/norm=lrn")), batch),
         SAME: partial(training_step(setting.classifier(*ARCHITECTURE)), batch),
     }
+    plain = ours
     if setting.device.type == "cpu":
-        plain = training_step(setting.classifier("kernels=false"))
-        steps["ours, kernels=false"] = partial(plain, batch)
+        plain = partial(training_step(setting.classifier("kernels=false")), batch)
+        steps["ours, kernels=false"] = plain
     if setting.compile:
         compiled = training_step(setting.classifier("compile=true"))
         steps["ours, compiled"] = partial(compiled, batch)
-    recorder = operators.record(ours)
+    recorder = operators.record(plain)  # the network's convolutions, none of them merged
     steps[LIMIT] = recorder.run_convolutions
     if setting.device.type == "cuda":  # a CPU's caches hold a part of these bytes
         steps[BYTES] = copying(recorder.bytes, setting.device)

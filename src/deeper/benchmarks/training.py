@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 from deeper.benchmarks.setting import Setting
 from deeper.benchmarks.timing import Counts
@@ -12,22 +14,30 @@ from deeper.config.groups import PROJECT
 
 
 def contests(setting: Setting) -> Iterator[Counts]:
-    """Medians over the log's rows but the first, in which kernels load."""
-    words = [
-        f"trainer={setting.trainer}",
-        f"precision={setting.precision.name}",
-    ]
+    words = [f"trainer={setting.trainer}", f"precision={setting.precision.name}"]
+    run = trained(setting, *words)
+    results = json.loads((run / "run.json").read_text())["results"]
+    row = {key: measured(run, key) for key in ("images_per_s", "data_wait")}
+    row |= {key: results[key] for key in ("val/top1", "test/top1", "test/loss")}
+    yield Counts(f"train.py {' '.join(words)}", [row])
+
+
+def trained(setting: Setting, *words: str) -> Path:
+    """The directory of a run of `train.py <words>`."""
+    before = {*setting.scratch.rglob("run.json")}
     where = [f"paths.logs={setting.scratch}", f"paths.data={setting.scratch / 'data'}"]
     command = [sys.executable, str(PROJECT / "src/train.py"), *words, *where]
     subprocess.run(command, check=True)
-    (run,) = (path.parent for path in setting.scratch.rglob("run.json"))
-    results = json.loads((run / "run.json").read_text())["results"]
+    (record,) = {*setting.scratch.rglob("run.json")} - before
+    return record.parent
+
+
+def measured(run: Path, key: str) -> Any:
+    """The median of perf/<key> over the log's rows but the first, in which kernels load."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    measured = [row for row in map(json.loads, lines) if "perf/images_per_s" in row][1:]
-    yield Counts(
-        f"train.py {' '.join(words)}",
-        [
-            {key: median(row[f"perf/{key}"] for row in measured) for key in ("images_per_s", "data_wait")}
-            | {key: results[key] for key in ("val/top1", "test/top1", "test/loss")}
-        ],
-    )  # fmt: skip
+    return median([r[f"perf/{key}"] for r in map(json.loads, lines) if f"perf/{key}" in r][1:])
+
+
+def rate(setting: Setting, *words: str) -> float:
+    """Images a second of all processes together, in a training of four epochs."""
+    return float(measured(trained(setting, "epochs=4", "test=false", *words), "images_per_s"))

@@ -90,15 +90,16 @@ def check_prepare(cfg: DictConfig) -> None:
 
 BENCHMARKS = (
     "limits", "step", "inference", "lrn", "overhead", "checkpoint", "startup",
-    "loading", "end_to_end", "evaluation", "training",
+    "loading", "end_to_end", "evaluation", "training", "scaling",
 )  # fmt: skip
-NEED_PHOTOS = ("loading", "end_to_end", "evaluation")
+NEED_PHOTOS = ("loading", "end_to_end", "evaluation", "scaling")
 
 
 def check_bench(cfg: DictConfig) -> list[str]:
     """The benchmarks asked for. Raises `ConfigError` with every problem.
 
-    `all` is what has its photos, and the whole training only on a GPU, as it takes minutes on a CPU.
+    `all` is what has its photos, without `scaling`, and with the whole training only on a GPU, as
+    these take minutes.
     """
     what = [*cfg.what] if OmegaConf.is_list(cfg.what) else [cfg.what]
     asked, known = [str(word) for word in what] or ["[]"], ("all", *BENCHMARKS)
@@ -120,7 +121,7 @@ def check_bench(cfg: DictConfig) -> list[str]:
     )
     if "all" not in asked:
         return [word for word in BENCHMARKS if word in asked]
-    left_out = [] if cfg.data.root else [*NEED_PHOTOS]
+    left_out = ["scaling"] if cfg.data.root else [*NEED_PHOTOS]
     if accelerator == "cpu":
         left_out.append("training")
     return [word for word in BENCHMARKS if word not in left_out or word in asked]

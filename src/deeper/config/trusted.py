@@ -91,8 +91,18 @@ def is_trusted(target: str, kinds: Sequence[str]) -> bool:
     if root == "deeper":
         rooms = ROOMS if inspect.isclass(found) else FUNCTIONS
         return f"{module}.".startswith(tuple(f"deeper.{room}." for room in rooms))
+    if root in vouched or (root == "torchvision" and target in _torchvision_networks(kinds)):
+        return True
     bases = tuple(pkgutil.resolve_name(kind) for kind in kinds)
-    return root in vouched or (inspect.isclass(found) and issubclass(found, bases))
+    return inspect.isclass(found) and issubclass(found, bases)
+
+
+def _torchvision_networks(kinds: Sequence[str]) -> set[str]:
+    """torchvision.models.resnet18 and all others, which are functions, where a network may stand."""
+    from torchvision import models
+
+    fits = KINDS["model"] in kinds
+    return {f"torchvision.models.{name}" for name in models.list_models(models)} if fits else set()
 
 
 def nodes(config: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
