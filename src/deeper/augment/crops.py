@@ -148,11 +148,18 @@ class CenterCrop(Crop):
 
 
 class PaddedCrop(Crop):
-    """The whole image at `size`, shifted by up to `padding` pixels over a black border (CIFAR's usual)."""
+    """The whole image at `size`, shifted by up to `padding` pixels over a border (CIFAR's usual).
 
-    def __init__(self, size: int, padding: int = 4) -> None:
+    The border is black, or with `border="reflect"` the image mirrored at its edges.
+    """
+
+    def __init__(
+        self, size: int, padding: int = 4, border: Literal["constant", "reflect"] = "constant"
+    ) -> None:
+        if border not in ("constant", "reflect"):
+            raise ValueError(f"border={border!r}: choose from constant, reflect")
         self._whole = CenterCrop(size, crop=1.0)
-        self._shift = v2.RandomCrop(size, padding=padding)
+        self._shift = v2.RandomCrop(size, padding=padding, padding_mode=border)
 
     def __call__(self, image: Image.Image | Encoded) -> Tensor:
         return self._shift(self._whole(image))  # type: ignore[no-any-return]
