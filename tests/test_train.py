@@ -293,58 +293,6 @@ def test_a_run_continues_compiled_or_eager(images, tmp_path, first):
     assert judged.returncode == 0, judged.stderr
 
 
-@pytest.mark.parametrize(
-    "sweep",
-    [
-        ["experiment=baseline,no_aux"],
-        pytest.param(["experiment=baseline,no_aux,head_fc", "seed=0,1"], marks=pytest.mark.slow),
-    ],
-)
-def test_multirun_gives_each_job_a_process_and_a_directory(sweep, images, tmp_path):
-    words = ["-m", *sweep, TINY, *small(images, tmp_path)]
-    result = call(*words)
-    assert result.returncode == 0, result.stderr
-    runs, jobs = run_dirs(tmp_path), math.prod(len(word.split(",")) for word in sweep)
-    assert len({run.parent for run in runs}) == 1
-    assert [run.name.partition("-")[0] for run in runs] == [str(n) for n in range(jobs)]
-    assert [line.split(":")[0] for line in result.stdout.splitlines() if ": exp" in line] == [
-        f"job {n}" for n in range(jobs)
-    ]
-    assert len({record(run)["identity"] for run in runs}) == jobs
-    assert all(run.name.endswith(record(run)["identity"][:8]) for run in runs)
-    assert all(record(run)["results"]["test/n"] == 48 for run in runs)
-    ended = [record(run)["ended"] for run in runs]
-    again = call(*words)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("has finished already") == jobs
-    assert [record(run)["ended"] for run in runs] == ended
-
-
-def test_one_failed_job_leaves_the_others(images, tmp_path):
-    words = ["-m", "data.batch_size=16,15", "trainer.accumulate_grad_batches=2", TINY]
-    result = call(*words, *small(images, tmp_path))
-    assert result.returncode == 1
-    assert "1 finished, 1 failed" in result.stdout
-    assert "job 1 FAILED with status 2" in result.stdout
-    assert len(run_dirs(tmp_path)) == 1
-
-
-REFUSED_SWEEPS = {
-    "a job that check refuses": (["model.width=1,-1"], "job 1 (model.width=-1"),
-    "a job that does not compose": (["experiment=no_auxx,no_aux"], "did you mean 'no_aux'?"),
-    "a glob without a match": (["recipe=glob(zz*)"], "the sweep has no jobs"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED_SWEEPS)
-def test_a_refused_sweep_leaves_nothing(case, tmp_path):
-    words, message = REFUSED_SWEEPS[case]
-    refused = call("-m", *words, f"paths.logs={tmp_path}")
-    assert refused.returncode == 2, refused.stderr
-    assert message in refused.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_wandb_without_key_or_network_records_offline(images, tmp_path):
     result = shell(*small(images, tmp_path, TINY, "logger=[csv,wandb]"))
     assert result.returncode == 0, result.stderr

@@ -2,10 +2,9 @@
 
 import pytest
 from entry import call, record, run_dirs, small
-from hydra.core.utils import JobStatus
 
 from deeper.config.secrets import without_secrets
-from deeper.sweep.launcher import ProcessLauncher
+from deeper.sweep.queue import Queue
 
 
 @pytest.mark.parametrize(
@@ -52,10 +51,7 @@ def test_no_file_of_a_run_holds_it(images, tmp_path):
 
 
 def test_no_file_of_a_sweep_holds_it(images, tmp_path, monkeypatch):
-    def run(launcher, number, job):
-        job.status, job.return_value = JobStatus.COMPLETED, None
-
-    monkeypatch.setattr(ProcessLauncher, "_run", run)
+    monkeypatch.setattr(Queue, "run", lambda queue: None)
     result = call("-m", *WORDS, *small(images, tmp_path))
     require_no_secret(result, tmp_path, 1)
-    assert "job 0: requires={my_password:***}" in result.stdout.replace("+", "")
+    assert "requires={my_password:***}" in result.stdout.replace("+", "")

@@ -79,13 +79,13 @@ def test_a_network_that_may_have_batch_norm_is_taken_to_have_it(configs):
     assert of(configs, *words) != of(configs, *words, "trainer=ddp_cpu")
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_auto_precision_is_what_it_resolves_to(configs, monkeypatch, native):
-    monkeypatch.setattr("deeper.training.precision.bf16_in_hardware", lambda _: (native, ""))
-    same, other = ("bf16", "fp32") if native else ("fp32", "bf16")
-    auto = of(configs, "trainer=cpu", "precision=auto")
-    assert auto == of(configs, "trainer=cpu", f"precision={same}")
-    assert auto != of(configs, "trainer=cpu", f"precision={other}")
+def test_precision_is_what_is_asked_for_on_any_machine(configs, monkeypatch):
+    found = set()
+    for native in (True, False):
+        monkeypatch.setattr("deeper.training.precision.bf16_in_hardware", lambda _: (native, ""))  # noqa: B023
+        for name in ("auto", "bf16", "fp32"):
+            found.add((name, of(configs, "trainer=cpu", f"precision={name}")))
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize(

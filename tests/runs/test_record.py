@@ -4,9 +4,10 @@ import json
 import math
 
 import pytest
+from entry import call, run_dirs, small
 
 from deeper.runs import record
-from deeper.runs.directory import run_id
+from deeper.training import precision
 
 
 class Diverged(Exception):
@@ -56,6 +57,23 @@ def test_a_damaged_record_is_said_in_one_line(tmp_path, text):
         record.read_record(tmp_path)
 
 
-def test_jobs_of_different_sweeps_have_different_names():
-    assert run_id("/logs/train/runs/2026-01-01_baseline") == "2026-01-01_baseline"
-    assert run_id("/logs/train/multiruns/seed-12ab/0-34cd") == "seed-12ab-0-34cd"
+def test_a_resumed_run_keeps_the_precision_that_auto_meant(images, tmp_path, monkeypatch):
+    def on_a_machine(native):
+        monkeypatch.setattr(precision, "bf16_in_hardware", lambda _: (native, "of its CPU"))
+
+    on_a_machine(native=True)
+    words = [*small(images, tmp_path), "precision=auto", "model.width=0.125", "test=false"]
+    assert call(*words).returncode == 0
+    (run,) = run_dirs(tmp_path)
+    first = record.read_record(run)
+    assert first["precision"] == {"asked": "auto", "used": "bf16"}
+    on_a_machine(native=False)
+    again = call(f"resume={run}", "epochs=2", "trainer.max_epochs=2")
+    assert again.returncode == 0, again.stderr
+    assert (
+        "precision=bf16 as when the run started; here it would be fp32 (auto: of its CPU)"
+        in " ".join(again.stdout.split())
+    )
+    assert "precision bf16" in again.stdout
+    after = record.read_record(run)
+    assert after["precision"] == first["precision"]

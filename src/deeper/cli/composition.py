@@ -1,12 +1,14 @@
 """Guards in Hydra: it builds only trusted targets of its own node, and writes no secret."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core import utils
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from deeper.config.compositions import Compositions
 from deeper.config.errors import require_none
 from deeper.config.groups import config_folders
 from deeper.config.secrets import without_secrets
@@ -17,8 +19,9 @@ BUILT = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
 
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
-_load_configuration, _save_config, _get_mode = (
+_load_configuration, _load_job, _save_config, _get_mode = (
     ConfigLoaderImpl.load_configuration,
+    ConfigLoaderImpl.load_sweep_config,
     utils._save_config,
     Hydra.get_mode,
 )
@@ -31,6 +34,7 @@ def guard_hydra() -> None:
     builds log handlers, callbacks, sweeper and launcher.
     """
     ConfigLoaderImpl.load_configuration = _checked_configuration  # type: ignore[assignment,method-assign]
+    ConfigLoaderImpl.load_sweep_config = _job_config  # type: ignore[assignment,method-assign]
     utils._save_config = _save_without_secrets  # type: ignore[assignment]
     Hydra.get_mode = _mode  # type: ignore[assignment,method-assign]
 
@@ -47,6 +51,21 @@ def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any)
     named = {key: _with_targets(node) if "logging" in key else node for key, node in built.items()}
     require_none(untrusted_targets({"hydra": named}))
     return cfg
+
+
+def _job_config(
+    loader: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: list[str]
+) -> DictConfig:
+    """As Hydra composes it, but once for all jobs that choose the same options."""
+    if loader not in _jobs:
+        _jobs[loader] = Compositions(loader, lambda words: _load_job(loader, master_config, words))
+    config = _jobs[loader].of(sweep_overrides)
+    OmegaConf.copy_cache(from_config=master_config, to_config=config)
+    return config
+
+
+_jobs: WeakKeyDictionary[ConfigLoaderImpl, Compositions] = WeakKeyDictionary()
+"""Of the multirun whose configs a loader loads."""
 
 
 def _mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:

@@ -18,6 +18,7 @@ def register_resolvers() -> None:
         "run_name": overrides.run_name,
         "run_dir": directory.run_dir,
         "sweep_dir": directory.sweep_dir,
+        "job_dir": directory.job_dir,
         "run_id": directory.run_id,
         "hydra_subdir": directory.hydra_subdir,
     }

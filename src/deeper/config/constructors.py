@@ -1,5 +1,6 @@
 """What constructors refuse, found by building each part of a config on the meta device."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,18 +15,46 @@ from deeper.training.metrics import collection
 from deeper.training.optimizers import make_optimizer
 from deeper.training.schedules import Progress
 
+OTHERS = {
+    "loss": ("mix", "model"), "scheduler": ("epochs",), "data": ("augment", "protocol"),
+}  # fmt: skip
+"""Part → other keys of which it is built."""
+
+_accepted: set[str] = set()
+"""Parts that could be built, with all that they are built of: jobs of a multirun have many in common."""
+
 
 def refused_by_constructors(cfg: DictConfig, ill: set[str]) -> Iterator[str]:
     """A line for each part that cannot be built; parts in `ill` are left out."""
     for part, attempt in _attempts(cfg).items():
         if part in ill or OmegaConf.select(cfg, part) is None:
             continue
+        if (content := _content(cfg, part, *OTHERS.get(part, ()))) in _accepted:
+            continue
         try:
             with torch.device("meta"):
                 attempt()
+            _accepted.add(content)
         except Exception as error:
             if reason := user_error(error):  # else a network that the meta device does not suit
                 yield reason if reason.startswith(part) else f"{part}: {reason}"
+
+
+def _content(cfg: DictConfig, *keys: str) -> str:
+    """What a part is built of, without seeds, which no constructor refuses."""
+    nodes = {}
+    for key in keys:
+        node = cfg[key]
+        nodes[key] = (
+            OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        )
+    return f"{keys[0]} {json.dumps(_without_seeds(nodes), sort_keys=True, default=str)}"
+
+
+def _without_seeds(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_seeds(value) for key, value in node.items() if key != "seed"}
+    return [*map(_without_seeds, node)] if isinstance(node, list) else node
 
 
 def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:

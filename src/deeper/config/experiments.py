@@ -4,12 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from deeper.config.compositions import Compositions
 from deeper.config.groups import group_options
 from deeper.config.overrides import chosen_options, recipe, without
 
@@ -86,7 +89,16 @@ def _group(key: str) -> str:
 def composed(words: Sequence[str]) -> Any:
     """train.yaml, or the config that --config-name names, with Hydra's own node."""
     name = HydraConfig.get().job.config_name if HydraConfig.initialized() else "train"
-    return compose(name, [*words], return_hydra_config=True)
+    loader: Any = GlobalHydra.instance().config_loader()
+    if loader not in _composed:
+        _composed[loader] = Compositions(
+            loader, lambda words: compose(name, words, return_hydra_config=True)
+        )
+    return _composed[loader].of(words)
+
+
+_composed: WeakKeyDictionary[Any, Compositions] = WeakKeyDictionary()
+"""Of each of Hydra's config loaders; a process that trains once has one."""
 
 
 def leaves(config: Any) -> dict[str, Any]:

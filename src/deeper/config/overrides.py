@@ -49,6 +49,11 @@ def is_multirun() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def jobs_share_a_process() -> bool:
+    """Whether the launcher of this multirun is another than ours."""
+    return is_multirun() and "process_launcher" not in str(HydraConfig.get().launcher._target_)
+
+
 def protocols(cfg: Any) -> dict[str, Any]:
     """Name → node of the protocols asked for; empty where the checkpoint's own is meant."""
     if cfg.protocols and cfg.protocol is not None:

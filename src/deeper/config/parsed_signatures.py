@@ -4,6 +4,7 @@ import ast
 import collections.abc
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def wrong_arguments(config: Mapping[str, Any]) -> Iterator[str]:
             yield from wrong_arguments_of(key, node, parameters)
 
 
+@cache
 def parsed_parameters(target: str) -> dict[str, Parameter] | None:
     """Parameters by name; None for what is not ours, and for a class without an __init__ of its own.
 

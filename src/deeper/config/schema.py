@@ -47,6 +47,16 @@ class RecipeRow:
 
 
 @dataclass
+class Sweep:
+    """Of a multirun; what it spans is a choice of the group `sweep`."""
+
+    parallel: Any = "auto"
+    """Jobs at a time: auto is one a GPU, or one on a CPU."""
+    strict: bool = False
+    """Refuse jobs that other code than today's has finished."""
+
+
+@dataclass
 class Train(Command):
     task_name: str = "train"
     name: str = "${run_name:}"
@@ -66,6 +76,7 @@ class Train(Command):
     """The recipe's epochs, batch_size and lr for each `data.scale`."""
     requires: dict[str, list[str]] = field(default_factory=dict)
     """What an experiment needs of its recipe: group → options, one of which must be chosen."""
+    sweep: Sweep = field(default_factory=Sweep)
     resume: str | None = None
     """A run to continue: its directory, latest, or auto, the one of the same config, if there is one."""
     reproduce: str | None = None

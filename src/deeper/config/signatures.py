@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from deeper.config.errors import require_none, suggestion
@@ -73,6 +74,7 @@ def wrong_arguments_of(
             yield f"{key}.{argument}: {name} needs it; pass {key}.{argument}=<value>"
 
 
+@cache
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     """Annotations that cannot be resolved stay strings, and then only names are checked."""
     try:

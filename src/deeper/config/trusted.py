@@ -10,6 +10,8 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -79,19 +81,19 @@ def untrusted_targets(config: Any, by_place: bool = True) -> Iterator[str]:
 
 def is_trusted(target: str, kinds: Sequence[str]) -> bool:
     """`kinds` are names of base classes. Raises what the import of the target raises."""
-    root, vouched = target.partition(".")[0], _vouched()
-    if not {target, root} & {*vouched, *FIELD, "deeper"}:
+    root, own = target.partition(".")[0], vouched()
+    if not {target, root} & {*own, *FIELD, "deeper"}:
         return False  # importing it would run its code
     found = pkgutil.resolve_name(target)
     module = str(getattr(found, "__module__", ""))
-    if target in vouched:
+    if target in own:
         return True
     if module.partition(".")[0] != root:
         return False  # deeper.x.os.system: reached by way of an import
     if root == "deeper":
         rooms = ROOMS if inspect.isclass(found) else FUNCTIONS
         return f"{module}.".startswith(tuple(f"deeper.{room}." for room in rooms))
-    if root in vouched or (root == "torchvision" and target in _torchvision_networks(kinds)):
+    if root in own or (root == "torchvision" and target in _torchvision_networks(kinds)):
         return True
     bases = tuple(pkgutil.resolve_name(kind) for kind in kinds)
     return inspect.isclass(found) and issubclass(found, bases)
@@ -124,11 +126,18 @@ def _kinds(key: str) -> list[str]:
     return [known[max(places, key=len)]] if places else []
 
 
-def _vouched() -> set[str]:
+def vouched() -> set[str]:
     """Packages and single names in our trusted.yaml and in `trust` on the command line.
 
     Not in the config, whose files and stored copies may come from elsewhere.
     """
-    ours = yaml.safe_load((CONFIG_FOLDER / "trusted.yaml").read_text()) or {}
+    file = CONFIG_FOLDER / "trusted.yaml"
     given = chosen_options("trust", sys.argv[1:])
-    return {name for names in (*ours.values(), given) for name in names or []}
+    return {*_listed(file, file.stat().st_mtime_ns), *given}
+
+
+@cache
+def _listed(file: Path, changed: int) -> frozenset[str]:
+    """Names in a file that was last changed at this time."""
+    lists = yaml.safe_load(file.read_text()) or {}
+    return frozenset(name for names in lists.values() for name in names or [])

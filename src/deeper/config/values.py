@@ -51,10 +51,10 @@ def _unknown_metrics(config: Mapping[str, Any]) -> Iterator[str]:
 def missing_hardware(config: Mapping[str, Any]) -> Iterator[str]:
     """What this machine cannot do. Imports torch, unless the trainer asks for the CPU."""
     trainer = config["trainer"]
-    if overrides.is_multirun() and "ddp" in str(trainer.get("strategy")).lower():
+    if overrides.jobs_share_a_process() and "ddp" in str(trainer.get("strategy")).lower():
         yield (
-            "trainer.strategy: with -m each rank of a DDP trainer would start "
-            "the whole sweep again; sweep with trainer=cpu or trainer=gpu, or start the jobs one by one"
+            "trainer.strategy: with this launcher each rank of a DDP trainer would start the whole "
+            "sweep again; leave hydra/launcher out"
         )
     if (accelerator := accelerator_for(trainer.get("accelerator"))) == "cuda":
         return

@@ -41,7 +41,7 @@ class Partition:
         """Identifies the images of one split, or those of all splits and their order.
 
         It covers the class names and, of each image, the label and the class and stem of its file's
-        name (the content, where there are no names), besides the size in bytes of 1,024 images. So it
+        name (the content, where there are no names), besides the size in bytes of 16,384 images. So it
         is the same wherever the root lies, and in another layout that holds the same files, except
         that parquet files do not tell sizes; one split's does not depend on the order. That of "test"
         is of the whole set, whatever `limit`, so that an evaluation knows the set again. An image that

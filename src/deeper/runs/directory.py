@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deeper.runs import record
@@ -20,6 +20,8 @@ from deeper.runs import record
 LAST = "checkpoints/last.ckpt"
 PREVIOUS = "checkpoints/previous.ckpt"
 BEST = "checkpoints/best.ckpt"
+STORE = "store"
+"""Folder of the runs of all multiruns, each under its identity."""
 
 
 def run_dir(logs: str, task: str, name: str, resume: str | None, *, _root_: Any = None) -> str:
@@ -61,25 +63,31 @@ def _newest(runs: Path, identity: str | None = None) -> Path | None:
 
 def _identity(config: Any) -> str | None:
     """None for a config that cannot be resolved, which `check` refuses later with the reasons."""
-    from deeper.config.instantiate import resolved
-    from deeper.runs.identity import identity  # loads torch, which naming a run does without
+    from deeper.runs.identity import identity_of
 
-    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     try:
-        with open_dict(ours):
-            ours.paths.run = ""  # is known from the name, and no part of an identity
-        return identity(resolved(ours))
+        return identity_of(config)
     except (OmegaConfBaseException, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def sweep_dir(logs: str, task: str, overrides: Sequence[str]) -> str:
-    """`<logs>/<task>/multiruns/<swept keys>-<hash>`, without a time: the same sweep finds it again."""
+def sweep_dir(logs: str, task: str, overrides: Sequence[str], *, _root_: Any = None) -> str:
+    """`<logs>/<task>/multiruns/<swept keys>-<hash>`, without a time: the same sweep finds it again.
+
+    For a job of a multirun it is the store, in which `job_dir` names the job's run directory.
+    """
+    if not OmegaConf.is_missing(_root_.hydra.job, "num"):
+        return str(Path(logs).absolute() / task / STORE)
     words = sorted(str(override) for override in overrides)
     digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
     swept = [w.partition("=")[0].rpartition("/")[2].rpartition(".")[2] for w in words if "," in w]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(swept)) or "sweep"
     return str(Path(logs).absolute() / task / "multiruns" / f"{name}-{digest}")
+
+
+def job_dir(*, _root_: Any = None) -> str:
+    """The identity of a job, which other multiruns may have as well."""
+    return _identity(_root_) or "refused"
 
 
 def hydra_subdir(resume: str | None, run: str) -> str:
@@ -89,10 +97,8 @@ def hydra_subdir(resume: str | None, run: str) -> str:
 
 
 def run_id(run: str) -> str:
-    """The run's name on dashboards; the name of a sweep's job includes the sweep."""
-    path = Path(run)
-    job = path.parent.parent.name == "multiruns"
-    return f"{path.parent.name}-{path.name}" if job else path.name
+    """The run's name on dashboards."""
+    return Path(run).name
 
 
 def find_run(run: str) -> Path:
@@ -141,7 +147,7 @@ def open_dir(path: str, resume: str | None = None) -> Path:
 def remove_if_refused(written: Path, *folders: Path) -> None:
     """Register what Hydra writes before a start is accepted, and the folders that it makes for it."""
     above = folders[-1].parent
-    if above.name in ("runs", "multiruns"):  # <logs>/<task>/runs is made for the first run
+    if above.name in ("runs", "multiruns", STORE):  # <logs>/<task>/runs is made for the first run
         folders = (*folders, above, above.parent)
     _made.append((written, folders))
 

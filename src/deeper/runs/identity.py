@@ -5,11 +5,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from deeper.training.precision import LIGHTNING, Precision, accelerator_for
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from deeper.config.instantiate import resolved
+from deeper.training.precision import accelerator_for
 
 IRRELEVANT = """
     paths logger metrics name task_name resume reproduce preflight requires test compile kernels trust
-    scales epochs batch_size lr
+    scales epochs batch_size lr sweep
 """
 """Keys that change no weight and no validation metric; those of the second line act through others."""
 
@@ -28,11 +31,21 @@ SOURCE_PATHS = ("generate_at",)
 """Keys of `data.source` that say where files lie."""
 
 
+def identity_of(config: DictConfig, precision: str | None = None) -> str:
+    """That of a composed config, wherever its run directory lies; `precision` is what was asked for."""
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    with open_dict(ours):
+        ours.paths.run = ""
+        ours.precision = precision or ours.precision
+    return identity(resolved(ours))
+
+
 def identity(config: Mapping[str, Any]) -> str:
     """Twelve hex digits, equal for resolved configs that compute the same.
 
     Devices and accumulation divide the global batch, which stays what it is, so they are relevant
-    only to batch norm, which sees one micro-batch at a time. `precision=auto` is what it resolves to.
+    only to batch norm, which sees one micro-batch at a time. `precision=auto` is an identity of its
+    own: what it stands for is pinned when a run starts.
     """
     kept = {key: value for key, value in config.items() if key not in IRRELEVANT.split()}
     for group, names in IRRELEVANT_BELOW.items():
@@ -40,17 +53,9 @@ def identity(config: Mapping[str, Any]) -> str:
         kept[group] = {key: value for key, value in node.items() if key not in names.split()}
     source = (kept["data"].get("source") or {}).items()
     kept["data"]["source"] = {key: v for key, v in source if key not in SOURCE_PATHS}
-    kept["precision"] = _precision(config)
     kept["batch_norm"] = _batch_norm(config)
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _precision(config: Mapping[str, Any]) -> Any:
-    name = config.get("precision")
-    if name != "auto" and name not in LIGHTNING:
-        return name  # a precision class of one's own
-    return Precision(name).resolve(accelerator_for(config["trainer"].get("accelerator"))).name
 
 
 def _batch_norm(config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -5,11 +5,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from deeper.config.secrets import without_secrets
+from deeper.config.trusted import vouched
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("hydra-core", "lightning", "numpy", "torch", "torchmetrics", "torchvision")
@@ -31,11 +34,21 @@ def provenance() -> dict[str, Any]:
 
 
 def code_hash() -> str:
-    """Hash of all Python and C++ files of the package."""
+    """Hash of all Python and C++ files of src/, and of the packages that the command vouches for."""
     digest = hashlib.sha256()
-    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.cpp")]):
-        digest.update(path.read_bytes())
+    for place in [PACKAGE.parent, *_own_packages()]:
+        found = [place] if place.is_file() else [*place.rglob("*.py"), *place.rglob("*.cpp")]
+        for path in sorted(found):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _own_packages() -> Iterator[Path]:
+    """Folders or files of the packages of `trust=` and configs/trusted.yaml, in order of their names."""
+    for name in sorted({name.partition(".")[0] for name in vouched()}):
+        spec = find_spec(name)
+        places = spec and (spec.submodule_search_locations or [str(spec.origin)])
+        yield from map(Path, places or [])
 
 
 def _git(*words: str) -> str | None:

@@ -16,7 +16,7 @@ from deeper.files import replacement
 
 MAY_CHANGE = (
     "trainer", "precision", "logger", "callbacks", "paths", "epochs", "test", "compile", "kernels", "trust",
-    "preflight", "data.root", "data.workers", "data.eval_batch_size", "data.stage_to",
+    "preflight", "sweep", "data.root", "data.workers", "data.eval_batch_size", "data.stage_to",
 )  # fmt: skip
 """Keys that a resumed run may change, with all keys below them: hardware, paths, duration."""
 

@@ -21,9 +21,10 @@ from deeper.config.secrets import without_secrets
 from deeper.files import sweep
 from deeper.processes import lead_children
 from deeper.runs import directory, record
-from deeper.runs.identity import identity
+from deeper.runs.identity import identity_of
 from deeper.runs.lease import Lease
 from deeper.runs.resume import resumed_config, save_config
+from deeper.training.precision import Precision, accelerator_for
 
 if TYPE_CHECKING:  # `open` answers a mistake before torch and Lightning are imported
     from deeper.data.datamodule import ImageData
@@ -53,6 +54,7 @@ class Run:
         if cfg.resume is None or not (folder / record.FILE).exists():
             return cls(folder, cfg, None, lease)
         before, config = record.read_record(folder), resumed_config(cfg, folder)
+        _pin_precision(config, before)
         files = [folder / file for file in (directory.LAST, directory.PREVIOUS)]
         files += sorted(folder.glob(f"{directory.BEST.removesuffix('.ckpt')}*.ckpt"))
         if not any(file.exists() for file in files):
@@ -122,17 +124,23 @@ class Run:
     def _facts(self, data: "ImageData") -> dict[str, Any]:
         """Raises `ValueError` where a run that is resumed or reproduced had other images."""
         cfg, plain, fingerprint = self.config, resolved(self.config), data.fingerprint()
+        resumed = cfg.resume is not None and (self.directory / record.FILE).exists()
+        earlier = record.read_record(self.directory) if resumed else {}
+        asked = earlier.get("precision", {}).get("asked", plain["precision"])
+        used = Precision(plain["precision"]).resolve(
+            accelerator_for(cfg.trainer.get("accelerator"))
+        )
         facts = {
-            "identity": identity(plain),
+            "identity": identity_of(cfg, precision=asked),
+            "precision": {"asked": asked, "used": used.name},
             "config": without_secrets(plain),
             "data": fingerprint,
             "images": data.census._asdict(),
         }
-        resumed = cfg.resume is not None and (self.directory / record.FILE).exists()
         if resumed or cfg.reproduce:
             from deeper.runs import reproduce
 
-            earlier = record.read_record(self.directory) if resumed else reproduce.record_of(cfg)
+            earlier = earlier or reproduce.record_of(cfg)
             before = earlier.get("data")
             if before != fingerprint:
                 raise ValueError(
@@ -153,6 +161,19 @@ class Run:
     def _word(self, key: str) -> str:
         """`key=<directory>` to paste into the shell."""
         return shlex.quote(f"{key}={self.directory}")
+
+
+def _pin_precision(config: DictConfig, before: dict[str, Any]) -> None:
+    """`auto` stays what it meant when the run started; another machine may choose otherwise."""
+    pinned = before.get("precision", {}).get("used")
+    if config.precision == "auto" and pinned:
+        here = Precision("auto").resolve(accelerator_for(config.trainer.get("accelerator")))
+        if here.name != pinned:
+            print(
+                f"resume: precision={pinned} as when the run started; here it would be {here.name} "
+                f"({here.reason})"
+            )
+        config.precision = pinned
 
 
 def _lease(folder: Path, resume: str | None) -> Lease:

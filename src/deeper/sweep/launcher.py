@@ -1,54 +1,61 @@
 """hydra/launcher=process: runs each job of a multirun in a process of its own.
 
 A crash, an out-of-memory kill or a library's global state ends with its job; the other jobs run on.
+A job's run directory is named by its identity, in a store that all multiruns share: what has
+finished there is skipped, what has begun goes on, and what failed is tried again.
 """
 
 import logging
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides
+from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from deeper.cli.arguments import quoted
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
-from deeper.processes import lead_children
-from deeper.runs import directory, record
+from deeper.runs import directory
+from deeper.sweep import manifest
+from deeper.sweep.images import Images
+from deeper.sweep.jobs import DONE, FAILED, Job
+from deeper.sweep.queue import Queue, slots
+from deeper.sweep.table import show_final
 
 log = logging.getLogger(__name__)
 
 SWEEP_ONLY = (
-    "hydra.mode",
-    "hydra.run.dir",
-    "hydra.sweep",
-    "hydra/launcher",
-    "hydra/sweeper",
-    "hydra.sweeper",
-)
+    "hydra.mode", "hydra.run.dir", "hydra.sweep", "hydra/launcher", "hydra/sweeper", "hydra.sweeper",
+)  # fmt: skip
 """Overrides of Hydra's own keys that jobs do not get."""
 
 
 class JobFailed(HydraException):
-    """Names the job, its exit status and its directory."""
+    """Names the job, why it failed and its directory."""
 
     exit_status = 1
 
 
 class ProcessLauncher(Launcher):
-    """Checks all jobs in the parent, then runs them one by one; jobs are numbered from 0."""
+    """Checks all jobs in the parent, then runs those that have something to do; numbered from 0."""
+
+    watch: Callable[[Job], bool] = staticmethod(lambda job: False)
+    """As `Queue.watch`; a search sets it."""
+
+    shows_each = True
+    """Whether a batch of jobs ends in a table; a search has many, and shows all at its end."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self.context, self.config = hydra_context, config
+        self.launched: list[Job] = []
         self.sweep = Path(str(config.hydra.sweep.dir))
         if not self.sweep.exists():  # Hydra writes it before any job is composed
             directory.remove_if_refused(self.sweep / "multirun.yaml", self.sweep)
@@ -61,88 +68,83 @@ class ProcessLauncher(Launcher):
         written.write_text(without_secrets(written.read_text()))
         if not job_overrides:
             raise ConfigError(["the sweep has no jobs: a glob or a list of values is empty"])
-        jobs = self._checked_jobs(initial_job_idx, job_overrides)
+        jobs = self._composed(initial_job_idx, job_overrides)
+        images = Images()
+        to_do = [job for job in jobs if not (job.has_ended() and images.are_those_of(job))]
+        self._check(to_do)
+        strict = OmegaConf.select(self.config, "sweep.strict", default=False)
+        manifest.refuse_other_code(jobs, strict)
         directory.settle()
-        log.info(f"{len(jobs)} jobs in {self.sweep}")
-        for number, job in enumerate(jobs, initial_job_idx):
-            log.info(f"job {number}: {_words(job.overrides)}")
-            self._run(number, job)
-        failed = sum(job.status == JobStatus.FAILED for job in jobs)
-        log.info(f"{len(jobs) - failed} finished, {failed} failed: {self.sweep}")
+        for job in to_do:
+            images.make_room(job)
+        manifest.write(self.sweep, jobs)
+        log.info(f"{len(jobs)} jobs, {len(jobs) - len(to_do)} of them done before: {self.sweep}")
+        if to_do:
+            free = slots(self.config, [job.config for job in to_do])
+            Queue(jobs, self._command, free, self.watch).run()
+        manifest.mark_other_code(jobs)
+        self.launched += jobs
+        if self.shows_each:
+            self.show()
+        return [_returned(job) for job in jobs]
+
+    def show(self) -> None:
+        show_final(self.launched, str(self.config.get("objective", "objective")))
+
+    def _composed(self, first: int, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
+        jobs: list[Job] = []
+        for number, overrides in enumerate(job_overrides, first):
+            config = self.context.config_loader.load_sweep_config(self.config, [*overrides])
+            with open_dict(config):
+                config.hydra.runtime.output_dir = str(self.sweep)
+                config.hydra.job.num = number
+            HydraConfig.instance().set_config(config)
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+            jobs.append(Job(number, [*overrides], folder, config))
+        HydraConfig.instance().set_config(self.config)
         return jobs
 
-    def _checked_jobs(self, first: int, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+    def _check(self, jobs: Sequence[Job]) -> None:
         """Raises `ConfigError` with the problems of all jobs, before one has begun."""
-        jobs, problems = [], []
-        for number, overrides in enumerate(job_overrides, first):
+        from deeper.config.check import check, check_eval
+
+        problems = []
+        for job in jobs:
+            HydraConfig.instance().set_config(job.config)
+            plain = OmegaConf.masked_copy(job.config, [key for key in job.config if key != "hydra"])
             try:
-                jobs.append(self._checked_job(number, list(overrides)))
+                (check if "model" in plain else check_eval)(plain)
             except ConfigError as error:
-                problems += [f"job {number} ({_words(overrides)}): {p}" for p in error.problems]
+                what = " ".join(job.words)
+                problems += [f"job {job.number} ({what}): {p}" for p in error.problems]
         HydraConfig.instance().set_config(self.config)
         if problems:
             raise ConfigError(problems)
-        return jobs
 
-    def _checked_job(self, number: int, overrides: list[str]) -> JobReturn:
-        # These imports load torch, which a refused composition does without.
-        from deeper.config.check import check, check_eval
-        from deeper.config.instantiate import resolved
-        from deeper.runs.identity import identity
-
-        config = self.context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.runtime.output_dir = str(self.sweep)
-            config.hydra.job.num = number
-        HydraConfig.instance().set_config(config)
-        plain = config.copy()
-        with open_dict(plain):
-            del plain["hydra"]
-        (check if "model" in plain else check_eval)(plain)
-        folder = self.sweep / f"{number}-{identity(resolved(plain))[:8]}"
-        return JobReturn(overrides=overrides, cfg=plain, working_dir=str(folder))
-
-    def _run(self, number: int, job: JobReturn) -> None:
-        """Skip a job that has finished; continue one that has begun."""
-        from deeper.cli.arguments import quoted
-        from deeper.runs.provenance import code_hash
-
-        folder, overrides = Path(str(job.working_dir)), list(job.overrides or [])
-        before = _record(folder)
-        if before.get("status") == "finished":
-            older = "" if before.get("code") == code_hash() else ", by other code than today's"
-            log.info(f"job {number} has finished already{older}: {folder}")
-            job.status, job.return_value = JobStatus.COMPLETED, before.get("objective")
-            return
-        if before:
-            vouched = [word for word in overrides if word.startswith("trust=")]
-            overrides = [quoted(f"resume={folder}"), *vouched]
-        command = [sys.executable, os.path.abspath(sys.argv[0]), *_config_options(sys.argv[1:])]
-        command += overrides
-        command += [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
-        command += ["hydra.mode=RUN", quoted(f"hydra.run.dir={folder}"), f"hydra.job.num={number}"]
-        lead_children()
-        code = _wait(subprocess.Popen(command))
-        after = _record(folder)
-        if code == 0 and after.get("status") == "finished":
-            job.status, job.return_value = JobStatus.COMPLETED, after.get("objective")
-        else:
-            job.status = JobStatus.FAILED
-            job.return_value = JobFailed(f"job {number} ended with status {code}: {folder}")
-            log.error(f"job {number} FAILED with status {code}: {_words(job.overrides)}")
+    def _command(self, job: Job) -> list[str]:
+        """Starts a job, or goes on with one that has begun."""
+        words = job.overrides
+        if job.record:
+            vouched = [word for word in words if word.startswith("trust=")]
+            words = [quoted(f"resume={job.folder}"), *vouched]
+        hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
+        where = [
+            "hydra.mode=RUN",
+            quoted(f"hydra.run.dir={job.folder}"),
+            f"hydra.job.num={job.number}",
+        ]
+        options = _config_options(sys.argv[1:])
+        return [sys.executable, os.path.abspath(sys.argv[0]), *options, *words, *hydra, *where]
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Ctrl-C reaches the job too, which needs time to record that it was interrupted."""
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    return record.read_record(folder) if (folder / record.FILE).exists() else {}
+def _returned(job: Job) -> JobReturn:
+    """A job that diverged is no failure: its objective is None."""
+    found = JobReturn(overrides=job.overrides, cfg=job.config, working_dir=str(job.folder))
+    found.status = JobStatus.FAILED if job.state == FAILED else JobStatus.COMPLETED
+    found.return_value = job.objective if job.state == DONE else None
+    if job.state == FAILED:
+        found.return_value = JobFailed(f"job {job.number} failed: {job.cause}: {job.folder}")
+    return found
 
 
 def _config_options(arguments: Sequence[str]) -> list[str]:
@@ -153,7 +155,3 @@ def _config_options(arguments: Sequence[str]) -> list[str]:
         if name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"):
             kept += [word] if "=" in word else [word, arguments[place + 1]]
     return kept
-
-
-def _words(overrides: Sequence[str] | None) -> str:
-    return " ".join(without_secrets([*filter_overrides(overrides or [])])) or "(no overrides)"

@@ -3,6 +3,8 @@
 torch is imported where it is asked, since checks that need none of it import this module.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +15,17 @@ LIGHTNING = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16":
 
 def accelerator_for(asked: str | None) -> Literal["cpu", "cuda"]:
     """`auto` is CUDA or the CPU: Apple's MPS has no float64, in which losses are summed."""
-    if asked == "cpu":
+    if asked == "cpu" or ("torch" not in sys.modules and not _may_have_gpu()):
         return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _may_have_gpu() -> bool:
+    """Where Linux has no device of NVIDIA's (on WSL: of DirectX's) there is none, and torch need not look."""
+    names = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+    return sys.platform != "linux" or any(map(os.path.exists, names))
 
 
 class Precision:

@@ -1,0 +1,105 @@
+"""Jobs of a multirun: what each is, and what its run directory says of it."""
+
+import math
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import filter_overrides
+
+from deeper.config.secrets import without_secrets
+from deeper.runs import record
+
+DONE, DIVERGED, FAILED = "done", "diverged", "failed"
+RUNNING, STOPPED, WAITING = "running", "stopped", "waiting"
+
+LOG = "job.log"
+"""What a job prints, in its run directory."""
+
+
+@dataclass
+class Job:
+    number: int
+    overrides: list[str]
+    """Words of the command line that make it, as Hydra gives them."""
+    folder: Path
+    config: Any = field(repr=False)
+    """Composed."""
+    state: str = WAITING
+    cause: str = ""
+    """Why it failed, or what else is to be said of it, on one line."""
+
+    @property
+    def words(self) -> list[str]:
+        """Without those for Hydra, and without secrets."""
+        return without_secrets([*filter_overrides(self.overrides)])  # type: ignore[no-any-return]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """That of its run; empty where none has begun."""
+        exists = (self.folder / record.FILE).exists()
+        return record.read_record(self.folder) if exists else {}
+
+    @property
+    def objective(self) -> float | None:
+        """None for a job without one, or of which it is not a number."""
+        found = self.record.get("objective") if self.state == DONE else None
+        return found if isinstance(found, int | float) and math.isfinite(found) else None
+
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do, which sets `state`. An interrupted or failed job goes on."""
+        before = self.record
+        tested = not self.config.get("test", False) or "test/n" in before.get("results", {})
+        if before.get("status") == "finished" and tested:
+            self.state = DIVERGED if _is_nan(before.get("objective")) else DONE
+        elif before.get("status") == "diverged":
+            self.state, self.cause = DIVERGED, _line(before.get("error"))
+        return self.state in (DONE, DIVERGED)
+
+    def end(self, status: int) -> None:
+        """Set `state` after its process has ended with this exit status, negative for a signal."""
+        after = self.record
+        if self.state == STOPPED:
+            self.cause = "behind the others"
+        elif not (status == 0 and self.has_ended()) and not self.has_diverged(after):
+            self.state = FAILED
+            ended = f"signal {-status}" if status < 0 else f"status {status}"
+            error = after.get("error") if after.get("status") != "running" else None
+            self.cause = _line(error or self.last_line() or "") or ended
+            if status < 0:
+                self.cause = f"{ended}: {self.cause}"
+
+    def has_diverged(self, found: dict[str, Any]) -> bool:
+        if found.get("status") == "diverged":
+            self.state, self.cause = DIVERGED, _line(found.get("error"))
+        return self.state == DIVERGED
+
+    def last_line(self) -> str:
+        """The end of what it printed."""
+        with suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - 4096, 0))
+            lines = file.read().decode(errors="replace").split("\n")
+            return next((_line(line) for line in reversed(lines) if line.strip()), "")
+        return ""
+
+
+def differing_words(jobs: Sequence[Job]) -> dict[int, str]:
+    """Number of a job → its words that not all jobs have; all of them, where there is one job."""
+    common = set.intersection(*(set(job.words) for job in jobs)) if len(jobs) > 1 else set()
+    return {job.number: " ".join(w for w in job.words if w not in common) for job in jobs}
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _line(text: Any) -> str:
+    """The first line of a text, in which carriage returns have drawn over what came before."""
+    return (str(text or "").strip().splitlines() or [""])[0].rpartition("\r")[2].strip()

@@ -1,0 +1,54 @@
+"""sweep.json: the jobs of a multirun, and links to their run directories beside it."""
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from deeper.config.errors import ConfigError
+from deeper.files import json_text, replacement
+from deeper.runs.provenance import code_hash
+from deeper.sweep.jobs import DIVERGED, DONE, Job, differing_words
+
+FILE = "sweep.json"
+
+
+def write(sweep: Path, jobs: Sequence[Job]) -> None:
+    """The identity and the words of each job, and a link `<number>-<what differs>` to its run.
+
+    Jobs of a search come in batches, whose numbers go on.
+    """
+    rows = {job.number: {"run": job.folder.name, "overrides": job.words} for job in jobs}
+    if jobs[0].number and (sweep / FILE).exists():
+        before = json.loads((sweep / FILE).read_text())["jobs"]
+        rows = {row.pop("job"): row for row in before} | rows
+    content = {"jobs": [{"job": number} | rows[number] for number in sorted(rows)]}
+    with replacement(sweep / FILE) as temporary:
+        temporary.write_text(json_text(content, indent=1) + "\n")
+    for number, words in differing_words(jobs).items():
+        folder = jobs[number - jobs[0].number].folder
+        name = re.sub(r"[^A-Za-z0-9._=,-]+", "_", f"{number}-{words}")[:100].rstrip("-")
+        with suppress(OSError):  # a file system without links
+            (sweep / name).unlink(missing_ok=True)
+            (sweep / name).symlink_to(folder)
+
+
+def refuse_other_code(jobs: Sequence[Job], strict: bool) -> None:
+    """With `strict`, raise `ConfigError` that names the jobs which other code has finished."""
+    if strict and (other := _by_other_code(jobs)):
+        names = ", ".join(str(job.number) for job in other)
+        raise ConfigError([
+            f"sweep.strict=true: other code than today's has done job {names}; remove their runs, or "
+            f"pass sweep.strict=false"
+        ])  # fmt: skip
+
+
+def mark_other_code(jobs: Sequence[Job]) -> None:
+    for job in _by_other_code(jobs):
+        job.cause = f"{job.cause}, by other code".removeprefix(", ")
+
+
+def _by_other_code(jobs: Sequence[Job]) -> list[Job]:
+    now = code_hash()
+    return [job for job in jobs if job.state in (DONE, DIVERGED) and job.record["code"] != now]

@@ -1,0 +1,127 @@
+"""The queue of a multirun, with jobs that are a line of Python each."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+from omegaconf import OmegaConf
+
+from deeper.callbacks.signals import Stopped
+from deeper.sweep.jobs import DIVERGED, DONE, FAILED, WAITING, Job, differing_words
+from deeper.sweep.queue import Queue, slots
+
+RECORD = "import json; json.dump({0}, open('run.json', 'w'))"
+FINISHED = RECORD.format({"status": "finished", "objective": 0.5})
+ENDS = {
+    FINISHED: (DONE, ""),
+    RECORD.format({"status": "finished", "objective": float("nan")}).replace(
+        "nan", "float('nan')"
+    ): (DIVERGED, ""),
+    RECORD.format({"status": "diverged", "error": "Diverged: the loss\nmore"})
+    + "; exit(1)": (DIVERGED, "Diverged: the loss"),
+    RECORD.format({"status": "failed", "error": "ValueError: no"}) + "; exit(1)": (
+        FAILED, "ValueError: no",
+    ),
+    "print('a'); print('the last word\\n'); exit(3)": (FAILED, "the last word"),
+    "import os; print('so far'); os.kill(os.getpid(), 9)": (FAILED, "signal 9: status 9"),
+    "exit(0)": (FAILED, "status 0"),
+}  # fmt: skip
+
+
+def job(tmp_path, number, words=()):
+    return Job(number, [*words], tmp_path / str(number), OmegaConf.create({"test": False}))
+
+
+def queue(jobs, code, parallel=1):
+    def command(job):
+        return [
+            sys.executable,
+            "-c",
+            f"import os; os.chdir({str(job.folder)!r}); {code[job.number]}",
+        ]
+
+    return Queue(jobs, command, [{}] * parallel)
+
+
+def test_what_becomes_of_a_job(tmp_path):
+    jobs = [job(tmp_path, number) for number in range(len(ENDS))]
+    queue(jobs, [*ENDS], parallel=2).run()
+    for job_, (code, (state, cause)) in zip(jobs, ENDS.items(), strict=True):
+        assert job_.state == state, code
+        assert job_.cause == cause or cause.startswith("signal 9"), code
+    assert jobs[0].objective == 0.5
+    assert jobs[1].objective is None
+    assert jobs[5].cause.startswith("signal 9")
+
+
+def test_what_has_ended_is_not_run_again(tmp_path):
+    jobs = [job(tmp_path, 0), job(tmp_path, 1)]
+    queue(jobs, [FINISHED, "exit(1)"]).run()
+    again = [job(tmp_path, 0), job(tmp_path, 1)]
+    assert [job_.has_ended() for job_ in again] == [True, False]
+    assert [job_.state for job_ in again] == [DONE, WAITING]
+    again[0].config.test = True  # it was trained without a test
+    assert not job(tmp_path, 0).record.get("results")
+    assert not Job(0, [], tmp_path / "0", again[0].config).has_ended()
+
+
+def test_jobs_run_at_a_time(tmp_path):
+    """Each waits for the other's file."""
+    meet = "import time; open('../{0}.here', 'w')\nwhile not os.path.exists('../{1}.here'): time.sleep(.05)\n"
+    jobs = [job(tmp_path, 0), job(tmp_path, 1)]
+    queue(jobs, [meet.format(0, 1) + FINISHED, meet.format(1, 0) + FINISHED], parallel=2).run()
+    assert [job_.state for job_ in jobs] == [DONE, DONE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_jobs_and_no_other_starts(tmp_path, number):
+    waits = (
+        "import signal, time, json\n"
+        "def end(n, f): json.dump({'status': 'interrupted'}, open('run.json', 'w')); exit(1)\n"
+        "signal.signal(signal.SIGTERM, end); signal.signal(signal.SIGINT, end)\n"
+        "open('ready', 'w'); time.sleep(60)"
+    )
+    jobs = [job(tmp_path, 0), job(tmp_path, 1)]
+
+    def send():
+        while not (tmp_path / "0/ready").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send).start()
+    with pytest.raises(Stopped) as stopped:
+        queue(jobs, [waits, FINISHED]).run()
+    assert stopped.value.number == number
+    assert json.loads((tmp_path / "0/run.json").read_text()) == {"status": "interrupted"}
+    assert jobs[1].state == WAITING
+    assert not (tmp_path / "1").exists()
+
+
+def test_slots_share_the_cores_or_have_gpus_of_their_own(monkeypatch):
+    def of(parallel, *trainers):
+        sweep = OmegaConf.create({"sweep": {"parallel": parallel}})
+        return slots(sweep, [OmegaConf.create({"trainer": trainer}) for trainer in trainers])
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("deeper.sweep.queue._cores", lambda: 8)
+    cpu, gpu = {"accelerator": "cpu"}, {"accelerator": "gpu", "devices": 1}
+    assert of("auto", cpu) == [{}]
+    assert of(2, cpu, cpu) == [{"OMP_NUM_THREADS": "4"}] * 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6")
+    for module in ("deeper.sweep.queue", "deeper.runs.identity"):
+        monkeypatch.setattr(f"{module}.accelerator_for", lambda name: "cuda")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in of("auto", gpu)] == ["3", "5", "6"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in of("auto", gpu, gpu | {"devices": 2})] == [
+        "3,5"
+    ]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in of(4, gpu)] == ["3", "5", "6", "3"]
+
+
+def test_jobs_are_told_apart_by_the_words_that_differ(tmp_path):
+    jobs = [job(tmp_path, n, ["recipe=paper", f"seed={n}"]) for n in (0, 1)]
+    assert differing_words(jobs) == {0: "seed=0", 1: "seed=1"}
+    assert differing_words(jobs[:1]) == {0: "recipe=paper seed=0"}
