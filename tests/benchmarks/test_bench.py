@@ -168,9 +168,9 @@ def test_refusals(words, message, tmp_path):
 @pytest.mark.parametrize(
     ("words", "missing"),
     [
-        (["device=cpu"], {"loading", "end_to_end", "evaluation", "training"}),
-        (["device=cpu", "data.root=/x"], {"training"}),
-        (["device=cpu", "what=[all,training]"], {"loading", "end_to_end", "evaluation"}),
+        (["device=cpu"], {"loading", "end_to_end", "evaluation", "training", "scaling"}),
+        (["device=cpu", "data.root=/x"], {"training", "scaling"}),
+        (["device=cpu", "what=[all,training]"], {"loading", "end_to_end", "evaluation", "scaling"}),
     ],
 )
 def test_all_is_what_needs_no_more_than_is_given(configs, words, missing):

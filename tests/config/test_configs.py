@@ -141,7 +141,7 @@ def test_rate_batch_and_epochs_are_words_of_the_command_line(configs):
     assert (plain["optimizer"]["lr"], plain["optimizer"]["batch_size"]) == (0.1, 64)
     assert (plain["data"]["batch_size"], plain["trainer"]["max_epochs"]) == (64, 3)
     own_row = configs("recipe=cifar10")
-    assert (own_row.lr, own_row.batch_size, own_row.epochs) == (0.15, 128, 10)
+    assert (own_row.lr, own_row.batch_size, own_row.epochs) == (0.25, 256, 20)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_name_of_a_run_says_what_was_chosen(monkeypatch, words, name):
     [
         ([], None),
         (["experiment=no_aux"], None),
-        (["recipe=cifar10", "experiment=norm_lrn"], "lr=0.15: recipe=cifar10"),
+        (["recipe=cifar10", "experiment=norm_lrn"], "lr=0.25: recipe=cifar10"),
         (["recipe=cifar10", "experiment=norm_lrn", "lr=0.02"], None),
         (["recipe=paper", "experiment=norm_bn"], "lr=0.005: recipe=paper"),
         (["recipe=modern", "optimizer=adamw"], "lr=0.1: recipe=modern"),
