@@ -95,7 +95,7 @@ def test_convolutions_are_recorded_with_their_operations():
         ("loading", {"torchvision, originals", "ours, packed"}),
         ("end_to_end", {"torchvision as run", "ours"}),
         ("evaluation", {"network on ready batches", "evaluation"}),
-        ("scaling", {"64 px", "batch 4", "4,000 classes", "1 workers"}),
+        ("scaling", {"64 px", "4 a batch", "4,000 classes", "1 workers"}),
     ],
 )
 def test_every_benchmark_measures_its_contestants(what, contestants, measured):

@@ -22,7 +22,7 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
     batches = [replace(setting, batch_size=n) for n in (max(batch // 4, 1), batch, 2 * batch)]
     classes = (len(CLASSES), 4 * len(CLASSES), 16 * len(CLASSES))
     yield _contest("step", {f"{s.size} px": _step(s) for s in sizes})
-    yield _contest("step", {f"batch {s.batch_size}": _step(s) for s in batches})
+    yield _contest("step", {f"{s.batch_size} a batch": _step(s) for s in batches})
     yield _contest("step", {f"{n:,} classes": _step(setting, n) for n in classes})
 
     photos = loading.photos(setting).load().train
