@@ -46,7 +46,7 @@ def main(cfg: DictConfig) -> float | None:
             metrics |= results.test(run, trainer, module, data)
         results.show_results(run, metrics)
         record |= {"results": metrics, "objective": results.objective(cfg, metrics)}
-        record |= {"perf": results.show_bottleneck(trainer)}
+        record |= {"perf": results.show_bottleneck(trainer), **results.facts(trainer, module, data)}
     if cfg.reproduce:
         print(reproduce.compare(cfg, run.directory))
     return record["objective"]

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from entry import call, run_dirs, small
 
@@ -77,3 +78,22 @@ def test_a_resumed_run_keeps_the_precision_that_auto_meant(images, tmp_path, mon
     assert "precision bf16" in again.stdout
     after = record.read_record(run)
     assert after["precision"] == first["precision"]
+
+
+def test_a_run_says_what_reports_compare(images, tmp_path):
+    words = [*small(images, tmp_path, "data.limit=null"), "model.width=0.125"]
+    for more in (["experiment=no_aux", "seed=1"], ["seed=2"], ["lr=0.001"]):
+        assert call(*words, *more).returncode == 0
+    runs = sorted(run_dirs(tmp_path))
+    ablated, baseline, other = (record.read_record(run) for run in runs)
+    assert ablated["cell"] == baseline["cell"] != other["cell"]
+    assert len({run["identity"] for run in (ablated, baseline, other)}) == 3
+    costs = baseline["costs"]
+    assert costs["parameters_training"] > costs["parameters_inference"] > 0
+    assert costs["macs_training"] > costs["macs_inference"] == ablated["costs"]["macs_training"]
+    assert (baseline["classes"], baseline["processes"]) == (10, 1)
+    assert baseline["seconds"] > 0
+    ranks = np.load(runs[1] / "test_ranks.npy")
+    assert ranks.shape == (50,)
+    assert (ranks == 0).mean() == pytest.approx(baseline["results"]["test/top1"])
+    assert (ranks < 5).mean() == pytest.approx(baseline["results"]["test/top5"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.console import JustifyMethod
 from deeper.benchmarks.setting import Setting
 from deeper.benchmarks.timing import Contest, Counts, Figure, Times, ratio
 from deeper.reporting.table import show_table
-from deeper.runs.provenance import provenance
+from deeper.runs.provenance import processor, provenance
 
 Row = dict[str, Any]
 
@@ -30,7 +29,6 @@ class Report:
         self.about = provenance() | {"settings": setting.facts | {"rounds": rounds}}
         # Result files are published: paths of this machine are left out.
         self.about["command"] = [re.sub(r"=[/~].*", "=DIR", w) for w in self.about["command"]]
-        self.about["hardware"] = {"cpu": processor()} | self.about["hardware"]
         self.path = Path(folder).expanduser() / f"{_hardware(setting.device)}.json"
         self.parts: dict[str, Any] = {}
         self.figures: list[Row] = []
@@ -98,9 +96,3 @@ def _hardware(device: torch.device) -> str:
     else:
         words = f"{processor()}-{os.cpu_count()}-cores"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
-    return found[1].strip() if found else platform.processor() or platform.machine()

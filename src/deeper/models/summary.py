@@ -79,3 +79,20 @@ def _kernel(stage: nn.Module) -> str:
         for value in (windows[0].kernel_size, windows[0].stride)
     )
     return f"{size}×{size}/{stride}"
+
+
+def costs(net: nn.Module, image_size: int) -> dict[str, int | None]:
+    """Parameters, and multiply-adds of an image, in training and, without auxiliary heads, in inference.
+
+    None for a network whose forward pass the meta device does not suit.
+    """
+    found: dict[str, int | None] = {}
+    for mode in ("training", "inference"):
+        copied = copy.deepcopy(net).train(mode == "training")
+        try:
+            rows = summary(copied, image_size)
+        except Exception:  # of any network of the user's
+            rows = []
+        found[f"parameters_{mode}"] = sum(row.parameters for row in rows) or None
+        found[f"macs_{mode}"] = sum(row.macs for row in rows) or None
+    return found

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,12 @@ def provenance() -> dict[str, Any]:
         "code": code_hash(),
         "command": without_secrets([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        "hardware": {"cpus": os.cpu_count(), "machine": platform.machine(), "gpus": gpus},
+        "hardware": {
+            "processor": processor(),
+            "cpus": os.cpu_count(),
+            "machine": platform.machine(),
+            "gpus": gpus,
+        },
     }
 
 
@@ -49,6 +55,12 @@ def _own_packages() -> Iterator[Path]:
         spec = find_spec(name)
         places = spec and (spec.submodule_search_locations or [str(spec.origin)])
         yield from map(Path, places or [])
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _git(*words: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -31,6 +32,7 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     content = {"test_looks": 0} | earlier | provenance() | facts
     content |= {"status": "running", "started": _now()}
     content["starts"] = [*earlier.get("starts", []), content["started"]]
+    began = time.monotonic()
     _write(run, content)
     try:
         yield content
@@ -43,6 +45,7 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
         content["status"] = "finished"
     finally:
         content["ended"] = _now()
+        content["seconds"] = earlier.get("seconds", 0.0) + round(time.monotonic() - began, 1)
         if content["status"] != LOST:
             with _locked(run):
                 if (run / FILE).exists():  # an evaluation may have counted its test meanwhile

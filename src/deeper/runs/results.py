@@ -1,8 +1,12 @@
 """The end of a training: the best weights, the test, a table."""
 
+import resource
+import sys
 from typing import Any
 
 import lightning as L
+import numpy as np
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.callbacks.averaging import Averaging
@@ -10,10 +14,15 @@ from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
 from deeper.checkpoint import load_checkpoint, network_state
 from deeper.data.datamodule import ImageData
+from deeper.files import whole
+from deeper.models.summary import costs
 from deeper.reporting.table import show_accuracy
-from deeper.runs.record import count_test_look
+from deeper.runs.record import count_test_look, is_main_process
 from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
+
+RANKS = "test_ranks.npy"
+"""How many classes come before the label, of each test image: what reports compare image by image."""
 
 WAITS = 0.05
 """Fraction of the time from which on waiting for batches is more than the loop's own overhead."""
@@ -41,6 +50,9 @@ def test(
     """test/… of the network as it is; run.json counts the look at the test set."""
     trainer.test(module, data, verbose=False)
     count_test_look(run.directory)
+    if is_main_process() and module.test_ranks is not None:
+        with whole(run.directory / RANKS) as path, path.open("wb") as file:
+            np.save(file, module.test_ranks.numpy(), allow_pickle=False)
     return {name: value for name, value in _metrics(trainer).items() if "test/" in name}
 
 
@@ -59,6 +71,24 @@ def show_bottleneck(trainer: L.Trainer) -> dict[str, float]:
     share = f"{meter.data_wait:.0%} of the training time was spent waiting for images"
     print(f"data: {share}; {slower} is the bottleneck")
     return {"data_wait": meter.data_wait}
+
+
+def facts(trainer: L.Trainer, module: ImageClassifier, data: ImageData) -> dict[str, Any]:
+    """What the network costs and what the training took of the machine, for run.json."""
+    on_gpu = module.device.type == "cuda"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    return {
+        "classes": len(data.classes),
+        "costs": costs(module.net, data.image_size),
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "peak_memory": {
+            "host_mb": round(peak / 1e6),
+            "gpu_mb": round(torch.cuda.max_memory_allocated() / 1e6) if on_gpu else None,
+        },
+    }
 
 
 def show_finished(run: Run) -> float | None:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from deeper.callbacks import signals
-from deeper.config import overrides
+from deeper.config import experiments, overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved
 from deeper.config.secrets import without_secrets
@@ -28,6 +28,10 @@ from deeper.training.precision import Precision, accelerator_for
 
 if TYPE_CHECKING:  # `open` answers a mistake before torch and Lightning are imported
     from deeper.data.datamodule import ImageData
+
+
+VARIED = ("experiment", "seed", "init_seed", "data_seed", "resume")
+"""Words that runs of one cell may have of their own."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,8 @@ class Run:
             "recipe": overrides.recipe(words),
             "experiments": overrides.chosen_options("experiment", words),
             "seed": cfg.seed,
+            # Runs of one cell differ in their experiments and seeds: what reports compare.
+            "cell": identity_of(experiments.composed(overrides.without(VARIED, words))),
         }
 
     def _word(self, key: str) -> str:

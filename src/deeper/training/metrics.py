@@ -7,6 +7,21 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+WRONG = 255
+"""The largest rank of a label: as many classes or more are before it, or a logit is NaN."""
+
+
+def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes have a larger logit than the label's, at most `WRONG`: uint8 [B] of [B, K].
+
+    Of equal logits `torch.topk` decides which five are first.
+    """
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = best.eq(labels[:, None])
+    behind = (logits > logits.gather(1, labels[:, None])).sum(1).clamp(5, WRONG)
+    ranks = torch.where(hits.any(1), hits.int().argmax(1), behind)
+    return ranks.masked_fill(logits.isnan().any(1), WRONG).to(torch.uint8)
+
 
 class TopK(Metric):
     """Exact top-1 and top-5 accuracy and mean loss, on any number of processes.
@@ -27,14 +42,11 @@ class TopK(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("loss", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, logits: Tensor, labels: Tensor, losses: Tensor, valid: Tensor) -> None:
-        """`logits` [B, K], `labels` int64 [B], `losses` [B] of each image, `valid` bool [B]."""
-        best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-        counted = valid & ~logits.isnan().any(dim=1)  # topk ranks NaN first
-        hits = best.eq(labels[:, None]) & counted[:, None]
+    def update(self, ranks: Tensor, losses: Tensor, valid: Tensor) -> None:
+        """`ranks` as of `label_ranks`, `losses` [B] of each image, `valid` bool [B]."""
         self.n += valid.sum()
-        self.top1 += hits[:, 0].sum()
-        self.top5 += hits.sum()
+        self.top1 += (valid & (ranks < 1)).sum()
+        self.top5 += (valid & (ranks < 5)).sum()
         self.loss += torch.where(valid, losses, 0).double().sum()
 
     def compute(self) -> dict[str, Tensor]:

@@ -19,7 +19,14 @@ from deeper.models.output import Output
 from deeper.training.failures import Diverged
 from deeper.training.hooks import skip_empty_hooks
 from deeper.training.loss import AuxWeighted, training_loss
-from deeper.training.metrics import TopK, collection, log_row, single_numbers
+from deeper.training.metrics import (
+    WRONG,
+    TopK,
+    collection,
+    label_ranks,
+    log_row,
+    single_numbers,
+)  # fmt: skip
 from deeper.training.optimizers import OptimizerFactory, learning_rate, make_optimizer
 from deeper.training.schedules import Progress
 
@@ -52,6 +59,8 @@ class ImageClassifier(L.LightningModule):
         self.num_classes = len(checkpoint_metadata["classes"])
         self.topk, self.metrics = TopK(), collection(metrics or {}, self.num_classes)
         self._evaluation_network: list[nn.Module] = []
+        self.test_ranks: Tensor | None = None
+        """Of each test image, uint8 [N] as of `label_ranks`, after a test."""
 
     def forward(self, images: Tensor) -> Output:
         """uint8 [B, 3, S, S] → `Output`, in evaluation by the averaged network if there is one."""
@@ -101,15 +110,22 @@ class ImageClassifier(L.LightningModule):
     def step_seed(self, batch_idx: int) -> int:
         return derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The ranks of the labels, uint8 [B]."""
         logits = self(batch.images).logits.float()
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
-        self.topk.update(logits, batch.labels, losses, batch.valid)
+        ranks = label_ranks(logits, batch.labels)
+        self.topk.update(ranks, losses, batch.valid)
         if self.metrics:
             self.metrics.update(logits.softmax(1)[batch.valid], batch.labels[batch.valid])
+        return ranks
+
+    def on_test_start(self) -> None:
+        self._outcomes: list[Tensor] = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx)
+        ranks = self.validation_step(batch, batch_idx)
+        self._outcomes.append(torch.stack([batch.index.where(batch.valid, -1), ranks.long()]))
 
     def on_validation_epoch_end(self) -> None:
         values = self._computed(self.trainer.val_dataloaders, self.trainer.limit_val_batches)
@@ -119,8 +135,15 @@ class ImageClassifier(L.LightningModule):
         self._report("val", values)
 
     def on_test_epoch_end(self) -> None:
-        loader, limit = self.trainer.test_dataloaders, self.trainer.limit_test_batches
+        loader: Any = self.trainer.test_dataloaders
+        limit = self.trainer.limit_test_batches
         self._report("test", self._computed(loader, limit))
+        found = torch.cat(self._outcomes, dim=1)
+        if self.trainer.world_size > 1:  # each process has equally many, with padding
+            found = self.all_gather(found).transpose(0, 1).flatten(1)  # type: ignore[union-attr]
+        index, ranks = found[:, found[0] >= 0].cpu()
+        self.test_ranks = torch.full((len(loader.dataset),), WRONG, dtype=torch.uint8)
+        self.test_ranks[index] = ranks.to(torch.uint8)
 
     def _computed(self, loader: Any, limit: float) -> dict[str, Tensor]:
         """All metrics of an evaluation, over all processes; the next one starts anew."""
