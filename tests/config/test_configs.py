@@ -135,6 +135,20 @@ def test_a_callback_adds_to_what_a_run_needs(configs, option):
     assert "meter" not in configs("~callbacks.meter").callbacks
 
 
+WITHOUT_CLAIM = {"baseline", "block_naive", "block_naive_proj"}
+"""The paper says nothing of their accuracy."""
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_what_is_claimed_of_it(name, configs):
+    claim = configs("recipe=paper", f"experiment={name}").claim
+    if name in WITHOUT_CLAIM:
+        assert claim is None
+        return
+    assert claim.says
+    assert (claim.direction.value == "none") == (claim.margin is not None)
+
+
 def test_rate_batch_and_epochs_are_words_of_the_command_line(configs):
     cfg = configs("recipe=cifar10", "lr=0.1", "batch_size=64", "epochs=3", *NEEDS_ROOT)
     plain = resolved(OmegaConf.merge(cfg, {"paths": {"run": "/r"}}))

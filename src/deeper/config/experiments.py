@@ -16,7 +16,7 @@ from deeper.config.compositions import Compositions
 from deeper.config.groups import group_options
 from deeper.config.overrides import chosen_options, recipe, without
 
-BOOKKEEPING = {"name", "requires", "hydra"}
+BOOKKEEPING = {"name", "requires", "claim", "hydra"}
 """Keys that change nothing of a training."""
 
 ADVISED = ("paper", "baseline")

@@ -23,6 +23,7 @@ NumberFormat = StrEnum("NumberFormat", "auto fp32 tf32 bf16 fp16")
 OnBad = StrEnum("OnBad", "strict quarantine")
 PredictionFormat = StrEnum("PredictionFormat", "table tsv json html")
 Preflight = StrEnum("Preflight", "auto on off only")
+Effect = StrEnum("Effect", "lower higher none")
 Split = StrEnum("Split", "test val")
 Weights = StrEnum("Weights", "averaged live")
 
@@ -44,6 +45,21 @@ class RecipeRow:
     epochs: int = MISSING
     batch_size: int = MISSING
     lr: float = MISSING
+
+
+@dataclass
+class Claim:
+    """What is said of an experiment's accuracy against its recipe's, before its runs."""
+
+    direction: Effect = MISSING
+    """lower or higher than the recipe's; none: no major effect."""
+    size: float | None = None
+    """The difference that is claimed, a fraction of the images."""
+    margin: float | None = None
+    """For none: the largest difference that is no major effect."""
+    says: str = ""
+    """In its author's words."""
+    metric: str = "test/top1"
 
 
 @dataclass
@@ -77,6 +93,8 @@ class Train(Command):
     requires: dict[str, list[str]] = field(default_factory=dict)
     """What an experiment needs of its recipe: group → options, one of which must be chosen."""
     sweep: Sweep = field(default_factory=Sweep)
+    claim: Claim | None = None
+    """Of an experiment; it changes nothing of the training."""
     resume: str | None = None
     """A run to continue: its directory, latest, or auto, the one of the same config, if there is one."""
     reproduce: str | None = None

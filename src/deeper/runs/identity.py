@@ -12,7 +12,7 @@ from deeper.training.precision import accelerator_for
 
 IRRELEVANT = """
     paths logger metrics name task_name resume reproduce preflight requires test compile kernels trust
-    scales epochs batch_size lr sweep
+    scales epochs batch_size lr sweep claim
 """
 """Keys that change no weight and no validation metric; those of the second line act through others."""
 
