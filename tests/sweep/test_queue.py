@@ -78,7 +78,9 @@ def test_jobs_run_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_reaches_the_jobs_and_no_other_starts(tmp_path, number):
+def test_a_signal_reaches_the_jobs_and_no_other_starts(tmp_path, number, monkeypatch):
+    # A shell's background job ignores Ctrl-C, and so would the queue.
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
     waits = (
         "import signal, time, json\n"
         "def end(n, f): json.dump({'status': 'interrupted'}, open('run.json', 'w')); exit(1)\n"
