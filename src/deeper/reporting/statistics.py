@@ -4,6 +4,7 @@ Runs come in pairs of one seed: the same initial weights, order of images and au
 pair the outcome of every test image is known, so a difference varies with the seeds and with the images.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -96,16 +97,9 @@ def pairs_needed(deviation: float, difference: float, most: int = 1000) -> int |
     """The fewest pairs with which `difference` is detectable; None where `most` are too few."""
     if deviation == 0:
         return 2
-    low, high = 2, most
-    if detectable(deviation, most) > difference:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if detectable(deviation, middle) <= difference:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    numbers = range(2, most + 1)
+    place = bisect_left(numbers, True, key=lambda n: detectable(deviation, n) <= difference)
+    return numbers[place] if place < len(numbers) else None
 
 
 @dataclass(frozen=True)

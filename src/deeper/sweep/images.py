@@ -36,9 +36,8 @@ class Images:
 
     def make_room(self, job: Job) -> None:
         """Move the run of a job away whose images have changed."""
-        if job.record and self.are_those_of(job):
-            return
-        if why := self._changed.get(job.folder):
+        if not self.are_those_of(job):
+            why = self._changed[job.folder]
             stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
             earlier = job.folder.with_name(f"{job.folder.name}_until_{stamp}")
             job.folder.rename(earlier)

@@ -68,18 +68,13 @@ class Job:
         after = self.record
         if self.state == STOPPED:
             self.cause = "behind the others"
-        elif not (status == 0 and self.has_ended()) and not self.has_diverged(after):
+        elif not self.has_ended() or (status and after.get("status") == "finished"):
             self.state = FAILED
             ended = f"signal {-status}" if status < 0 else f"status {status}"
             error = after.get("error") if after.get("status") != "running" else None
             self.cause = _line(error or self.last_line() or "") or ended
             if status < 0:
                 self.cause = f"{ended}: {self.cause}"
-
-    def has_diverged(self, found: dict[str, Any]) -> bool:
-        if found.get("status") == "diverged":
-            self.state, self.cause = DIVERGED, _line(found.get("error"))
-        return self.state == DIVERGED
 
     def last_line(self) -> str:
         """The end of what it printed."""
