@@ -36,6 +36,8 @@ ABOUT = {
     "norm_lrn": "model.norm",
     "block_naive": "model.block",
     "block_naive_proj": "model.block",
+    "block_naive_narrow": "model.block",
+    "block_naive_proj_narrow": "model.block",
     "no_pool": "model.block",
     "no_color": "augment.color",
     "no_interpolation": "augment.crop.interpolation",

@@ -7,8 +7,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from deeper.models.geometry import LAST_STAGE, Stem, auto_stem, require_room
-from deeper.models.heads import Features, HeadFactory, scaled_width
-from deeper.models.inception import Block, ConvNormAct, Widths
+from deeper.models.heads import Features, HeadFactory
+from deeper.models.inception import Block, ConvNormAct, Widths, scaled_width
 from deeper.models.norm import NormScheme
 from deeper.models.output import Output
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from deeper.models.geometry import AUX_POOL, AUX_STRIDE, aux_grid
-from deeper.models.inception import ConvNormAct
+from deeper.models.inception import ConvNormAct, scaled_width
 from deeper.models.norm import NormScheme
 
 
@@ -25,11 +25,6 @@ HeadFactory = Callable[[Features, int], nn.Module]
 """(features, number of classes) → a head. Its layer that gives the logits must be named `classifier`:
 initialisers treat it differently.
 """
-
-
-def scaled_width(channels: int, width: float) -> int:
-    """`channels` · `width` rounded to a multiple of 8, at least 8; `channels` itself for width 1."""
-    return channels if width == 1 else max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 def _require_probability(dropout: float) -> None:

@@ -20,6 +20,11 @@ class Widths(NamedTuple):
     pool_proj: int
 
 
+def scaled_width(channels: int, width: float) -> int:
+    """`channels` · `width` rounded to a multiple of 8, at least 8; `channels` itself for width 1."""
+    return channels if width == 1 else max(8, int(channels * width / 8 + 0.5) * 8)
+
+
 class ConvNormAct(nn.Module):
     """Convolution → the norm scheme's layer → ReLU, after reductions and projections too (§5)."""
 
@@ -72,10 +77,16 @@ class Reduced(nn.Module):
 
 
 class Naive(nn.Module):
-    """Figure 2a: no reductions, and no projection of the pool, so that channels grow with every module."""
+    """Figure 2a: no reductions, and no projection of the pool, so that channels grow with every module.
 
-    def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
+    `scale` multiplies the widths.
+    """
+
+    def __init__(
+        self, in_channels: int, widths: Widths, norm: NormScheme, *, scale: float = 1.0
+    ) -> None:
         super().__init__()
+        widths = Widths(*(scaled_width(channels, scale) for channels in widths))
         self.conv1x1 = ConvNormAct(in_channels, widths.conv1x1, 1, norm)
         self.conv3x3 = ConvNormAct(in_channels, widths.conv3x3, 3, norm)
         self.conv5x5 = ConvNormAct(in_channels, widths.conv5x5, 5, norm)
@@ -89,10 +100,13 @@ class Naive(nn.Module):
 class NaiveProjected(Naive):
     """Figure 2a with figure 2b's projection of the pool, so that outputs keep the widths of Table 1."""
 
-    def __init__(self, in_channels: int, widths: Widths, norm: NormScheme) -> None:
-        super().__init__(in_channels, widths, norm)
-        self.pool_proj = ConvNormAct(in_channels, widths.pool_proj, 1, norm)
-        self.out_channels += widths.pool_proj - in_channels
+    def __init__(
+        self, in_channels: int, widths: Widths, norm: NormScheme, *, scale: float = 1.0
+    ) -> None:
+        super().__init__(in_channels, widths, norm, scale=scale)
+        projected = scaled_width(widths.pool_proj, scale)
+        self.pool_proj = ConvNormAct(in_channels, projected, 1, norm)
+        self.out_channels += projected - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.pool_proj(self.pool(x))
