@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from entry import call, run_dirs, small
 
-from deeper.runs import record
+from deeper.runs import record, results
 from deeper.training import precision
 
 
@@ -93,7 +93,11 @@ def test_a_run_says_what_reports_compare(images, tmp_path):
     assert costs["macs_training"] > costs["macs_inference"] == ablated["costs"]["macs_training"]
     assert (baseline["classes"], baseline["processes"]) == (10, 1)
     assert baseline["seconds"] > 0
-    ranks = np.load(runs[1] / "test_ranks.npy")
+    outcomes = np.load(runs[1] / results.OUTCOMES)
+    ranks = outcomes["rank"]
     assert ranks.shape == (50,)
     assert (ranks == 0).mean() == pytest.approx(baseline["results"]["test/top1"])
     assert (ranks < 5).mean() == pytest.approx(baseline["results"]["test/top5"])
+    assert np.array_equal(ranks == 0, outcomes["predicted"] == outcomes["label"])
+    assert np.bincount(outcomes["label"]).tolist() == [5] * 10
+    assert outcomes["nll"].mean() == pytest.approx(baseline["results"]["test/loss"], rel=1e-3)

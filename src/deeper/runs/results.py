@@ -21,8 +21,9 @@ from deeper.runs.record import count_test_look, is_main_process
 from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
 
-RANKS = "test_ranks.npy"
-"""How many classes come before the label, of each test image: what reports compare image by image."""
+OUTCOMES = "test_outcomes.npz"
+"""Of each test image its `label`, the `predicted` class, the `rank` of the label (0: right; 255 stands for
+more, too) and its loss `nll`: what reports compare image by image."""
 
 WAITS = 0.05
 """Fraction of the time from which on waiting for batches is more than the loop's own overhead."""
@@ -50,9 +51,13 @@ def test(
     """test/… of the network as it is; run.json counts the look at the test set."""
     trainer.test(module, data, verbose=False)
     count_test_look(run.directory)
-    if is_main_process() and module.test_ranks is not None:
-        with whole(run.directory / RANKS) as path, path.open("wb") as file:
-            np.save(file, module.test_ranks.numpy(), allow_pickle=False)
+    if is_main_process() and module.test_outcomes is not None:
+        label, predicted, rank, nll = module.test_outcomes.numpy()
+        with whole(run.directory / OUTCOMES) as path, path.open("wb") as file:
+            np.savez_compressed(
+                file, label=label.astype(np.uint16), predicted=predicted.astype(np.uint16),
+                rank=rank.astype(np.uint8), nll=nll.clip(max=6e4).astype(np.float16),
+            )  # fmt: skip
     return {name: value for name, value in _metrics(trainer).items() if "test/" in name}
 
 

@@ -59,8 +59,8 @@ class ImageClassifier(L.LightningModule):
         self.num_classes = len(checkpoint_metadata["classes"])
         self.topk, self.metrics = TopK(), collection(metrics or {}, self.num_classes)
         self._evaluation_network: list[nn.Module] = []
-        self.test_ranks: Tensor | None = None
-        """Of each test image, uint8 [N] as of `label_ranks`, after a test."""
+        self.test_outcomes: Tensor | None = None
+        """After a test, float64 [4, N]: label, predicted class, rank of the label and loss of each image."""
 
     def forward(self, images: Tensor) -> Output:
         """uint8 [B, 3, S, S] → `Output`, in evaluation by the averaged network if there is one."""
@@ -111,21 +111,21 @@ class ImageClassifier(L.LightningModule):
         return derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The ranks of the labels, uint8 [B]."""
+        """Label, predicted class, rank of the label and loss of each image, float64 [4, B]."""
         logits = self(batch.images).logits.float()
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         ranks = label_ranks(logits, batch.labels)
         self.topk.update(ranks, losses, batch.valid)
         if self.metrics:
             self.metrics.update(logits.softmax(1)[batch.valid], batch.labels[batch.valid])
-        return ranks
+        return torch.stack([batch.labels, logits.argmax(1), ranks, losses.double()])
 
     def on_test_start(self) -> None:
         self._outcomes: list[Tensor] = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        ranks = self.validation_step(batch, batch_idx)
-        self._outcomes.append(torch.stack([batch.index.where(batch.valid, -1), ranks.long()]))
+        index = batch.index.where(batch.valid, -1)
+        self._outcomes.append(torch.vstack([index, self.validation_step(batch, batch_idx)]))
 
     def on_validation_epoch_end(self) -> None:
         values = self._computed(self.trainer.val_dataloaders, self.trainer.limit_val_batches)
@@ -141,9 +141,10 @@ class ImageClassifier(L.LightningModule):
         found = torch.cat(self._outcomes, dim=1)
         if self.trainer.world_size > 1:  # each process has equally many, with padding
             found = self.all_gather(found).transpose(0, 1).flatten(1)  # type: ignore[union-attr]
-        index, ranks = found[:, found[0] >= 0].cpu()
-        self.test_ranks = torch.full((len(loader.dataset),), WRONG, dtype=torch.uint8)
-        self.test_ranks[index] = ranks.to(torch.uint8)
+        found = found[:, found[0] >= 0].cpu()
+        # Images that a limit left out count as wrong.
+        self.test_outcomes = torch.full((4, len(loader.dataset)), WRONG, dtype=torch.double)
+        self.test_outcomes[:, found[0].long()] = found[1:]
 
     def _computed(self, loader: Any, limit: float) -> dict[str, Tensor]:
         """All metrics of an evaluation, over all processes; the next one starts anew."""
