@@ -100,4 +100,5 @@ def test_a_run_says_what_reports_compare(images, tmp_path):
     assert (ranks < 5).mean() == pytest.approx(baseline["results"]["test/top5"])
     assert np.array_equal(ranks == 0, outcomes["predicted"] == outcomes["label"])
     assert np.bincount(outcomes["label"]).tolist() == [5] * 10
+    assert outcomes["classes"].tolist() == sorted(f.name for f in (images / "train").iterdir())
     assert outcomes["nll"].mean() == pytest.approx(baseline["results"]["test/loss"], rel=1e-3)

@@ -237,6 +237,22 @@ class Bench(Command):
 
 
 @dataclass
+class Report(Command):
+    task_name: str = "report"
+    files: list[str] = field(default_factory=list)
+    """Run directories, multiruns, folders with runs; `plan` before them asks for a plan."""
+    metric: str = "test/top1"
+    out: str | None = None
+    """A folder for table.md, .tex, .csv, .json and index.html; null: logs/report/NAME."""
+    keep: str | None = None
+    """A folder that gets what reports need of the runs: results, settings, curves, outcomes of images."""
+    mistakes: int = 0
+    """Images on the page that the baselines were most certain of and wrong about; needs `data_root`."""
+    data_root: str | None = None
+    """The folder of the runs' images."""
+
+
+@dataclass
 class Export(OneNetwork):
     task_name: str = "export"
     format: ExportFormat = ExportFormat.all
@@ -265,6 +281,6 @@ def unknown_keys(cfg: DictConfig) -> Iterator[str]:
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra, as `schema_train` and so on."""
-    for kind in (Train, Eval, Predict, Prepare, Bench, Export, Convert):
+    for kind in (Train, Eval, Predict, Prepare, Report, Bench, Export, Convert):
         name = f"schema_{kind.__name__.lower()}"
         ConfigStore.instance().store(name=name, node=kind, provider="deeper")

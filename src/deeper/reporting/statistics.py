@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from deeper.config.schema import Claim
+
 LEVEL = 0.95
 POWER = 0.8
-
-Direction = Literal["lower", "higher", "none"]
-"""What a claim says of the ablation's accuracy against the baseline's; none: no major effect."""
 
 Verdict = Literal["holds", "contradicted", "not resolved"]
 
@@ -102,13 +101,16 @@ def pairs_needed(deviation: float, difference: float, most: int = 1000) -> int |
     return numbers[place] if place < len(numbers) else None
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What is claimed of an ablation, written down before its runs."""
+def equivalence_pairs(deviation: float, margin: float, most: int = 1000) -> int | None:
+    """The fewest pairs that show, in 4 of 5 studies, a true difference of zero to be within `margin`."""
+    numbers = range(2, most + 1)
+    least = (1 + LEVEL) / 2, (1 + POWER) / 2  # of each test; both must reject
 
-    direction: Direction
-    margin: float = 0.0
-    """For `none`: the largest difference that is no major effect."""
+    def enough(n: int) -> bool:
+        return bool(sum(stats.t.ppf(least, n - 1)) * deviation / sqrt(n) <= margin)
+
+    place = bisect_left(numbers, True, key=enough)
+    return numbers[place] if place < len(numbers) else None
 
 
 def verdicts(found: Mapping[str, tuple[Claim, Difference]]) -> dict[str, Verdict]:
@@ -137,8 +139,9 @@ def _p_values(claim: Claim, d: Difference) -> tuple[float, float]:
     """One-sided p values of the tests that the claim holds, and that it does not."""
     mirrored = Difference(-d.mean, d.error, d.degrees, d.pairs)
     if claim.direction == "none":
-        beyond = [d.p_value(claim.margin), mirrored.p_value(claim.margin)]
-        within = [d.p_value(-claim.margin), mirrored.p_value(-claim.margin)]
+        margin = claim.margin or 0.0
+        beyond = [d.p_value(margin), mirrored.p_value(margin)]
+        within = [d.p_value(-margin), mirrored.p_value(-margin)]
         return max(within), min(1.0, 2 * min(beyond))
     up, down = d.p_value(0.0), mirrored.p_value(0.0)
     return (up, down) if claim.direction == "higher" else (down, up)

@@ -23,7 +23,7 @@ from deeper.training.module import ImageClassifier
 
 OUTCOMES = "test_outcomes.npz"
 """Of each test image its `label`, the `predicted` class, the `rank` of the label (0: right; 255 stands for
-more, too) and its loss `nll`: what reports compare image by image."""
+more, too) and its loss `nll`, what reports compare image by image; and the names of the `classes`."""
 
 WAITS = 0.05
 """Fraction of the time from which on waiting for batches is more than the loop's own overhead."""
@@ -57,6 +57,7 @@ def test(
             np.savez_compressed(
                 file, label=label.astype(np.uint16), predicted=predicted.astype(np.uint16),
                 rank=rank.astype(np.uint8), nll=nll.clip(max=6e4).astype(np.float16),
+                classes=np.array(data.classes),
             )  # fmt: skip
     return {name: value for name, value in _metrics(trainer).items() if "test/" in name}
 

@@ -1,0 +1,150 @@
+"""The ablation table: each experiment against its recipe's baseline, paired by seed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from deeper.config.schema import Claim
+from deeper.reporting import statistics
+from deeper.reporting.comparable import require_comparable
+from deeper.reporting.runs import BASELINE, StoredRun
+from deeper.reporting.statistics import Difference, Verdict
+
+RIGHT = {"test/top1": 1, "test/top5": 5}
+"""Metrics that are fractions of the test images whose label is among so many classes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm. All numbers of accuracy are fractions."""
+
+    arm: str
+    runs: Sequence[StoredRun]
+    values: Sequence[float]
+    """Of the finished runs, in the order of their seeds."""
+    difference: Difference | None
+    """From the baseline; None for the baseline, and where no seed has both."""
+    detectable: float | None
+    """The smallest difference that as many pairs find in 4 of 5 studies."""
+    claim: Claim | None
+    verdict: Verdict | None
+    dead: bool
+    """No better than chance, so that it answers nothing."""
+    absent: Sequence[str]
+    """Seeds without a result, each with its reason: 3 failed."""
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values)) if self.values else np.nan
+
+    @property
+    def deviation(self) -> float:
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else np.nan
+
+    @property
+    def costs(self) -> Mapping[str, Any]:
+        return next((run.record["costs"] for run in self.runs if "costs" in run.record), {})
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    metric: str
+    recipe: str
+    rows: Sequence[Row]
+    """The baseline's first."""
+
+
+def ablation_table(runs: Sequence[StoredRun], metric: str = "test/top1") -> AblationTable:
+    """Raises `ValueError` for runs that cannot be compared, and where there is no baseline."""
+    require_comparable([run for run in runs if run.record])
+    arms = _by_arm(runs)
+    if BASELINE not in arms:
+        raise ValueError(
+            f"no run of experiment={BASELINE} among {', '.join(arms)}, so there is nothing to compare with"
+        )
+    baseline = arms.pop(BASELINE)
+    rows = [_row(BASELINE, baseline, {}, metric)]
+    rows += [_row(arm, found, baseline, metric) for arm, found in arms.items()]
+    if not any(row.values for row in rows):
+        raise ValueError(f"no run has finished with {metric}")
+    decided = statistics.verdicts({
+        row.arm: (row.claim, row.difference)
+        for row in rows
+        if row.claim and row.difference and not (row.dead or rows[0].dead)
+    })  # fmt: skip
+    judged = [replace(row, verdict=decided.get(row.arm)) for row in rows]
+    recipe = next((run.record["recipe"] for run in runs if run.record), "")
+    return AblationTable(metric, recipe, judged)
+
+
+def _by_arm(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
+    """Arm → seed → run. Raises `ValueError` for two runs of one arm and seed."""
+    arms: dict[str, dict[int, StoredRun]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        if other := arms.setdefault(run.arm, {}).get(run.seed):
+            raise ValueError(
+                f"{other.directory} and {run.directory}: both are {run.arm} with seed {run.seed}; give "
+                f"one of them"
+            )
+        arms[run.arm][run.seed] = run
+    return arms
+
+
+def _row(
+    arm: str, runs: Mapping[int, StoredRun], baseline: Mapping[int, StoredRun], metric: str
+) -> Row:
+    values = {seed: run.result(metric) for seed, run in runs.items()}
+    done = {seed: value for seed, value in values.items() if value is not None}
+    pairs = [(runs[s], baseline[s]) for s in done if s in baseline and _is_done(baseline[s], metric)]
+    difference = _difference(pairs, metric) if pairs else None
+    deviation = difference.error * sqrt(difference.pairs) if difference else np.inf
+    detectable = statistics.detectable(deviation, difference.pairs) if difference else np.inf
+    absent = [
+        f"{seed} {runs[seed].state if seed in runs else 'missing'}"
+        for seed in sorted({*runs, *baseline})
+        if seed not in done
+    ]
+    return Row(
+        arm, [*runs.values()], [*done.values()], difference,
+        detectable if np.isfinite(detectable) else None,
+        _claim(arm, [*runs.values()]), None, _is_dead([runs[seed] for seed in done], metric), absent,
+    )  # fmt: skip
+
+
+def _is_done(run: StoredRun, metric: str) -> bool:
+    return run.result(metric) is not None
+
+
+def _difference(pairs: Sequence[tuple[StoredRun, StoredRun]], metric: str) -> Difference:
+    """With the variation over images, where it is known."""
+    if metric in RIGHT and all(a.outcomes and b.outcomes for a, b in pairs):
+        return statistics.crossed(np.stack([*_changes(pairs, RIGHT[metric])]))
+    return statistics.paired([a.result(metric) - b.result(metric) for a, b in pairs])  # type: ignore[operator]
+
+
+def _changes(pairs: Sequence[tuple[StoredRun, StoredRun]], among: int) -> Iterator[Any]:
+    for ablated, baseline in pairs:
+        a, b = ablated.outcomes, baseline.outcomes
+        assert a is not None and b is not None  # noqa: S101
+        if not np.array_equal(a["label"], b["label"]):
+            raise ValueError(f"{ablated.directory} and {baseline.directory}: other test images")
+        yield (a["rank"] < among).astype(np.int8) - (b["rank"] < among)
+
+
+def _claim(arm: str, runs: Sequence[StoredRun]) -> Claim | None:
+    """What the experiment's file said when the runs began; a combination of experiments claims nothing."""
+    found = [run.config["claim"] for run in runs if run.config.get("claim")]
+    return None if not found or "+" in arm else Claim(**found[0])
+
+
+def _is_dead(runs: Sequence[StoredRun], metric: str) -> bool:
+    """Whether the mean is within three standard errors of equal probabilities."""
+    if metric not in RIGHT or not runs:
+        return False
+    chance = RIGHT[metric] / runs[0].record["classes"]
+    images = runs[0].record["results"]["test/n"] * len(runs)
+    mean = np.mean([run.result(metric) for run in runs])  # type: ignore[arg-type]
+    return bool(mean <= chance + 3 * sqrt(chance * (1 - chance) / images))

@@ -1,0 +1,57 @@
+"""Refuses to compare runs that differ in more than their experiments and seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deeper.reporting.runs import StoredRun
+from deeper.runs.identity import IRRELEVANT, IRRELEVANT_BELOW
+
+KEYS_NAMED = 5
+
+SEEDS = ("seed", "init_seed", "data_seed")
+
+
+def require_comparable(runs: Sequence[StoredRun]) -> None:
+    """Raises `ValueError` that names two runs and what differs: settings, images or code."""
+    for run in runs[1:]:
+        first = runs[0]
+        if run.record["cell"] != first.record["cell"]:
+            same_arm = next((r for r in runs if r.arm == run.arm and _cell(r) == _cell(first)), first)
+            raise ValueError(_refusal(same_arm, run, _differing_keys(same_arm.config, run.config)))
+        for what, key in (("the images", "data"), ("the code in src/", "code")):
+            if run.record[key] != first.record[key]:
+                differs = f"{what} (fingerprint {first.record[key]}, {run.record[key]})"
+                raise ValueError(_refusal(first, run, differs))
+
+
+def _cell(run: StoredRun) -> str:
+    return str(run.record["cell"])
+
+
+def _refusal(a: StoredRun, b: StoredRun, differs: str) -> str:
+    return (
+        f"{a.directory} and {b.directory} differ in more than their experiments and seeds: {differs}; "
+        f"report them apart"
+    )
+
+
+def _differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """lr (0.1, 0.2), …"""
+    left, right = dict(_relevant(a)), dict(_relevant(b))
+    keys = [key for key in left | right if left.get(key) != right.get(key)]
+    named = [f"{key} ({left.get(key)}, {right.get(key)})" for key in keys[:KEYS_NAMED]]
+    return ", ".join(named + ["…"] * (len(keys) > KEYS_NAMED)) or "words that set no key of theirs"
+
+
+def _relevant(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted key → value, of the keys that an identity has."""
+    out = IRRELEVANT_BELOW.get(prefix.rstrip("."), "").split() if prefix else IRRELEVANT.split()
+    found: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        if key in out or (not prefix and key in SEEDS):
+            continue
+        if isinstance(value, Mapping):
+            found += _relevant(value, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", value))
+    return found

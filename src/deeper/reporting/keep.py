@@ -1,0 +1,53 @@
+"""Copies of what reports need of runs, small enough to be committed."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deeper.cli.arguments import PATH_KEYS
+from deeper.files import json_text, replacement
+from deeper.reporting.runs import KEPT, StoredRun
+from deeper.runs import record
+from deeper.sweep import manifest
+
+
+def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int:
+    """Copy the finished and the diverged runs to `target`/runs, without paths of this machine.
+
+    A multirun's list of jobs goes along, so that missing runs are known to be missing. Answers how
+    many runs were copied.
+    """
+    done = [run for run in runs if run.state in ("finished", "diverged")]
+    for run in done:
+        folder = target / "runs" / run.directory.resolve().name
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            if name != record.FILE and (run.directory / name).exists():
+                shutil.copyfile(run.directory / name, folder / name)
+        _write(folder / record.FILE, _without_paths(dict(run.record)))
+    for sweep in map(Path, folders):
+        if (sweep / manifest.FILE).exists():
+            content = json.loads((sweep / manifest.FILE).read_text())
+            for job in content["jobs"]:
+                job["overrides"] = _no_paths(job["overrides"])
+            _write(target / manifest.FILE, content)
+    return len(done)
+
+
+def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
+    config = {key: value for key, value in content["config"].items() if key != "paths"}
+    config["data"] = {k: v for k, v in config["data"].items() if k not in ("root", "cache", "stage_to")}
+    config["trainer"] = {k: v for k, v in config["trainer"].items() if k != "default_root_dir"}
+    words = {key: _no_paths(content[key]) for key in ("command", "overrides") if key in content}
+    return content | words | {"config": config}
+
+
+def _no_paths(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word.partition("=")[0] not in PATH_KEYS]
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with replacement(path) as temporary:
+        temporary.write_text(json_text(content, indent=1) + "\n")

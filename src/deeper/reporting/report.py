@@ -1,0 +1,73 @@
+"""What src/report.py prints and writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deeper.files import json_text, whole
+from deeper.reporting import formats, page
+from deeper.reporting.ablations import ablation_table
+from deeper.reporting.keep import keep
+from deeper.reporting.plan import Plan, plan
+from deeper.reporting.runs import read_all
+from deeper.reporting.table import show_table
+
+PLAN = "plan"
+"""The first word of a command that asks for a plan."""
+
+
+def make(cfg: Any) -> None:
+    """Raises `ValueError` for folders without runs, and for runs that cannot be compared."""
+    files = [*cfg.files]
+    wants_plan = files[:1] == [PLAN]
+    folders = files[1:] if wants_plan else files
+    if not folders:
+        raise ValueError(
+            "say which runs: `python src/report.py logs/train/multiruns/NAME`, or run directories"
+        )
+    runs = read_all(folders)
+    if cfg.keep:
+        print(f"kept {keep(runs, folders, Path(cfg.keep).expanduser())} runs in {cfg.keep}")
+    if wants_plan:
+        show_plan(plan(runs, cfg.metric))
+        return
+    table = ablation_table(runs, cfg.metric)
+    columns, rows = formats.cells(table)
+    show_table(formats.title(table), formats.alignments(columns), rows)
+    out = Path(cfg.out or Path(cfg.paths.logs) / "report" / Path(folders[0]).resolve().name)
+    out = out.expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    command = ["python", "src/report.py", *folders]
+    texts = {
+        "table.md": formats.markdown(table),
+        "table.tex": formats.latex(columns, rows),
+        "table.csv": formats.comma_separated(table),
+        "table.json": json_text(formats.numbers(table), indent=1) + "\n",
+        "index.html": page.html(table, command, cfg.mistakes, cfg.data.root),
+    }
+    for name, text in texts.items():
+        with whole(out / name) as path:
+            path.write_text(text)
+    print(f"{out}: {', '.join(texts)}")
+
+
+def show_plan(found: Plan) -> None:
+    lines: Sequence[Sequence[str]] = [
+        [
+            need.experiment,
+            need.claim.says,
+            f"within {need.claim.margin:.2%}" if need.claim.margin else f"{need.claim.size:.2%}",
+            "over 1000" if need.pairs is None else str(need.pairs),
+            "" if need.pairs is None else f"{2 * need.pairs * found.hours:.1f}",
+        ]
+        for need in found.needs
+    ]
+    columns: Any = {"experiment": "left", "the paper says": "left", "difference": "right",
+                    "seeds": "right", "hours": "right"}  # fmt: skip
+    print(
+        f"{found.pilots} pilots: {found.metric} {found.mean:.2%} ± {found.deviation:.2%} over seeds, "
+        f"{found.hours * 60:.1f} min a run"
+    )
+    for pairs, difference in found.detectable.items():
+        print(f"{pairs:>3} seeds find a difference of {difference:.2%} in 4 of 5 studies")
+    show_table("Seeds that would find what is claimed, and the hours of both arms", columns, lines)
