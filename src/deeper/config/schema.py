@@ -237,6 +237,12 @@ class Bench(Command):
 
 
 @dataclass
+class ReportData:
+    root: str | None = None
+    """The folder of the runs' images, for pictures on the page."""
+
+
+@dataclass
 class Report(Command):
     task_name: str = "report"
     files: list[str] = field(default_factory=list)
@@ -247,9 +253,17 @@ class Report(Command):
     keep: str | None = None
     """A folder that gets what reports need of the runs: results, settings, curves, outcomes of images."""
     mistakes: int = 0
-    """Images on the page that the baselines were most certain of and wrong about; needs `data_root`."""
-    data_root: str | None = None
-    """The folder of the runs' images."""
+    """Test images on the page that the baseline was most wrong about; with `data.root` as pictures."""
+    data: ReportData = field(default_factory=ReportData)
+
+
+@dataclass
+class Runs(Command):
+    task_name: str = "runs"
+    files: list[str] = field(default_factory=list)
+    """ls, show, diff or clean, and the runs that it is about."""
+    yes: bool = False
+    """Remove what `clean` lists."""
 
 
 @dataclass
@@ -281,6 +295,6 @@ def unknown_keys(cfg: DictConfig) -> Iterator[str]:
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra, as `schema_train` and so on."""
-    for kind in (Train, Eval, Predict, Prepare, Report, Bench, Export, Convert):
+    for kind in (Train, Eval, Predict, Prepare, Report, Runs, Bench, Export, Convert):
         name = f"schema_{kind.__name__.lower()}"
         ConfigStore.instance().store(name=name, node=kind, provider="deeper")

@@ -98,7 +98,9 @@ def _row(
 ) -> Row:
     values = {seed: run.result(metric) for seed, run in runs.items()}
     done = {seed: value for seed, value in values.items() if value is not None}
-    pairs = [(runs[s], baseline[s]) for s in done if s in baseline and _is_done(baseline[s], metric)]
+    pairs = [
+        (runs[s], baseline[s]) for s in done if s in baseline and _is_done(baseline[s], metric)
+    ]
     difference = _difference(pairs, metric) if pairs else None
     deviation = difference.error * sqrt(difference.pairs) if difference else np.inf
     detectable = statistics.detectable(deviation, difference.pairs) if difference else np.inf

@@ -16,7 +16,9 @@ def require_comparable(runs: Sequence[StoredRun]) -> None:
     for run in runs[1:]:
         first = runs[0]
         if run.record["cell"] != first.record["cell"]:
-            same_arm = next((r for r in runs if r.arm == run.arm and _cell(r) == _cell(first)), first)
+            same_arm = next(
+                (r for r in runs if r.arm == run.arm and _cell(r) == _cell(first)), first
+            )
             raise ValueError(_refusal(same_arm, run, _differing_keys(same_arm.config, run.config)))
         for what, key in (("the images", "data"), ("the code in src/", "code")):
             if run.record[key] != first.record[key]:
@@ -37,10 +39,16 @@ def _refusal(a: StoredRun, b: StoredRun, differs: str) -> str:
 
 def _differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """lr (0.1, 0.2), …"""
+    found = [setting for setting in differing_settings(a, b) if setting[0] not in SEEDS]
+    named = [f"{key} ({x}, {y})" for key, x, y in found[:KEYS_NAMED]]
+    return ", ".join(named + ["…"] * (len(found) > KEYS_NAMED)) or "words that set no key of theirs"
+
+
+def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Key, value here, value there, of the settings that change the numbers."""
     left, right = dict(_relevant(a)), dict(_relevant(b))
     keys = [key for key in left | right if left.get(key) != right.get(key)]
-    named = [f"{key} ({left.get(key)}, {right.get(key)})" for key in keys[:KEYS_NAMED]]
-    return ", ".join(named + ["…"] * (len(keys) > KEYS_NAMED)) or "words that set no key of theirs"
+    return [(key, left.get(key), right.get(key)) for key in keys]
 
 
 def _relevant(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -48,7 +56,7 @@ def _relevant(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
     out = IRRELEVANT_BELOW.get(prefix.rstrip("."), "").split() if prefix else IRRELEVANT.split()
     found: list[tuple[str, Any]] = []
     for key, value in config.items():
-        if key in out or (not prefix and key in SEEDS):
+        if key in out:
             continue
         if isinstance(value, Mapping):
             found += _relevant(value, f"{prefix}{key}.")

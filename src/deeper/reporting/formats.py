@@ -83,9 +83,11 @@ def markdown(table: AblationTable) -> str:
     rule = [":--" if name in TEXT else "--:" for name in columns]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
              for row in (columns, rule, *rows)]  # fmt: skip
-    return f"{title(table)}; finds: the difference that n seeds find in 4 of 5 studies\n\n" + "\n".join(
-        lines
-    ) + "\n"
+    return (
+        f"{title(table)}; finds: the difference that n seeds find in 4 of 5 studies\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
 
 
 def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -38,7 +38,9 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
     config = {key: value for key, value in content["config"].items() if key != "paths"}
-    config["data"] = {k: v for k, v in config["data"].items() if k not in ("root", "cache", "stage_to")}
+    config["data"] = {
+        k: v for k, v in config["data"].items() if k not in ("root", "cache", "stage_to")
+    }
     config["trainer"] = {k: v for k, v in config["trainer"].items() if k != "default_root_dir"}
     words = {key: _no_paths(content[key]) for key in ("command", "overrides") if key in content}
     return content | words | {"config": config}

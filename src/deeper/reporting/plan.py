@@ -69,4 +69,6 @@ def _claims() -> dict[str, Claim]:
     """Experiment → its claim, as its file has it today."""
     files = sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))
     contents = {file.stem: yaml.safe_load(file.read_text()) or {} for file in files}
-    return {name: Claim(**content["claim"]) for name, content in contents.items() if "claim" in content}
+    return {
+        name: Claim(**content["claim"]) for name, content in contents.items() if "claim" in content
+    }

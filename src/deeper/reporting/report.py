@@ -1,6 +1,7 @@
 """What src/report.py prints and writes."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from deeper.files import json_text, whole
 from deeper.reporting import formats, page
 from deeper.reporting.ablations import ablation_table
 from deeper.reporting.keep import keep
+from deeper.reporting.mistakes import as_data_url
 from deeper.reporting.plan import Plan, plan
 from deeper.reporting.runs import read_all
 from deeper.reporting.table import show_table
@@ -37,13 +39,16 @@ def make(cfg: Any) -> None:
     out = Path(cfg.out or Path(cfg.paths.logs) / "report" / Path(folders[0]).resolve().name)
     out = out.expanduser()
     out.mkdir(parents=True, exist_ok=True)
+    pictures = None
+    if cfg.data.root:
+        pictures = partial(as_data_url, run=runs[0], data_root=cfg.data.root, cache=cfg.paths.cache)
     command = ["python", "src/report.py", *folders]
     texts = {
         "table.md": formats.markdown(table),
         "table.tex": formats.latex(columns, rows),
         "table.csv": formats.comma_separated(table),
         "table.json": json_text(formats.numbers(table), indent=1) + "\n",
-        "index.html": page.html(table, command, cfg.mistakes, cfg.data.root),
+        "index.html": page.html(table, command, cfg.mistakes, pictures),
     }
     for name, text in texts.items():
         with whole(out / name) as path:

@@ -1,7 +1,8 @@
 """Stored runs: what reports read of their directories. Imports no torch."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,14 +67,15 @@ class StoredRun:
         return [row["epoch"] for row in rows], [row[metric] for row in rows]
 
 
-def read_all(folders: Iterable[str | Path]) -> list[StoredRun]:
+def read_all(folders: Iterable[str | Path], skip_damaged: bool = False) -> list[StoredRun]:
     """Runs of run directories, of multiruns and of folders with runs, each once.
 
-    Raises `ValueError` for a folder that holds none.
+    Raises `ValueError` for a folder that holds none, and for a record that is damaged or is none of a
+    training, unless they are skipped.
     """
     found: dict[Path, StoredRun] = {}
     for folder in map(Path, folders):
-        runs = _read(folder.expanduser())
+        runs = [*_read(folder.expanduser(), skip_damaged)]
         if not runs:
             raise ValueError(
                 f"{folder}: neither a run directory nor a multirun, and no runs lie in it; "
@@ -83,13 +85,18 @@ def read_all(folders: Iterable[str | Path]) -> list[StoredRun]:
     return [*found.values()]
 
 
-def _read(folder: Path) -> list[StoredRun]:
+def _read(folder: Path, skip_damaged: bool) -> Iterator[StoredRun]:
     if (folder / manifest.FILE).exists():
         jobs = json.loads((folder / manifest.FILE).read_text())["jobs"]
-        return [_of_job(folder, job["run"], job["overrides"]) for job in jobs]
+        yield from (_of_job(folder, job["run"], job["overrides"]) for job in jobs)
+        return
     if (folder / record.FILE).exists():
-        return [_of_record(folder)]
-    return [_of_record(file.parent) for file in sorted(folder.glob(f"*/{record.FILE}"))]
+        yield _of_record(folder)
+        return
+    files = [*folder.glob(f"*/{record.FILE}"), *folder.glob(f"runs/*/{record.FILE}")]
+    for file in sorted(files):
+        with suppress(ValueError) if skip_damaged else nullcontext():
+            yield _of_record(file.parent)
 
 
 def _of_record(folder: Path) -> StoredRun:

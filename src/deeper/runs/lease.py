@@ -85,6 +85,22 @@ class Lease:
                 os.utime(self._file)
 
 
+def is_held(run: Path) -> bool:
+    """Whether a process writes to a run, as far as can be said at once."""
+    try:
+        file = os.open(run / FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if (holder := _holder(file)) is None:
+            return False
+        if holder["place"] == _this_process()["place"]:
+            return bool(holder["started"] == start_of(holder["pid"]))
+        return time.time() - os.fstat(file).st_mtime < EXPIRY_S
+    finally:
+        os.close(file)
+
+
 def _open_locked(path: Path) -> int:
     """A descriptor of the file under `path`, which may be removed by its holder meanwhile."""
     while True:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from deeper.cli.arguments import quoted
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
-from deeper.runs import directory
+from deeper.runs import directory, resume
 from deeper.sweep import manifest
 from deeper.sweep.images import Images
 from deeper.sweep.jobs import DONE, FAILED, Job
@@ -125,8 +125,7 @@ class ProcessLauncher(Launcher):
         """Starts a job, or goes on with one that has begun."""
         words = job.overrides
         if job.record:
-            vouched = [word for word in words if word.startswith("trust=")]
-            words = [quoted(f"resume={job.folder}"), *vouched]
+            words = [quoted(f"resume={job.folder}"), *filter(resume.may_change, words)]
         hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
         where = [
             "hydra.mode=RUN",

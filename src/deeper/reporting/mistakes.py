@@ -1,0 +1,50 @@
+"""The test images that runs were most certain of and wrong about."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeper.reporting.runs import StoredRun
+
+
+@dataclass(frozen=True)
+class Mistake:
+    index: int
+    """Of the image, among the test images."""
+    label: str
+    predicted: str
+    """By most runs."""
+    loss: float
+    """−ln of the label's probability, mean over the runs."""
+
+
+def worst(runs: Sequence[StoredRun], number: int) -> list[Mistake]:
+    """The largest mean losses among images that most runs got wrong."""
+    found = [run.outcomes for run in runs if run.outcomes]
+    if not found or not number:
+        return []
+    losses = np.mean([outcomes["nll"].astype(np.float64) for outcomes in found], axis=0)
+    wrong = np.mean([outcomes["rank"] > 0 for outcomes in found], axis=0) > 0.5
+    order = np.argsort(np.where(wrong, -losses, np.inf))[: min(number, int(wrong.sum()))]
+    names = found[0]["classes"]
+    return [
+        Mistake(
+            int(i), names[found[0]["label"][i]],
+            names[np.bincount([outcomes["predicted"][i] for outcomes in found]).argmax()], losses[i],
+        )
+        for i in order
+    ]  # fmt: skip
+
+
+def as_data_url(index: int, run: StoredRun, data_root: str, cache: str) -> str:
+    """A small copy of a test image of the run's data set, which lies in `data_root`."""
+    from deeper.config import instantiate, signatures
+    from deeper.inference.outputs import thumbnail
+
+    config = run.config["data"]["source"]
+    signatures.require_buildable({"data": {"source": config}})
+    source = instantiate.build(config)(root=data_root, cache=cache)
+    image, _ = source.load().test[index]
+    return "data:image/jpeg;base64," + b64encode(thumbnail(image)).decode()
