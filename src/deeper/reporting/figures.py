@@ -21,7 +21,7 @@ def forest(rows: Sequence[tuple[str, float, tuple[float, float], str]], unit: st
     left, width, height = 230, 480, 26
 
     def x(value: float) -> float:
-        return left + width * (np.clip(value, -reach, reach) + reach) / (2 * reach)
+        return left + width * (min(max(value, -reach), reach) + reach) / (2 * reach)
 
     bottom = height * len(rows) + 8
     parts = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="{bottom}"/>']
