@@ -66,8 +66,9 @@ def ablation_table(runs: Sequence[StoredRun], metric: str = "test/top1") -> Abla
             f"no run of experiment={BASELINE} among {', '.join(arms)}, so there is nothing to compare with"
         )
     baseline = arms.pop(BASELINE)
-    rows = [_row(BASELINE, baseline, {}, metric)]
-    rows += [_row(arm, found, baseline, metric) for arm, found in arms.items()]
+    seeds = sorted({run.seed for run in runs})
+    rows = [_row(BASELINE, baseline, {}, metric, seeds)]
+    rows += [_row(arm, found, baseline, metric, seeds) for arm, found in arms.items()]
     if not any(row.values for row in rows):
         raise ValueError(f"no run has finished with {metric}")
     decided = statistics.verdicts({
@@ -94,7 +95,11 @@ def _by_arm(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
 
 
 def _row(
-    arm: str, runs: Mapping[int, StoredRun], baseline: Mapping[int, StoredRun], metric: str
+    arm: str,
+    runs: Mapping[int, StoredRun],
+    baseline: Mapping[int, StoredRun],
+    metric: str,
+    seeds: Sequence[int],
 ) -> Row:
     values = {seed: run.result(metric) for seed, run in runs.items()}
     done = {seed: value for seed, value in values.items() if value is not None}
@@ -106,7 +111,7 @@ def _row(
     detectable = statistics.detectable(deviation, difference.pairs) if difference else np.inf
     absent = [
         f"{seed} {runs[seed].state if seed in runs else 'missing'}"
-        for seed in sorted({*runs, *baseline})
+        for seed in seeds
         if seed not in done
     ]
     return Row(

@@ -33,8 +33,15 @@ def forest(rows: Sequence[tuple[str, float, tuple[float, float], str]], unit: st
             f'stroke-width="2"/>',
             f'<circle cx="{x(value):.1f}" cy="{y}" r="4.5" fill="{colour}"/>',
         ]
-    parts += _axis([-reach, -reach / 2, 0, reach / 2, reach], x, bottom, unit)
+    step = _round_step(reach)
+    parts += _axis([n * step for n in range(-int(reach / step), int(reach / step) + 1)], x, bottom, unit)
     return _svg(left + width + 60, bottom + 40, parts)
+
+
+def _round_step(reach: float) -> float:
+    """1, 2 or 5 times a power of ten, two to five of which reach as far."""
+    power = 10.0 ** np.floor(np.log10(reach / 2))
+    return float(max(step for step in (power, 2 * power, 5 * power) if 2 * step <= reach))
 
 
 def curves(series: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]]) -> str:

@@ -19,6 +19,9 @@ TO_LATEX = str.maketrans({
 TEXT = ("experiment", "the paper says", "verdict", "not there")
 """Columns that are words."""
 
+FILES_ONLY = ("finds", "parameters, M", "MACs, M")
+"""Columns for which a terminal has no room."""
+
 
 def title(table: AblationTable) -> str:
     return f"recipe={table.recipe}, {table.metric}; Δ in points against the baseline, by seed, 95 %"

@@ -20,7 +20,7 @@ CLASSES_SHOWN = 20
 """The most classes of a confusion matrix."""
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; display: block; overflow-x: auto }
 td, th { border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: right; white-space: nowrap }
 td.text, th.text { text-align: left } td.wide { white-space: normal; min-width: 14rem }
@@ -36,7 +36,8 @@ def html(
     """`image` makes the pictures of the worst `mistakes`, which are named without it."""
     baseline = [run for run in table.rows[0].runs if run.state == "finished"]
     parts = [
-        f"<h1>{escape(formats.title(table))}</h1>",
+        f"<h1>Ablations of recipe={escape(table.recipe)}</h1>",
+        f"<p>{escape(formats.title(table))}</p>",
         _table(table),
         "<p>finds: the difference that as many seeds find in 4 of 5 studies. Verdicts are at 5 % for all "
         "claims of the table together (Holm); intervals count seeds and test images as chance.</p>",

@@ -35,7 +35,12 @@ def make(cfg: Any) -> None:
         return
     table = ablation_table(runs, cfg.metric)
     columns, rows = formats.cells(table)
-    show_table(formats.title(table), formats.alignments(columns), rows)
+    shown = [place for place, name in enumerate(columns) if name not in formats.FILES_ONLY]
+    show_table(
+        formats.title(table),
+        formats.alignments([columns[place] for place in shown]),
+        [[row[place] for place in shown] for row in rows],
+    )
     out = Path(cfg.out or Path(cfg.paths.logs) / "report" / Path(folders[0]).resolve().name)
     out = out.expanduser()
     out.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Tables on the screen."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, JustifyMethod
@@ -7,16 +8,26 @@ from rich.markup import escape
 from rich.table import Table
 
 
+WIDE = 240
+"""Columns of what is printed to no terminal."""
+
+
 def show_table(
     title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table. Brackets in cells are shown as they are, not read as markup."""
+    """Print a table, as wide as the terminal; elsewhere as wide as it needs, for pagers and files.
+
+    Brackets in cells are shown as they are, not read as markup.
+    """
     table = Table(title=escape(title), title_justify="left")
     for column, justify in columns.items():
         table.add_column(column, justify=justify)
     for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    console.print(table)
 
 
 def printable(text: str) -> str:
