@@ -14,7 +14,13 @@ SETTINGS: dict[str, Any] = {
     "trainer": {"max_epochs": 3, "default_root_dir": "/home/me/logs/x"},
     "optimizer": {"lr": 0.1},
 }
-CLAIM = {"direction": "lower", "size": 0.005, "margin": None, "says": "it helps", "metric": "test/top1"}
+CLAIM = {
+    "direction": "lower",
+    "size": 0.005,
+    "margin": None,
+    "says": "it helps",
+    "metric": "test/top1",
+}
 
 
 def write_run(store: Path, arm: str, seed: int, accuracy: float = 0.8, **changes: Any) -> Path:

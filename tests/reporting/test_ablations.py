@@ -153,7 +153,9 @@ def test_the_latex_table_compiles(store, tmp_path):
     document = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + text
     (tmp_path / "t.tex").write_text(document + r"\end{document}")
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stdout
 
@@ -181,7 +183,15 @@ def test_the_page_stands_alone(store):
     assert parser.open == []
     assert parser.sources == []
     assert not re.search(r"url\(|@import|<script", text)
-    for part in ("no_aux", "holds", "Confusion", "n00000003", "Worst mistakes", "loss 3.0", "a processor"):
+    for part in (
+        "no_aux",
+        "holds",
+        "Confusion",
+        "n00000003",
+        "Worst mistakes",
+        "loss 3.0",
+        "a processor",
+    ):
         assert part in text
     assert text.count("<svg") == 3
 
@@ -198,7 +208,9 @@ def test_the_command_prints_a_table_and_writes_five_files(store, tmp_path):
 def test_kept_runs_give_the_same_table_and_name_no_path(store, tmp_path):
     kept = tmp_path / "kept"
     write_run(store, "no_aux", 3, status="running")
-    assert call(str(store), f"keep={kept}", f"out={tmp_path / 'a'}", script="report").returncode == 0
+    assert (
+        call(str(store), f"keep={kept}", f"out={tmp_path / 'a'}", script="report").returncode == 0
+    )
     assert call(str(kept), f"out={tmp_path / 'b'}", script="report").returncode == 0
     shutil.rmtree(store / "no_aux-3")
     assert len([*kept.glob("runs/*")]) == 9

@@ -34,7 +34,13 @@ def test_the_list_has_the_newest_first(logs):
 
 def test_one_run_in_full(logs):
     printed = ask(logs, "show", f"{logs}/train/store/no_aux-1")
-    for part in ("failed MemoryError: 3 GB", "test/top1 0.8", "commit abc", "fingerprint d1", "epoch 3"):
+    for part in (
+        "failed MemoryError: 3 GB",
+        "test/top1 0.8",
+        "commit abc",
+        "fingerprint d1",
+        "epoch 3",
+    ):
         assert part in printed
 
 
@@ -91,7 +97,5 @@ def test_refusals(logs, words, message):
 
 def test_neither_answer_imports_torch(logs):
     for script, words in (("runs", []), ("report", ["plan", "nowhere"])):
-        done = shell(
-            *words, f"paths.logs={logs}", script=script, PYTHONPROFILEIMPORTTIME="1"
-        )
+        done = shell(*words, f"paths.logs={logs}", script=script, PYTHONPROFILEIMPORTTIME="1")
         assert "| torch\n" not in done.stderr

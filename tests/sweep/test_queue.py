@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from deeper.callbacks.signals import Stopped
 from deeper.sweep.jobs import DIVERGED, DONE, FAILED, WAITING, Job, differing_words
-from deeper.sweep.queue import Queue, slots
+from deeper.sweep.queue import Queue, slots, start_process
 
 RECORD = "import json; json.dump({0}, open('run.json', 'w'))"
 FINISHED = RECORD.format({"status": "finished", "objective": 0.5})
@@ -44,7 +44,7 @@ def queue(jobs, code, parallel=1):
             f"import os; os.chdir({str(job.folder)!r}); {code[job.number]}",
         ]
 
-    return Queue(jobs, command, [{}] * parallel)
+    return Queue(jobs, lambda job, slot: start_process(job, command(job), slot), [{}] * parallel)
 
 
 def test_what_becomes_of_a_job(tmp_path):

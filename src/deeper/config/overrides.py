@@ -51,7 +51,9 @@ def is_multirun() -> bool:
 
 def jobs_share_a_process() -> bool:
     """Whether the launcher of this multirun is another than ours."""
-    return is_multirun() and "process_launcher" not in str(HydraConfig.get().launcher._target_)
+    return is_multirun() and "hydra_plugins.launchers" not in str(
+        HydraConfig.get().launcher._target_
+    )
 
 
 def protocols(cfg: Any) -> dict[str, Any]:

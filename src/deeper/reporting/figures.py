@@ -34,7 +34,9 @@ def forest(rows: Sequence[tuple[str, float, tuple[float, float], str]], unit: st
             f'<circle cx="{x(value):.1f}" cy="{y}" r="4.5" fill="{colour}"/>',
         ]
     step = _round_step(reach)
-    parts += _axis([n * step for n in range(-int(reach / step), int(reach / step) + 1)], x, bottom, unit)
+    parts += _axis(
+        [n * step for n in range(-int(reach / step), int(reach / step) + 1)], x, bottom, unit
+    )
     return _svg(left + width + 60, bottom + 40, parts)
 
 

@@ -7,7 +7,6 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-
 WIDE = 240
 """Columns of what is printed to no terminal."""
 

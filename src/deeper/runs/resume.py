@@ -47,11 +47,6 @@ def resumed_config(cfg: DictConfig, run: Path) -> DictConfig:
     return stored
 
 
-def may_change(override: str) -> bool:
-    key = overrides.key_of(override).replace("/", ".")
-    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
-
-
 def save_config(cfg: DictConfig, run: Path) -> None:
     """Store the config from which a later `resume=` starts, with what foreign resolvers answer now."""
     raw, now = (OmegaConf.to_container(cfg, resolve=resolve) for resolve in (False, True))
@@ -102,10 +97,10 @@ def _changes() -> Iterator[tuple[str, bool]]:
         key = overrides.key_of(override).replace("/", ".")
         if key == "resume":
             continue
-        allowed = may_change(override)
-        if auto and not allowed:
+        may_change = any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
+        if auto and not may_change:
             continue
-        if not allowed:
+        if not may_change:
             refused.append(
                 f"a resumed run keeps its config, so {override} can't be changed now "
                 f"({', '.join(MAY_CHANGE)} can); start a new run without resume"

@@ -156,7 +156,7 @@ class Run:
             return facts
         words = overrides.task_overrides()
         return facts | {
-            "overrides": without_secrets(words),
+            "overrides": without_secrets(overrides.without(("resume",), words)),
             "recipe": overrides.recipe(words),
             "experiments": overrides.chosen_options("experiment", words),
             "seed": cfg.seed,

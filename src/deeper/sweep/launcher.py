@@ -21,11 +21,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from deeper.cli.arguments import quoted
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
-from deeper.runs import directory, resume
+from deeper.runs import directory
 from deeper.sweep import manifest
 from deeper.sweep.images import Images
 from deeper.sweep.jobs import DONE, FAILED, Job
-from deeper.sweep.queue import Queue, slots
+from deeper.sweep.queue import Process, Queue, slots, start_process
 from deeper.sweep.table import show_final
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,7 @@ class ProcessLauncher(Launcher):
         manifest.write(self.sweep, jobs)
         log.info(f"{len(jobs)} jobs, {len(jobs) - len(to_do)} of them done before: {self.sweep}")
         if to_do:
-            free = slots(self.config, [job.config for job in to_do])
-            Queue(jobs, self._command, free, self.watch).run()
+            Queue(jobs, self._start, self._slots(to_do), self.watch).run()
         manifest.mark_other_code(jobs)
         self.launched += jobs
         if self.shows_each:
@@ -121,11 +120,15 @@ class ProcessLauncher(Launcher):
         if problems:
             raise ConfigError(problems)
 
+    def _slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
+        return slots(self.config, [job.config for job in jobs])
+
+    def _start(self, job: Job, slot: dict[str, str]) -> Process:
+        return start_process(job, self._command(job), slot)
+
     def _command(self, job: Job) -> list[str]:
         """Starts a job, or goes on with one that has begun."""
-        words = job.overrides
-        if job.record:
-            words = [quoted(f"resume={job.folder}"), *filter(resume.may_change, words)]
+        words = [*job.overrides, "resume=auto"] if "model" in job.config else job.overrides
         hydra = [o for o in self.config.hydra.overrides.hydra if not o.startswith(SWEEP_ONLY)]
         where = [
             "hydra.mode=RUN",

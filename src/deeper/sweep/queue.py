@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -30,8 +30,17 @@ HARDWARE = ("accelerator", "devices", "num_nodes")
 """Keys of a trainer that say what a job runs on."""
 
 
+class Process(Protocol):
+    """What the queue needs of a job that runs: `subprocess.Popen` has it."""
+
+    def poll(self) -> int | None: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Queue:
-    """`command` makes the words that start a job; `slots` are the environments of jobs at a time.
+    """`start` starts a job in one of the `slots`, the environments of jobs at a time.
 
     `watch` is asked again and again whether a running job is to be stopped before its end.
     """
@@ -39,13 +48,13 @@ class Queue:
     def __init__(
         self,
         jobs: Sequence[Job],
-        command: Callable[[Job], list[str]],
+        start: Callable[[Job, dict[str, str]], Process],
         slots: Sequence[dict[str, str]],
         watch: Callable[[Job], bool] = lambda job: False,
     ) -> None:
-        self.jobs, self.command, self.watch = jobs, command, watch
+        self.jobs, self.start, self.watch = jobs, start, watch
         self._free = [*slots]
-        self._running: list[tuple[Job, subprocess.Popen[bytes], dict[str, str]]] = []
+        self._running: list[tuple[Job, Process, dict[str, str]]] = []
         self._received = 0
         """The signal that ends the queue; 0 for none."""
 
@@ -75,12 +84,7 @@ class Queue:
         slot = self._free.pop(0)
         job.folder.mkdir(parents=True, exist_ok=True)
         log.info(f"job {job.number}: {' '.join(job.words)}")
-        with job.log.open("ab") as output:
-            process = subprocess.Popen(
-                self.command(job), env=os.environ | slot, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C comes through this process alone
-            )  # fmt: skip
+        process = self.start(job, slot)
         job.state = RUNNING
         self._running.append((job, process, slot))
 
@@ -117,6 +121,16 @@ class Queue:
                 live.update(queue_table(self.jobs, console.height - 4), refresh=True)
 
             yield show
+
+
+def start_process(job: Job, command: Sequence[str], slot: dict[str, str]) -> Process:
+    """On this machine; what it prints is appended to job.log."""
+    with job.log.open("ab") as output:
+        return subprocess.Popen(
+            command, env=os.environ | slot, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C comes through the queue alone
+        )  # fmt: skip
 
 
 def slots(sweep: DictConfig, jobs: Sequence[DictConfig]) -> list[dict[str, str]]:

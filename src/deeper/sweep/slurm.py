@@ -1,0 +1,117 @@
+"""hydra/launcher=slurm: runs each job of a multirun as a job of SLURM, on nodes and GPUs of its own.
+
+The driver submits with sbatch and waits, so that its table, its exit status and `sweep.parallel` are
+those of jobs on this machine. Killed and started again, it finds the jobs that SLURM still has by their
+names, which are their runs' identities. A job that SLURM puts back into its queue goes on where it was.
+"""
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from deeper.config.errors import ConfigError
+from deeper.processes import PARENT
+from deeper.sweep.jobs import Job
+from deeper.sweep.launcher import ProcessLauncher
+from deeper.sweep.queue import Process
+
+POLL_S = 5.0
+
+LEFT_S = 10.0
+"""Seconds after which a job that SLURM no longer lists has ended; one that is queued again may be missing."""
+
+
+class SlurmLauncher(ProcessLauncher):
+    """`options` are those of sbatch beside what a job's trainer asks for, such as --partition=gpu."""
+
+    def __init__(self, options: Sequence[str] = (), signal_s: int = 120) -> None:
+        self.options, self.signal_s = [*options], signal_s
+        self.cluster = Cluster()
+
+    def _slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
+        """All at a time, unless `sweep.parallel` says less: SLURM has a queue itself."""
+        parallel = OmegaConf.select(self.config, "sweep.parallel", default="auto")
+        return [{}] * (len(jobs) if parallel == "auto" else int(parallel))
+
+    def _start(self, job: Job, slot: dict[str, str]) -> Process:
+        name = f"deeper-{job.folder.name}"
+        number = self.cluster.named(name) or self._submit(job, name)
+        return SlurmJob(self.cluster, number)
+
+    def _submit(self, job: Job, name: str) -> str:
+        step = ["srun", "--kill-on-bad-exit=1", *self._command(job)]
+        options = [
+            f"--job-name={name}", f"--output={job.log}", "--open-mode=append", "--requeue", "--parsable",
+            f"--signal=USR1@{self.signal_s}", *resources(job.config.trainer), *self.options,
+        ]  # fmt: skip
+        # The job follows no parent: it may be on another node, and outlives this driver.
+        environment = {key: value for key, value in os.environ.items() if key != PARENT}
+        command = ["sbatch", *options, f"--wrap=exec {shlex.join(step)}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise ConfigError([f"sbatch refuses job {job.number}: {done.stderr.strip()}"])
+        return done.stdout.strip().partition(";")[0]
+
+
+def resources(trainer: Any) -> list[str]:
+    """Options of sbatch for a trainer's nodes and devices. Raises `ConfigError` for devices=auto."""
+    devices = trainer.get("devices", "auto")
+    number = len(devices) if OmegaConf.is_list(devices) else devices
+    on_gpu = trainer.get("accelerator") in ("gpu", "cuda")
+    if not str(number).isdigit():
+        raise ConfigError([
+            f"trainer.devices={number}: SLURM wants their number on a node, such as trainer=gpu "
+            f"trainer.devices=1"
+        ])  # fmt: skip
+    nodes = [f"--nodes={trainer.get('num_nodes', 1)}", f"--ntasks-per-node={number}"]
+    return [*nodes, f"--gpus-per-node={number}"] if on_gpu else nodes
+
+
+class Cluster:
+    """What squeue says of this user's jobs, asked at most every `POLL_S`."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, str] = {}
+        self._asked = 0.0
+
+    def jobs(self) -> dict[str, str]:
+        """Number → name, of jobs that wait or run. Where squeue fails, what it said before."""
+        if time.monotonic() - self._asked >= POLL_S:
+            self._asked = time.monotonic()
+            words = ["squeue", "--me", "--noheader", "--format=%i %j"]
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode == 0:
+                self._jobs = dict(line.split(None, 1) for line in done.stdout.splitlines())
+        return self._jobs
+
+    def named(self, name: str) -> str | None:
+        return next((number for number, found in self.jobs().items() if found == name), None)
+
+
+class SlurmJob:
+    """A job that SLURM has, with what the queue needs of a process."""
+
+    def __init__(self, cluster: Cluster, number: str) -> None:
+        self.cluster, self.number = cluster, number
+        self._seen = time.monotonic()
+
+    def poll(self) -> int | None:
+        """0 when it has ended; run.json says how."""
+        if self.number in self.cluster.jobs():
+            self._seen = time.monotonic()
+        return 0 if time.monotonic() - self._seen > LEFT_S else None
+
+    def send_signal(self, number: int) -> None:
+        self.terminate()
+
+    def terminate(self) -> None:
+        """SIGTERM, on which it saves, and after SLURM's KillWait SIGKILL."""
+        subprocess.run(["scancel", self.number], capture_output=True)
+
+    def kill(self) -> None:
+        subprocess.run(["scancel", "--signal=KILL", self.number], capture_output=True)
