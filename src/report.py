@@ -18,6 +18,7 @@ from deeper.cli import main as cli
 def main(cfg: DictConfig) -> None:
     from deeper.reporting import report
 
+    cli.end_with_pipe()
     report.make(cfg)
 
 

@@ -19,6 +19,7 @@ from deeper.cli import main as cli
 def main(cfg: DictConfig) -> None:
     from deeper.reporting import listing
 
+    cli.end_with_pipe()
     listing.answer(cfg)
 
 

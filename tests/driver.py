@@ -87,12 +87,13 @@ def kill_at(owner: object, name: str, number: int, signum: int = signal.SIGKILL)
     setattr(owner, name, function)
 
 
-def await_rows(logs: Path, number: int) -> None:
+def await_rows(logs: Path, number: int) -> Path:
+    """The first run of which so many rows are written."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         files = [*logs.rglob("metrics.jsonl")]
         if files and len(files[0].read_text().splitlines()) >= number:
-            return
+            return files[0].parent
         time.sleep(0.05)
     raise TimeoutError("no rows")
 

@@ -13,6 +13,7 @@ SETTINGS: dict[str, Any] = {
     "data": {"root": "/home/me/photos", "image_size": 80, "cache": "/home/me/cache", "source": {}},
     "trainer": {"max_epochs": 3, "default_root_dir": "/home/me/logs/x"},
     "optimizer": {"lr": 0.1},
+    "callbacks": {"checkpoint": {"folder": "/home/me/logs/x/checkpoints"}},
 }
 CLAIM = {
     "direction": "lower",

@@ -1,6 +1,6 @@
 """Registers `hydra/launcher=process` and `hydra/launcher=slurm`, the launchers of `deeper.sweep`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 
@@ -23,8 +23,13 @@ class ProcessLauncherConf:
 @dataclass
 class SlurmLauncherConf:
     _target_: str = "hydra_plugins.launchers.SlurmLauncher"
-    options: list[str] = field(default_factory=list)
-    """Of sbatch: partition, time, memory, cores a task."""
+    partition: str | None = None
+    account: str | None = None
+    time: str | None = None
+    mem: str | None = None
+    cpus_per_task: int | None = None
+    more: str = ""
+    """Further options of sbatch, such as "--exclude=n3 --qos=low"."""
     signal_s: int = 120
     """Seconds before the end of a job's time at which it saves and is queued again."""
 

@@ -34,8 +34,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
     mistake too.
     """
     if answer := _answer(sys.modules[main.__module__].__doc__ or ""):
-        if hasattr(signal, "SIGPIPE"):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no crash
+        end_with_pipe()
         print(answer)
         sys.exit(0)
     follow_parent()
@@ -53,6 +52,12 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
         raise
     except (Exception, Stopped) as error:
         exit_for(error)
+
+
+def end_with_pipe() -> None:
+    """For what only prints: `| head` is no crash."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def task(function: Callable[..., Any]) -> Callable[..., Any]:

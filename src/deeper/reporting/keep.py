@@ -37,13 +37,20 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
-    config = {key: value for key, value in content["config"].items() if key != "paths"}
-    config["data"] = {
-        k: v for k, v in config["data"].items() if k not in ("root", "cache", "stage_to")
-    }
-    config["trainer"] = {k: v for k, v in config["trainer"].items() if k != "default_root_dir"}
+    config, data = content["config"], content["config"]["data"]
+    known = [*config["paths"].values(), *(data.get(key) for key in ("root", "cache", "stage_to"))]
+    roots = tuple(str(path) for path in known if path)
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            kept = {
+                k: v for k, v in value.items() if not (isinstance(v, str) and v.startswith(roots))
+            }
+            return {key: without(value) for key, value in kept.items()}
+        return value
+
     words = {key: _no_paths(content[key]) for key in ("command", "overrides") if key in content}
-    return content | words | {"config": config}
+    return content | words | {"config": without(config)}
 
 
 def _no_paths(words: Sequence[str]) -> list[str]:

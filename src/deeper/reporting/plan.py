@@ -6,6 +6,7 @@ from math import sqrt
 
 import numpy as np
 import yaml
+from scipy import stats
 
 from deeper.config.groups import CONFIG_FOLDER
 from deeper.config.schema import Claim
@@ -14,6 +15,8 @@ from deeper.reporting.runs import BASELINE, StoredRun
 from deeper.reporting.statistics import detectable, equivalence_pairs, pairs_needed
 
 SEEDS = (3, 5, 10, 20)
+
+CONFIDENCE = 0.8
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Plan:
     mean: float
     deviation: float
     """Of a baseline's result over seeds."""
+    limit: float
+    """Its upper limit, with which the rest is computed."""
     detectable: dict[int, float]
     """Pairs → the smallest difference that they find in 4 of 5 studies."""
     needs: Sequence[Need]
@@ -41,9 +46,9 @@ class Plan:
 def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
     """Raises `ValueError` for fewer than two finished baselines.
 
-    Two runs of a pair count as independent, which asks for too many seeds rather than too few: the
-    deviation of their difference is √2 times that of one. Claims of an interval that few pilots
-    give are rough: with three, the deviation may be half or six times what it seems.
+    Of the deviation over seeds the upper 80 % limit is taken, as few pilots may look alike by chance
+    (Browne, 1995). Two runs of a pair count as independent: the deviation of their difference is √2
+    times that of one. Both ask for too many seeds rather than too few.
     """
     done = [run for run in runs if run.arm == BASELINE and run.result(metric) is not None]
     if len(done) < 2:
@@ -54,7 +59,9 @@ def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
     require_comparable(done)
     values = np.array([run.result(metric) for run in done], np.float64)
     deviation = float(values.std(ddof=1))
-    of_pairs = sqrt(2) * deviation
+    degrees = len(done) - 1
+    limit = deviation * sqrt(degrees / stats.chi2.ppf(1 - CONFIDENCE, degrees))
+    of_pairs = sqrt(2) * limit
     needs = [
         Need(name, claim, equivalence_pairs(of_pairs, claim.margin) if claim.margin
              else pairs_needed(of_pairs, claim.size) if claim.size else None)
@@ -62,7 +69,7 @@ def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
     ]  # fmt: skip
     hours = float(np.mean([run.record["seconds"] for run in done])) / 3600
     found = {n: detectable(of_pairs, n) for n in SEEDS}
-    return Plan(metric, len(done), float(values.mean()), deviation, found, needs, hours)
+    return Plan(metric, len(done), float(values.mean()), deviation, limit, found, needs, hours)
 
 
 def _claims() -> dict[str, Claim]:

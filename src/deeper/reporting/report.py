@@ -75,8 +75,8 @@ def show_plan(found: Plan) -> None:
     columns: Any = {"experiment": "left", "the paper says": "left", "difference": "right",
                     "seeds": "right", "hours": "right"}  # fmt: skip
     print(
-        f"{found.pilots} pilots: {found.metric} {found.mean:.2%} ± {found.deviation:.2%} over seeds, "
-        f"{found.hours * 60:.1f} min a run"
+        f"{found.pilots} pilots: {found.metric} {found.mean:.2%} ± {found.deviation:.2%} over seeds "
+        f"(at most {found.limit:.2%}, with 80 % confidence), {found.hours * 60:.1f} min a run"
     )
     for pairs, difference in found.detectable.items():
         print(f"{pairs:>3} seeds find a difference of {difference:.2%} in 4 of 5 studies")

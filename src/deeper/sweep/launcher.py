@@ -31,7 +31,8 @@ from deeper.sweep.table import show_final
 log = logging.getLogger(__name__)
 
 SWEEP_ONLY = (
-    "hydra.mode", "hydra.run.dir", "hydra.sweep", "hydra/launcher", "hydra/sweeper", "hydra.sweeper",
+    "hydra.mode", "hydra.run.dir", "hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper",
+    "hydra.sweeper",
 )  # fmt: skip
 """Overrides of Hydra's own keys that jobs do not get."""
 

@@ -27,10 +27,14 @@ LEFT_S = 10.0
 
 
 class SlurmLauncher(ProcessLauncher):
-    """`options` are those of sbatch beside what a job's trainer asks for, such as --partition=gpu."""
+    """`options` are those of sbatch beside what a job's trainer asks for; `more` are others, as one string."""
 
-    def __init__(self, options: Sequence[str] = (), signal_s: int = 120) -> None:
-        self.options, self.signal_s = [*options], signal_s
+    def __init__(self, signal_s: int = 120, more: str = "", **options: Any) -> None:
+        given = {
+            name.replace("_", "-"): value for name, value in options.items() if value is not None
+        }
+        self.options = [*(f"--{name}={value}" for name, value in given.items()), *shlex.split(more)]
+        self.signal_s = signal_s
         self.cluster = Cluster()
 
     def _slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
