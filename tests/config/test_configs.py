@@ -1,11 +1,12 @@
 """Every recipe × experiment composes and checks, changes one thing, builds and runs."""
 
+import re
 from copy import deepcopy
 from functools import cache
 
 import pytest
 import torch
-from entry import EXPERIMENTS, RECIPES
+from entry import EXPERIMENTS, PROJECT, RECIPES
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -149,6 +150,24 @@ def test_every_experiment_says_what_is_claimed_of_it(name, configs):
         return
     assert claim.says
     assert (claim.direction.value == "none") == (claim.margin is not None)
+
+
+SWEEPS = {"aux": [], "head": [], "block": [], "augment": ["recipe=paper"], "norm": ["recipe=paper"],
+          "ablations": ["recipe=paper"], "remeasured": [], "remeasured_2014": []}  # fmt: skip
+"""Sweeps of experiments, with the words that their headers have."""
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_arm_of_a_sweep_changes_something_of_its_recipe(sweep, configs):
+    words = [f"sweep={sweep}", *SWEEPS[sweep]]
+    header = (PROJECT / f"configs/sweep/{sweep}.yaml").read_text()
+    assert f"python src/train.py -m {' '.join(words)}" in header
+    params = configs(*words, return_hydra_config=True).hydra.sweeper.params
+    arms = re.findall(r"\[[^]]*\]|[^,\s]+", params.experiment)
+    assert arms[0] == "baseline"
+    for arm in arms:
+        chosen = [*words, f"experiment={arm}", "paths.run=/r", "trainer=cpu"]
+        check(configs(*chosen))
 
 
 def test_rate_batch_and_epochs_are_words_of_the_command_line(configs):

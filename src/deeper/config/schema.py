@@ -252,6 +252,8 @@ class Report(Command):
     """A folder for table.md, .tex, .csv, .json and index.html; null: logs/report/NAME."""
     keep: str | None = None
     """A folder that gets what reports need of the runs: results, settings, curves, outcomes of images."""
+    speed: bool = False
+    """Measure a training step of each arm on this machine, in turns; nothing else should run."""
     mistakes: int = 0
     """Test images on the page that the baseline was most wrong about; with `data.root` as pictures."""
     data: ReportData = field(default_factory=ReportData)

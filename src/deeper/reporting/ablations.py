@@ -1,7 +1,7 @@
 """The ablation table: each experiment against its recipe's baseline, paired by seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import Any
 
@@ -55,6 +55,8 @@ class AblationTable:
     recipe: str
     rows: Sequence[Row]
     """The baseline's first."""
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    """Images/s of a training step of each arm, where they were measured."""
 
 
 def ablation_table(runs: Sequence[StoredRun], metric: str = "test/top1") -> AblationTable:

@@ -19,7 +19,7 @@ TO_LATEX = str.maketrans({
 TEXT = ("experiment", "the paper says", "verdict", "not there")
 """Columns that are words."""
 
-FILES_ONLY = ("finds", "parameters, M", "MACs, M")
+FILES_ONLY = ("finds", "parameters, M", "MACs, M", "images/s")
 """Columns for which a terminal has no room."""
 
 
@@ -56,6 +56,7 @@ def _cells(row: Row, table: AblationTable) -> dict[str, str]:
         "verdict": "dead: no better than chance" if row.dead else row.verdict or "",
         "parameters, M": _both(costs, "parameters", 1e6),
         "MACs, M": _both(costs, "macs", 1e6),
+        "images/s": f"{table.speeds[row.arm]:.0f}" if row.arm in table.speeds else "",
         "not there": ", ".join(f"seed {one}" for one in row.absent),
     }  # fmt: skip
 
@@ -146,5 +147,6 @@ def numbers(table: AblationTable) -> dict[str, Any]:
             "seeds": [run.seed for run in row.runs if run.state == "finished"],
             "values": [*row.values],
             "costs": dict(row.costs),
+            "images_per_s": table.speeds.get(row.arm),
         })  # fmt: skip
     return {"metric": table.metric, "recipe": table.recipe, "arms": arms}

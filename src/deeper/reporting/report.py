@@ -1,6 +1,7 @@
 """What src/report.py prints and writes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def make(cfg: Any) -> None:
         show_plan(plan(runs, cfg.metric))
         return
     table = ablation_table(runs, cfg.metric)
+    if cfg.speed:
+        from deeper.reporting.speed import images_per_second  # imports torch
+
+        arms = {row.arm: row.runs[0] for row in table.rows if row.values}
+        table = replace(table, speeds=images_per_second(arms, cfg.paths.cache))
     columns, rows = formats.cells(table)
     shown = [place for place, name in enumerate(columns) if name not in formats.FILES_ONLY]
     show_table(

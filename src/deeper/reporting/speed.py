@@ -1,0 +1,60 @@
+"""Training speed of the arms of a report, measured alone on this machine.
+
+The rates that runs logged are those of machines that did other things beside.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from statistics import median
+from typing import Any
+
+import lightning as L
+import torch
+
+from deeper.benchmarks.step import training_step
+from deeper.benchmarks.timing import Contest, seconds
+from deeper.config import signatures, stored
+from deeper.data.batch import Batch
+from deeper.reporting.runs import StoredRun
+from deeper.runs import build
+from deeper.training.module import ImageClassifier
+from deeper.training.silence import silence_lightning
+
+ROUNDS = 5
+
+
+def images_per_second(arms: Mapping[str, StoredRun], cache: str) -> dict[str, float]:
+    """Arm → images/s of a training step, all arms in turns, the median of `ROUNDS` rounds.
+
+    Batches of the run's size, of noise in memory. Raises `ConfigError` for a config that may not be built.
+    """
+    silence_lightning()
+    steps = {arm: _step(run, cache) for arm, run in arms.items()}
+    sizes = {arm: run.config["data"]["batch_size"] for arm, run in arms.items()}
+    contest = Contest("training", dict(steps), "images/s")
+    return {a: sizes[a] / median(taken) for a, taken in seconds(contest, ROUNDS).items()}
+
+
+def _step(run: StoredRun, cache: str) -> Any:
+    config = run.config | {"paths": {"cache": cache}}
+    parts = ("model", "preprocess", "loss", "optimizer", "scheduler", "mix")
+    signatures.require_buildable({key: config[key] for key in parts})
+    cfg = stored.as_config(config)
+    module = build.classifier(cfg, [str(number) for number in range(run.record["classes"])])
+    build.use_kernels(cfg, module.net)
+    chosen, device = build.precision(cfg), build.accelerator(cfg)
+    module.trainer = L.Trainer(
+        accelerator=device, devices=1, logger=False, max_epochs=1,
+        precision=chosen.plugin,  # type: ignore[arg-type]
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    return partial(training_step(module.to(device)), _noise(cfg, module, device))
+
+
+def _noise(cfg: Any, module: ImageClassifier, device: str) -> Batch:
+    random = torch.Generator().manual_seed(0)
+    n, side = cfg.data.batch_size, cfg.data.image_size
+    pixels = torch.randint(256, (n, side, side, 3), dtype=torch.uint8, generator=random)
+    labels = torch.randint(module.num_classes, (n,), generator=random)
+    tensors = pixels.movedim(3, 1), labels, torch.arange(n), torch.ones(n, dtype=torch.bool)
+    return Batch(*(tensor.to(device) for tensor in tensors))
