@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from entry import EXPERIMENTS, PROJECT, RECIPES
+from entry import EXPERIMENTS, PROJECT, RECIPES, TAKE_FILES
 
 from deeper.cli.arguments import quoted, with_files
 
@@ -24,7 +24,7 @@ def test_every_command_composes(line, configs, monkeypatch):
     for key, value in STAND_INS.items():
         words = [word.replace(f"={key}", f"={value}") for word in words]
     words = [re.sub(r"^(experiment|seed)=(\w+),.*", r"\1=\2", word) for word in words]
-    given = with_files(words) if script in ("eval", "predict") else words
+    given = with_files(words) if script in TAKE_FILES else words
     configs(*map(quoted, given), name=script)
 
 
