@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from driver import await_rows, differences, outcome, words
@@ -34,9 +33,19 @@ def jobs(name: str = "") -> list[str]:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
 def start(*given: str) -> subprocess.Popen:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*TRAIN, *given], env=environment, stdin=subprocess.DEVNULL)
+    return subprocess.Popen([*TRAIN, *given], env=ENVIRONMENT, stdin=subprocess.DEVNULL)
+
+
+def across_two_nodes(*given: str) -> subprocess.CompletedProcess[str]:
+    step = ["srun", "--nodes=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    two = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2"]
+    return subprocess.run(
+        [*step, *TRAIN, *given, *two], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_a_requeued_job_ends_as_if_it_had_not_been(images, tmp_path):
@@ -60,7 +69,7 @@ def test_four_jobs_and_a_node_that_fails(images, tmp_path):
     down = ["scontrol", "update", "nodename=n2"]
     subprocess.run([*down, "state=down", "reason=test"], check=True)
     time.sleep(5)
-    subprocess.run([*down, "state=resume"], check=True)
+    subprocess.run([*down, "state=resume"])  # an error where it has come back by itself
     assert driver.wait(600) == 0
     found = run_dirs(tmp_path)
     assert len(found) == 4
@@ -84,10 +93,7 @@ def test_a_killed_driver_finds_its_jobs(images, tmp_path):
 
 
 def test_two_nodes_are_as_two_processes(images, tmp_path):
-    across = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "averaging=none"]
-    step = ["srun", "--nodes=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
-    given = words(images, tmp_path / "two", *across)
-    done = subprocess.run([*step, *TRAIN, *given], capture_output=True, text=True, timeout=300)
+    done = across_two_nodes(*words(images, tmp_path / "two", "averaging=none"))
     assert done.returncode == 0, done.stderr
     one = start(*words(images, tmp_path / "one", "trainer=ddp_cpu", "averaging=none"))
     assert one.wait(300) == 0
@@ -98,11 +104,8 @@ def test_two_nodes_are_as_two_processes(images, tmp_path):
 
 
 def test_a_refusal_of_one_process_ends_all(images, tmp_path):
-    step = ["srun", "--nodes=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
-    across = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2"]
-    given = words(images, tmp_path, *across, f"resume={Path('/nowhere')}")
     begun = time.monotonic()
-    done = subprocess.run([*step, *TRAIN, *given], capture_output=True, text=True, timeout=300)
+    done = across_two_nodes(*words(images, tmp_path, "resume=/nowhere"))
     assert done.returncode in (2, 143)  # of the process that was ended
     assert "/nowhere: no such run directory" in done.stderr
     assert time.monotonic() - begun < 60

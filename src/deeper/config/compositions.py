@@ -4,7 +4,7 @@ Hydra takes a third of a second to compose one, most of it to find and read file
 several for each job: to validate it, to compare it with its baseline, to start it.
 """
 
-import copy
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +21,7 @@ class Compositions:
         self, loader: ConfigLoaderImpl, compose: Callable[[list[str]], DictConfig]
     ) -> None:
         self._loader, self._compose = loader, compose
-        self._found: dict[tuple[str, ...], DictConfig] = {}
+        self._found: dict[tuple[str, ...], bytes] = {}
         """Of the words that choose options, or add or remove keys, without those that set values."""
 
     def of(self, words: Sequence[str]) -> DictConfig:
@@ -30,8 +30,9 @@ class Compositions:
         values = [word for word in parsed if self._sets_a_value(word)]
         chosen = tuple(str(word.input_line) for word in parsed if word not in values)
         if chosen not in self._found:
-            self._found[chosen] = self._compose([*chosen])
-        config = copy.deepcopy(self._found[chosen])
+            self._found[chosen] = pickle.dumps(self._compose([*chosen]))
+        # Our own object, a moment old; six times as fast as a deep copy.
+        config: DictConfig = pickle.loads(self._found[chosen])
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         ours = [word for word in parsed if not word.is_hydra_override()]
         with open_dict(config.hydra):

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeper.cli.arguments import quoted
+from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
 from deeper.runs import directory
@@ -35,6 +36,9 @@ SWEEP_ONLY = (
     "hydra.sweeper",
 )  # fmt: skip
 """Overrides of Hydra's own keys that jobs do not get."""
+
+
+SEEDS = ("seed", "init_seed", "data_seed")
 
 
 class JobFailed(HydraException):
@@ -93,23 +97,27 @@ class ProcessLauncher(Launcher):
 
     def _composed(self, first: int, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
         jobs: list[Job] = []
-        for number, overrides in enumerate(job_overrides, first):
-            config = self.context.config_loader.load_sweep_config(self.config, [*overrides])
+        for number, words in enumerate(job_overrides, first):
+            config = self.context.config_loader.load_sweep_config(self.config, [*words])
             with open_dict(config):
                 config.hydra.runtime.output_dir = str(self.sweep)
                 config.hydra.job.num = number
             HydraConfig.instance().set_config(config)
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-            jobs.append(Job(number, [*overrides], folder, config))
+            jobs.append(Job(number, [*words], folder, config))
         HydraConfig.instance().set_config(self.config)
         return jobs
 
     def _check(self, jobs: Sequence[Job]) -> None:
-        """Raises `ConfigError` with the problems of all jobs, before one has begun."""
+        """Raises `ConfigError` with the problems of all jobs, before one has begun.
+
+        Jobs that differ in their seeds alone have the same ones: the first stands for all.
+        """
         from deeper.config.check import check, check_eval
 
         problems = []
-        for job in jobs:
+        first = {tuple(overrides.without(SEEDS, job.words)): job for job in reversed(jobs)}
+        for job in sorted(first.values(), key=lambda job: job.number):
             HydraConfig.instance().set_config(job.config)
             plain = OmegaConf.masked_copy(job.config, [key for key in job.config if key != "hydra"])
             try:
