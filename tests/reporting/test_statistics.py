@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from deeper.config.schema import Claim
 from deeper.reporting.statistics import (
-    Claim,
     Difference,
     crossed,
     detectable,
@@ -108,7 +108,7 @@ def test_coverage_of_the_interval(pairs):
 @pytest.mark.parametrize("pairs", [3, 5, 10])
 def test_under_the_null_few_verdicts_are_wrong(pairs):
     """A table of six claims of directions where nothing has an effect."""
-    random, wrong, repetitions = np.random.default_rng(4), 0, 1000
+    random, wrong, repetitions = np.random.default_rng(4), 0, 2000
     for _ in range(repetitions):
         found = {
             str(i): (Claim("lower" if i % 2 else "higher"), crossed(outcomes(random, pairs, 300)))
