@@ -11,6 +11,8 @@ from collections import Counter
 import pytest
 from entry import PROJECT, record, run_dirs, small
 
+from deeper.runs.lease import is_held
+
 pytestmark = pytest.mark.reliability
 
 FAULT = """
@@ -44,31 +46,50 @@ CAUSES = {
 }  # fmt: skip
 
 
-def test_twelve_jobs_and_three_dead_drivers(images, tmp_path):
+@pytest.fixture
+def start(images, tmp_path):
+    """Starts a multirun of jobs that may fail; `start(words)` answers its driver."""
     code = tmp_path / "code"
     (code / "callbacks").mkdir(parents=True)
     (code / "fault.py").write_text(FAULT)
     (code / "callbacks/fault.yaml").write_text(CONFIG)
-    logs = tmp_path / "logs"
-    words = [
-        "-m", f"--config-dir={code}", "trust=[fault]", "callbacks=fault", "model.width=0.125",
-        f"callbacks.fault.kind={','.join(KINDS)}", "sweep.parallel=2", "test=false", "epochs=2",
-        "trainer.max_epochs=2", *small(images, logs, "data.limit=null"),
-    ]  # fmt: skip
-    command = [sys.executable, str(PROJECT / "src/train.py"), *words]
     environment = os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
-    for ended in (1, 4, 8):
-        driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    def driver(*words):
+        given = [
+            "-m", f"--config-dir={code}", "trust=[fault]", "callbacks=fault", "model.width=0.125",
+            "sweep.parallel=2", "test=false", "epochs=2", "trainer.max_epochs=2", *words,
+            *small(images, tmp_path / "logs", "data.limit=null"),
+        ]  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, str(PROJECT / "src/train.py"), *given],
+            env=environment, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    return driver
+
+
+def kill_three_times(start, logs, words, ended=(1, 4, 8)):
+    """The driver dies when so many jobs have ended."""
+    for number in ended:
+        driver = start(*words)
         deadline = time.monotonic() + 300
-        while sum(run["status"] != "running" for run in records(logs)) < ended:
+        while sum(run["status"] != "running" for run in records(logs)) < number:
             assert driver.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
         driver.send_signal(signal.SIGKILL)
-        driver.wait()
+        driver.communicate()
         wait_for_jobs(logs)
-    last = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert last.returncode == 1, last.stderr
+
+
+def test_twelve_jobs_and_three_dead_drivers(start, tmp_path):
+    logs = tmp_path / "logs"
+    words = [f"callbacks.fault.kind={','.join(KINDS)}"]
+    kill_three_times(start, logs, words)
+    last = start(*words)
+    printed, _ = last.communicate()
+    assert last.returncode == 1, printed
     folders = run_dirs(logs)
     found = {run["config"]["callbacks"]["fault"]["kind"]: run for run in map(record, folders)}
     assert sorted(found) == sorted(KINDS)
@@ -77,7 +98,7 @@ def test_twelve_jobs_and_three_dead_drivers(images, tmp_path):
         if kind.startswith("no"):
             assert run["status"] == "finished", kind
     assert found["diverge"]["status"] == "diverged"
-    shown = " ".join(last.stdout.split())
+    shown = " ".join(printed.split())
     for cause in CAUSES.values():
         assert cause.split()[0] in shown
     assert Counter(run["status"] for run in found.values())["finished"] == 7
@@ -87,6 +108,32 @@ def test_twelve_jobs_and_three_dead_drivers(images, tmp_path):
         assert len(keys) == len({*keys}), folder
 
 
+def test_a_search_of_twelve_trials_and_three_dead_drivers(start, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+
+    logs = tmp_path / "logs"
+    words = [
+        "sweep=optuna", "hydra.sweeper.search.trials=12", "hydra.sweeper.search.prune=false",
+        "lr=interval(0.001,0.1)", f"callbacks.fault.kind=no0,no1,{','.join([*CAUSES, 'diverge'])}",
+    ]  # fmt: skip
+    kill_three_times(start, logs, words, ended=(1, 3, 6))
+    last = start(*words)
+    printed, _ = last.communicate()
+    (journal,) = logs.rglob("optuna.journal")
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    (summary,) = optuna.get_all_study_summaries(storage)
+    trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
+    assert len(trials) == 12, printed
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert len({trial.params["lr"] for trial in trials}) == 12
+    runs = [record(folder) for folder in run_dirs(logs)]
+    assert len({run["config"]["optimizer"]["lr"] for run in runs}) == len(runs) <= 12
+    assert last.returncode == (1 if any(run["status"] == "failed" for run in runs) else 0)
+
+
 def records(logs):
     return [record(folder) for folder in run_dirs(logs)] if logs.exists() else []
 
@@ -94,6 +141,6 @@ def records(logs):
 def wait_for_jobs(logs):
     """Jobs end with their driver, after a save."""
     deadline = time.monotonic() + 60
-    while any((folder / "lease.json").exists() for folder in run_dirs(logs)):
+    while any(is_held(folder) for folder in run_dirs(logs)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
