@@ -69,6 +69,15 @@ def test_what_has_ended_is_not_run_again(tmp_path):
     assert not Job(0, [], tmp_path / "0", again[0].config).has_ended()
 
 
+def test_where_the_first_job_is_refused_the_others_are_not_tried(tmp_path):
+    jobs = [job(tmp_path, number) for number in range(3)]
+    queue(jobs, ["exit(2)", FINISHED, FINISHED]).run()
+    assert [job_.state for job_ in jobs] == [FAILED, WAITING, WAITING]
+    jobs = [job(tmp_path / "2", number) for number in range(3)]
+    queue(jobs, [FINISHED, "exit(2)", FINISHED]).run()
+    assert [job_.state for job_ in jobs] == [DONE, FAILED, DONE]
+
+
 def test_jobs_run_at_a_time(tmp_path):
     """Each waits for the other's file."""
     meet = "import time; open('../{0}.here', 'w')\nwhile not os.path.exists('../{1}.here'): time.sleep(.05)\n"

@@ -18,13 +18,16 @@ from rich.live import Live
 from deeper.callbacks.signals import Stopped
 from deeper.processes import SIGNALS, lead_children
 from deeper.runs.identity import processes
-from deeper.sweep.jobs import RUNNING, STOPPED, WAITING, Job
+from deeper.sweep.jobs import DONE, RUNNING, STOPPED, WAITING, Job
 from deeper.sweep.table import queue_table
 from deeper.training.precision import accelerator_for
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
+
+REFUSED = 2
+"""Exit status of a job whose command or data have a mistake."""
 
 HARDWARE = ("accelerator", "devices", "num_nodes")
 """Keys of a trainer that say what a job runs on."""
@@ -76,6 +79,8 @@ class Queue:
                         self._free.append(slot)
                         job.end(status)
                         log.info(f"job {job.number} {job.state}: {job.cause or job.folder}")
+                        if status == REFUSED and not any(job.state == DONE for job in self.jobs):
+                            waiting.clear()  # of the same command, they would be refused as well
                 show()
         if self._received:
             raise Stopped(self._received)
