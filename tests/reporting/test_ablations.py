@@ -79,11 +79,11 @@ def test_what_is_missing_failed_or_diverged_is_shown(store):
     write_run(store, "head_nin", 3, status="failed", results={})
     write_run(store, "head_nin", 4, objective=float("nan"))
     found, rows = table(store)
-    assert rows["no_aux"].absent == ["0 missing", "3 missing", "4 missing"]
-    assert rows["head_nin"].absent == ["3 failed", "4 diverged"]
-    assert rows["baseline"].absent == ["3 missing", "4 missing"]
+    assert rows["no_aux"].absent == {"missing": [0, 3, 4]}
+    assert rows["head_nin"].absent == {"failed": [3], "diverged": [4]}
+    assert rows["baseline"].absent == {"missing": [3, 4]}
     assert rows["no_aux"].difference.pairs == 2
-    assert "seed 3 failed, seed 4 diverged" in formats.markdown(found)
+    assert "failed: seed 3; diverged: seed 4" in formats.markdown(found)
 
 
 def test_a_sweep_says_which_of_its_jobs_have_no_run(store):
@@ -94,7 +94,7 @@ def test_a_sweep_says_which_of_its_jobs_have_no_run(store):
             {"job": 1, "run": "other", "overrides": ["seed=0", "experiment=[head_fc,no_dropout]"]}]  # fmt: skip
     (sweep / "sweep.json").write_text(json.dumps({"jobs": jobs}))
     _, rows = table(sweep)
-    assert rows["head_fc+no_dropout"].absent == ["0 missing"]
+    assert rows["head_fc+no_dropout"].absent == {"missing": [0]}
 
 
 def test_a_dead_arm_gets_no_verdict(store):

@@ -33,8 +33,8 @@ class Row:
     verdict: Verdict | None
     dead: bool
     """No better than chance, so that it answers nothing."""
-    absent: Sequence[str]
-    """Seeds without a result, each with its reason: 3 failed."""
+    absent: Mapping[str, Sequence[int]]
+    """Seeds without a result by what became of them: missing, failed, diverged …"""
 
     @property
     def mean(self) -> float:
@@ -111,11 +111,10 @@ def _row(
     difference = _difference(pairs, metric) if pairs else None
     deviation = difference.error * sqrt(difference.pairs) if difference else np.inf
     detectable = statistics.detectable(deviation, difference.pairs) if difference else np.inf
-    absent = [
-        f"{seed} {runs[seed].state if seed in runs else 'missing'}"
-        for seed in seeds
-        if seed not in done
-    ]
+    absent: dict[str, list[int]] = {}
+    for seed in seeds:
+        if seed not in done:
+            absent.setdefault(runs[seed].state if seed in runs else "missing", []).append(seed)
     return Row(
         arm, [*runs.values()], [*done.values()], difference,
         detectable if np.isfinite(detectable) else None,

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeper.reporting.runs import StoredRun
-from deeper.runs.identity import IRRELEVANT, IRRELEVANT_BELOW
+from deeper.runs.identity import IRRELEVANT, IRRELEVANT_BELOW, SEEDS
 
 KEYS_NAMED = 5
-
-SEEDS = ("seed", "init_seed", "data_seed")
 
 
 def require_comparable(runs: Sequence[StoredRun]) -> None:

@@ -57,7 +57,7 @@ def _cells(row: Row, table: AblationTable) -> dict[str, str]:
         "parameters, M": _both(costs, "parameters", 1e6),
         "MACs, M": _both(costs, "macs", 1e6),
         "images/s": f"{table.speeds[row.arm]:.0f}" if row.arm in table.speeds else "",
-        "not there": ", ".join(f"seed {one}" for one in row.absent),
+        "not there": _absent(row.absent),
     }  # fmt: skip
 
 
@@ -68,6 +68,10 @@ def _claimed(row: Row) -> str:
         return f"{row.claim.says} (within {100 * row.claim.margin:.1f})"
     size = f" by {100 * row.claim.size:.1f}" if row.claim.size else ""
     return f"{row.claim.says} ({row.claim.direction}{size})"
+
+
+def _absent(seeds: Mapping[str, Sequence[int]]) -> str:
+    return "; ".join(f"{why}: seed {', '.join(map(str, which))}" for why, which in seeds.items())
 
 
 def _both(costs: Mapping[str, Any], what: str, unit: float) -> str:
@@ -110,7 +114,7 @@ def comma_separated(table: AblationTable) -> str:
     """A row an arm, with plain numbers."""
     out = StringIO()
     rows = numbers(table)["arms"]
-    flat = [{**row, "seeds": " ".join(map(str, row["seeds"])), "absent": "; ".join(row["absent"])}
+    flat = [{**row, "seeds": " ".join(map(str, row["seeds"])), "absent": _absent(row["absent"])}
             for row in rows]  # fmt: skip
     writer = csv.DictWriter(out, fieldnames=[key for key in flat[0] if key not in ("values", "costs")],
                             extrasaction="ignore", lineterminator="\n")  # fmt: skip
@@ -143,7 +147,7 @@ def numbers(table: AblationTable) -> dict[str, Any]:
             "margin": row.claim.margin if row.claim else None,
             "verdict": row.verdict,
             "dead": row.dead,
-            "absent": [*row.absent],
+            "absent": dict(row.absent),
             "seeds": [run.seed for run in row.runs if run.state == "finished"],
             "values": [*row.values],
             "costs": dict(row.costs),

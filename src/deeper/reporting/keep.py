@@ -2,15 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from deeper.cli.arguments import PATH_KEYS
 from deeper.files import json_text, replacement
-from deeper.reporting.runs import KEPT, StoredRun
+from deeper.reporting.runs import LOG, OUTCOMES, StoredRun
 from deeper.runs import record
 from deeper.sweep import manifest
+
+LEFT_OUT = ("grad_norm/", "perf/")
 
 
 def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int:
@@ -23,9 +25,10 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
     for run in done:
         folder = target / "runs" / run.directory.resolve().name
         folder.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
-            if name != record.FILE and (run.directory / name).exists():
-                shutil.copyfile(run.directory / name, folder / name)
+        if (run.directory / OUTCOMES).exists():
+            shutil.copyfile(run.directory / OUTCOMES, folder / OUTCOMES)
+        with replacement(folder / LOG) as temporary:
+            temporary.write_text("".join(_lines(run.directory / LOG)))
         _write(folder / record.FILE, _without_paths(dict(run.record)))
     for sweep in map(Path, folders):
         if (sweep / manifest.FILE).exists():
@@ -51,6 +54,13 @@ def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
 
     words = {key: _no_paths(content[key]) for key in ("command", "overrides") if key in content}
     return content | words | {"config": without(config)}
+
+
+def _lines(log: Path) -> Iterator[str]:
+    """Rows of a log without what no report shows, which is most of it."""
+    for row in map(json.loads, log.read_text().splitlines()):
+        kept = {key: value for key, value in row.items() if not key.startswith(LEFT_OUT)}
+        yield json.dumps(kept) + "\n"
 
 
 def _no_paths(words: Sequence[str]) -> list[str]:

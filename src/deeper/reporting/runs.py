@@ -20,9 +20,6 @@ BASELINE = "baseline"
 
 LOG, OUTCOMES = "metrics.jsonl", "test_outcomes.npz"
 
-KEPT = (record.FILE, LOG, OUTCOMES)
-"""Files of a run that a report needs: some kilobytes."""
-
 
 @dataclass(frozen=True)
 class StoredRun:

@@ -27,6 +27,9 @@ IRRELEVANT_BELOW = {
 }
 """The same, below groups whose other keys are relevant."""
 
+SEEDS = ("seed", "init_seed", "data_seed")
+"""Keys in which repetitions of a run differ."""
+
 SOURCE_PATHS = ("generate_at",)
 """Keys of `data.source` that say where files lie."""
 

@@ -21,7 +21,7 @@ from deeper.config.secrets import without_secrets
 from deeper.files import sweep
 from deeper.processes import lead_children
 from deeper.runs import directory, record
-from deeper.runs.identity import identity_of
+from deeper.runs.identity import SEEDS, identity_of
 from deeper.runs.lease import Lease
 from deeper.runs.resume import resumed_config, save_config
 from deeper.training.precision import Precision, accelerator_for
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # `open` answers a mistake before torch and Lightning are imp
     from deeper.data.datamodule import ImageData
 
 
-VARIED = ("experiment", "seed", "init_seed", "data_seed", "resume")
+VARIED = ("experiment", *SEEDS, "resume")
 """Words that runs of one cell may have of their own."""
 
 

@@ -23,6 +23,7 @@ from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
 from deeper.runs import directory
+from deeper.runs.identity import SEEDS
 from deeper.sweep import manifest
 from deeper.sweep.images import Images
 from deeper.sweep.jobs import DONE, FAILED, Job
@@ -36,9 +37,6 @@ SWEEP_ONLY = (
     "hydra.sweeper",
 )  # fmt: skip
 """Overrides of Hydra's own keys that jobs do not get."""
-
-
-SEEDS = ("seed", "init_seed", "data_seed")
 
 
 class JobFailed(HydraException):
