@@ -24,7 +24,13 @@ FILES_ONLY = ("finds", "parameters, M", "MACs, M", "images/s")
 
 
 def title(table: AblationTable) -> str:
-    return f"recipe={table.recipe}, {table.metric}; Δ in points against the baseline, by seed, 95 %"
+    points = " in points" if scale_of(table.metric) == 100 else ""
+    return f"recipe={table.recipe}, {table.metric}; Δ{points} against the baseline, by seed, 95 %"
+
+
+def scale_of(metric: str) -> int:
+    """100 for fractions of images, which are shown in percent and points."""
+    return 100 if metric.endswith(("top1", "top5")) else 1
 
 
 def cells(table: AblationTable) -> tuple[list[str], list[list[str]]]:
@@ -35,8 +41,8 @@ def cells(table: AblationTable) -> tuple[list[str], list[list[str]]]:
 
 
 def _cells(row: Row, table: AblationTable) -> dict[str, str]:
-    percent = "top" in table.metric
-    scale, places = (100, 2) if percent else (1, 4)
+    scale = scale_of(table.metric)
+    places = 2 if scale == 100 else 4
 
     def number(value: float, sign: str = "") -> str:
         return f"{scale * value:{sign}.{places}f}".replace("-", "−")
@@ -48,7 +54,7 @@ def _cells(row: Row, table: AblationTable) -> dict[str, str]:
     return {
         "experiment": row.arm.replace("+", " + "),
         "n": str(len(row.values)),
-        f"{table.metric}{' %' if percent else ''}": f"{number(row.mean)}{deviation}" if row.values else "",
+        f"{table.metric}{' %' if scale == 100 else ''}": f"{number(row.mean)}{deviation}" if row.values else "",
         "Δ": number(difference.mean, "+") if difference else "",
         "interval": "{} … {}".format(*(number(end, "+") for end in interval)) if interval else "",
         "finds": number(row.detectable) if row.detectable else "",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.reporting import figures, formats
-from deeper.reporting.ablations import RIGHT, AblationTable
+from deeper.reporting.ablations import AblationTable
 from deeper.reporting.mistakes import Mistake, worst
 from deeper.reporting.runs import StoredRun
 
@@ -60,25 +60,27 @@ def html(
 
 def _table(table: AblationTable) -> str:
     columns, rows = formats.cells(table)
-    kinds = [' class="text"' if name in formats.TEXT else "" for name in columns]
-    head = "".join(
-        f"<th{kind}>{escape(name)}</th>" for name, kind in zip(columns, kinds, strict=True)
-    )
+    head = "".join(f'<th class="{_kind(name, "")}">{escape(name)}</th>' for name in columns)
     lines = []
     for row in rows:
-        cells = []
-        for name, text in zip(columns, row, strict=True):
-            kind = (
-                "text wide" if name == "the paper says" else "text" if name in formats.TEXT else ""
-            )
-            kind = f"text {text}" if name == "verdict" and text.isalpha() else kind
-            cells.append(f'<td class="{kind}">{escape(text)}</td>')
+        cells = [
+            f'<td class="{_kind(name, text)}">{escape(text)}</td>'
+            for name, text in zip(columns, row, strict=True)
+        ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
+def _kind(column: str, text: str) -> str:
+    """Classes of a cell; a verdict of one word is one of them."""
+    if column == "verdict" and text.isalpha():
+        return f"text {text}"
+    wide = " wide" if column == "the paper says" else ""
+    return f"text{wide}" if column in formats.TEXT else ""
+
+
 def _forest(table: AblationTable) -> str:
-    scale = 100 if table.metric in RIGHT else 1
+    scale = formats.scale_of(table.metric)
     rows = [
         (row.arm, scale * d.mean, (scale * d.interval[0], scale * d.interval[1]), row.verdict or "")
         for row in table.rows

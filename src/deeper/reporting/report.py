@@ -82,7 +82,7 @@ def show_plan(found: Plan) -> None:
                     "seeds": "right", "hours": "right"}  # fmt: skip
     print(
         f"{found.pilots} pilots: {found.metric} {found.mean:.2%} ± {found.deviation:.2%} over seeds "
-        f"(at most {found.limit:.2%}, with 80 % confidence), {found.hours * 60:.1f} min a run"
+        f"(at most {found.limit:.2%}, 80 % confidence), {found.hours * 60:.1f} min a run"
     )
     for pairs, difference in found.detectable.items():
         print(f"{pairs:>3} seeds find a difference of {difference:.2%} in 4 of 5 studies")
