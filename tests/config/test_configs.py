@@ -157,6 +157,7 @@ SWEEPS = {"aux": [], "head": [], "block": [], "augment": ["recipe=paper"], "norm
 """Sweeps of experiments, with the words that their headers have."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_arm_of_a_sweep_changes_something_of_its_recipe(sweep, configs):
     words = [f"sweep={sweep}", *SWEEPS[sweep]]

@@ -219,7 +219,7 @@ def test_a_stopped_rank_ends_the_run(images, tmp_path):
     log = tmp_path / "log"
     more = [
         "trainer=ddp_cpu",
-        "trainer.strategy.timeout_s=20",
+        "trainer.strategy.timeout_s=30",
         "epochs=300",
         "batch_size=8",
         "data.workers=0",
@@ -231,7 +231,7 @@ def test_a_stopped_rank_ends_the_run(images, tmp_path):
     os.kill(rank1, signal.SIGSTOP)
     try:
         assert process.wait() == 1, log.read_text()[-3000:]
-        assert time.monotonic() - asked < 60
+        assert time.monotonic() - asked < 80
         assert "another process of this training ended or does not answer" in log.read_text()
     finally:
         with suppress(ProcessLookupError):
