@@ -51,6 +51,7 @@ def test_means_and_differences_are_those_of_the_runs(store):
 def test_other_metrics_are_compared_by_seed_alone(store):
     _, rows = table(store, metric="test/loss")
     assert rows["no_aux"].difference.mean == 0
+    assert rows["no_aux"].claim is rows["no_aux"].verdict is None  # it is about test/top1
     _, rows = table(store, metric="val/top1")
     assert rows["no_aux"].difference.mean == pytest.approx(-0.2)
 

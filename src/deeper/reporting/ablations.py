@@ -118,7 +118,7 @@ def _row(
     return Row(
         arm, [*runs.values()], [*done.values()], difference,
         detectable if np.isfinite(detectable) else None,
-        _claim(arm, [*runs.values()]), None, _is_dead([runs[seed] for seed in done], metric), absent,
+        _claim(arm, [*runs.values()], metric), None, _is_dead([runs[seed] for seed in done], metric), absent,
     )  # fmt: skip
 
 
@@ -141,10 +141,13 @@ def _changes(pairs: Sequence[tuple[StoredRun, StoredRun]], among: int) -> Iterat
         yield (a["rank"] < among).astype(np.int8) - (b["rank"] < among)
 
 
-def _claim(arm: str, runs: Sequence[StoredRun]) -> Claim | None:
-    """What the experiment's file said when the runs began; a combination of experiments claims nothing."""
-    found = [run.config["claim"] for run in runs if run.config.get("claim")]
-    return None if not found or "+" in arm else Claim(**found[0])
+def _claim(arm: str, runs: Sequence[StoredRun], metric: str) -> Claim | None:
+    """What the experiment's file said of this metric when the runs began.
+
+    A combination of experiments claims nothing.
+    """
+    found = [Claim(**run.config["claim"]) for run in runs if run.config.get("claim")]
+    return found[0] if found and found[0].metric == metric and "+" not in arm else None
 
 
 def _is_dead(runs: Sequence[StoredRun], metric: str) -> bool:
