@@ -12,7 +12,7 @@ class ProcessLauncher(launcher.ProcessLauncher):
 
 
 class SlurmLauncher(slurm.SlurmLauncher):
-    """As above."""
+    """Defined here for the same reason."""
 
 
 @dataclass

@@ -10,6 +10,8 @@ import pytest
 from driver import await_rows, differences, outcome, words
 from entry import PROJECT, record, rows, run_dirs
 
+from deeper.sweep.slurm import job_name
+
 TRAIN = [sys.executable, str(PROJECT / "src/train.py")]
 SLURM = ("-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1")
 
@@ -52,7 +54,7 @@ def test_a_requeued_job_ends_as_if_it_had_not_been(images, tmp_path):
     long = words(images, tmp_path / "slurm", "epochs=12")
     driver = start(*SLURM, *long, "seed=5")
     run = await_rows(tmp_path / "slurm", 8)
-    (number,) = jobs(f"deeper-{run.name}")
+    (number,) = jobs(job_name(run))
     subprocess.run(["scontrol", "requeue", number], check=True)
     assert driver.wait(300) == 0
     assert len(record(run)["starts"]) == 2

@@ -78,7 +78,7 @@ def test_verdicts_are_given_to_claims_alone(store):
 def test_what_is_missing_failed_or_diverged_is_shown(store):
     shutil.rmtree(store / "no_aux-0")
     write_run(store, "head_nin", 3, status="failed", results={})
-    write_run(store, "head_nin", 4, objective=float("nan"))
+    write_run(store, "head_nin", 4, status="diverged")
     found, rows = table(store)
     assert rows["no_aux"].absent == {"missing": [0, 3, 4]}
     assert rows["head_nin"].absent == {"failed": [3], "diverged": [4]}
@@ -220,16 +220,40 @@ def test_kept_runs_give_the_same_table_and_name_no_path(store, tmp_path):
     assert "/home/me" not in "".join(path.read_text() for path in kept.rglob("*.json"))
 
 
+def test_what_is_kept_adds_to_what_was(store, tmp_path):
+    kept = tmp_path / "kept"
+    sweeps = []
+    for seed in range(2):
+        sweep = tmp_path / f"logs/train/multiruns/sweep-{seed}"
+        sweep.mkdir(parents=True)
+        for arm in ("baseline", "no_aux"):
+            shutil.copytree(store / f"{arm}-{seed}", tmp_path / f"logs/train/store/{arm}-{seed}")
+        jobs = [{"job": i, "run": f"{arm}-{seed}", "overrides": [f"experiment={arm}", f"seed={seed}"]}
+                for i, arm in enumerate(("baseline", "no_aux"))]  # fmt: skip
+        (sweep / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+        sweeps.append(str(sweep))
+    for words in ([sweeps[0]], [sweeps[1], str(store / "no_aux-2")]):
+        done = call(*words, f"keep={kept}", f"out={tmp_path / 'a'}", script="report")
+        assert done.returncode == 0, done.stderr
+    _, rows = table(kept)
+    assert [run.seed for run in rows["no_aux"].runs] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["plan", "{store}/baseline-0", "{store}/again"], "both are baseline with seed 0"),
         ([], "say which runs"),
         (["nowhere"], "nowhere: neither a run directory nor a multirun"),
         (["plan", "{store}/no_aux-0"], "0 finished runs of experiment=baseline with test/top1"),
-        (["{store}", "metric=test/f1"], "no run has finished with test/f1"),
+        (
+            ["{store}/no_aux-0", "{store}/baseline-0", "metric=f1"],
+            "no run has finished with f1; measured",
+        ),
     ],
 )
 def test_refusals(store, words, message):
+    shutil.copytree(store / "baseline-0", store / "again")
     done = call(*(word.format(store=store) for word in words), script="report")
     assert done.returncode == 2
     assert message in done.stderr

@@ -12,7 +12,8 @@ def logs(tmp_path):
     write_run(tmp_path / "train/store", "baseline", 0)
     write_run(tmp_path / "train/store", "no_aux", 1, status="failed", error="MemoryError: 3 GB")
     write_run(tmp_path / "train/runs", "head_fc", 2, config=SETTINGS | {"optimizer": {"lr": 0.5}})
-    write_run(tmp_path / "train/store", "baseline_until_2026", 0)
+    replaced = tmp_path / "train/store/0123456789ab_until_2026"
+    write_run(tmp_path / "train/store", "baseline", 8).rename(replaced)
     (tmp_path / "train/runs/other").mkdir()
     (tmp_path / "train/runs/other/run.json").write_text("{")
     return tmp_path

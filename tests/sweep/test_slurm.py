@@ -8,7 +8,7 @@ from entry import record, run_dirs, shell, small
 from omegaconf import OmegaConf
 
 from deeper.config.errors import ConfigError
-from deeper.sweep.slurm import resources
+from deeper.sweep.slurm import job_name, resources
 
 SBATCH = """#!/bin/bash
 # Runs the job at once, as SLURM would with a free node, and says its number.
@@ -50,14 +50,14 @@ def cluster(tmp_path, monkeypatch):
 
 def test_jobs_go_through_sbatch(images, tmp_path, cluster):
     words = ["-m", "hydra/launcher=slurm", "hydra.launcher.time=1:00:00", "hydra.launcher.cpus_per_task=2",
-             "seed=0,1", "trainer.devices=1", "model.width=0.125", *small(images, tmp_path / "logs")]  # fmt: skip
+             "seed=0,1", "trainer=cpu", "model.width=0.125", *small(images, tmp_path / "logs")]  # fmt: skip
     done = shell(*words)
     assert done.returncode == 0, done.stderr
     found = run_dirs(tmp_path / "logs")
     assert [record(run)["status"] for run in found] == ["finished"] * 2
     asked = [(cluster / "jobs" / f"{n}.ended").read_text() for n in (1, 2)]
     for run in found:
-        (one,) = [text for text in asked if f"--job-name=deeper-{run.name} " in text]
+        (one,) = [text for text in asked if f"--job-name={job_name(run)} " in text]
         for option in ("--nodes=1", "--ntasks-per-node=1", "--requeue", "--signal=USR1@120",
                        "--time=1:00:00", "--cpus-per-task=2", f"--output={run / 'job.log'}"):  # fmt: skip
             assert option in one
@@ -70,10 +70,10 @@ def test_jobs_go_through_sbatch(images, tmp_path, cluster):
 
 def test_what_sbatch_refuses_is_said(images, tmp_path, cluster):
     words = ["-m", "hydra/launcher=slurm", "hydra.launcher.partition=none", "seed=0,1",
-             "trainer.devices=1", *small(images, tmp_path / "logs")]  # fmt: skip
+             "trainer=cpu", *small(images, tmp_path / "logs")]  # fmt: skip
     done = shell(*words)
-    assert done.returncode == 2
-    assert "sbatch refuses job 0: invalid partition specified: none" in done.stderr
+    assert done.returncode == 1
+    assert "job 0 failed: invalid partition specified: none" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,9 @@ def test_resources_are_those_of_the_trainer(trainer, options):
     assert resources(OmegaConf.create(trainer)) == options
 
 
-def test_a_number_of_devices_is_needed():
-    with pytest.raises(
-        ConfigError, match=r"trainer.devices=auto: SLURM wants their number on a node"
-    ):
-        resources(OmegaConf.create({"accelerator": "gpu", "devices": "auto"}))
+@pytest.mark.parametrize("trainer", [("gpu", "auto"), ("auto", 1)])
+def test_what_a_job_needs_must_be_said(trainer):
+    accelerator, devices = trainer
+    message = "pass trainer=gpu, trainer=cpu, or trainer=ddp with the number"
+    with pytest.raises(ConfigError, match=message):
+        resources(OmegaConf.create({"accelerator": accelerator, "devices": devices}))

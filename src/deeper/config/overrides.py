@@ -56,6 +56,11 @@ def jobs_share_a_process() -> bool:
     )
 
 
+def jobs_run_elsewhere() -> bool:
+    """Whether SLURM runs the jobs of this multirun, on machines that may have what this one has not."""
+    return is_multirun() and "SlurmLauncher" in str(HydraConfig.get().launcher._target_)
+
+
 def protocols(cfg: Any) -> dict[str, Any]:
     """Name → node of the protocols asked for; empty where the checkpoint's own is meant."""
     if cfg.protocols and cfg.protocol is not None:

@@ -56,6 +56,8 @@ def missing_hardware(config: Mapping[str, Any]) -> Iterator[str]:
             "trainer.strategy: with this launcher each rank of a DDP trainer would start the whole "
             "sweep again; leave hydra/launcher out"
         )
+    if overrides.jobs_run_elsewhere():
+        return
     if (accelerator := accelerator_for(trainer.get("accelerator"))) == "cuda":
         return
     if trainer.get("accelerator") in ("gpu", "cuda"):

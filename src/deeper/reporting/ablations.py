@@ -14,7 +14,7 @@ from deeper.reporting.runs import BASELINE, StoredRun
 from deeper.reporting.statistics import Difference, Verdict
 
 RIGHT = {"test/top1": 1, "test/top5": 5}
-"""Metrics that are fractions of the test images whose label is among so many classes."""
+"""Top-k metrics of the test images, and their k."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Row:
     difference: Difference | None
     """From the baseline; None for the baseline, and where no seed has both."""
     detectable: float | None
-    """The smallest difference that as many pairs find in 4 of 5 studies."""
+    """The smallest difference that this number of pairs finds in 4 of 5 studies."""
     claim: Claim | None
     verdict: Verdict | None
     dead: bool
@@ -62,7 +62,7 @@ class AblationTable:
 def ablation_table(runs: Sequence[StoredRun], metric: str = "test/top1") -> AblationTable:
     """Raises `ValueError` for runs that cannot be compared, and where there is no baseline."""
     require_comparable([run for run in runs if run.record])
-    arms = _by_arm(runs)
+    arms = by_arm(runs)
     if BASELINE not in arms:
         raise ValueError(
             f"no run of experiment={BASELINE} among {', '.join(arms)}, so there is nothing to compare with"
@@ -72,7 +72,10 @@ def ablation_table(runs: Sequence[StoredRun], metric: str = "test/top1") -> Abla
     rows = [_row(BASELINE, baseline, {}, metric, seeds)]
     rows += [_row(arm, found, baseline, metric, seeds) for arm, found in arms.items()]
     if not any(row.values for row in rows):
-        raise ValueError(f"no run has finished with {metric}")
+        known = {key for run in runs for key in run.record.get("results", {})}
+        raise ValueError(
+            f"no run has finished with {metric}; measured: {', '.join(sorted(known)) or 'nothing'}"
+        )
     decided = statistics.verdicts({
         row.arm: (row.claim, row.difference)
         for row in rows
@@ -83,7 +86,7 @@ def ablation_table(runs: Sequence[StoredRun], metric: str = "test/top1") -> Abla
     return AblationTable(metric, recipe, judged)
 
 
-def _by_arm(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
+def by_arm(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
     """Arm → seed → run. Raises `ValueError` for two runs of one arm and seed."""
     arms: dict[str, dict[int, StoredRun]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
@@ -110,11 +113,14 @@ def _row(
     ]
     difference = _difference(pairs, metric) if pairs else None
     deviation = difference.error * sqrt(difference.pairs) if difference else np.inf
-    detectable = statistics.detectable(deviation, difference.pairs) if difference else np.inf
+    detectable = np.inf
+    if difference:
+        detectable = statistics.detectable(deviation, difference.pairs, difference.degrees)
     absent: dict[str, list[int]] = {}
     for seed in seeds:
         if seed not in done:
-            absent.setdefault(runs[seed].state if seed in runs else "missing", []).append(seed)
+            state = runs[seed].state if seed in runs else "missing"
+            absent.setdefault("not measured" if state == "finished" else state, []).append(seed)
     return Row(
         arm, [*runs.values()], [*done.values()], difference,
         detectable if np.isfinite(detectable) else None,

@@ -39,7 +39,10 @@ def _differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """lr (0.1, 0.2), …"""
     found = [setting for setting in differing_settings(a, b) if setting[0] not in SEEDS]
     named = [f"{key} ({x}, {y})" for key, x, y in found[:KEYS_NAMED]]
-    return ", ".join(named + ["…"] * (len(found) > KEYS_NAMED)) or "words that set no key of theirs"
+    return (
+        ", ".join(named + ["…"] * (len(found) > KEYS_NAMED))
+        or "their command lines, though no setting"
+    )
 
 
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

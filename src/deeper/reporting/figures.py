@@ -47,7 +47,7 @@ def _round_step(reach: float) -> float:
 
 
 def curves(series: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]]) -> str:
-    """A line an arm, the mean over its runs, in the band from the least to the largest run."""
+    """One line per arm, the mean over its runs, in the band from the least to the largest run."""
     points = {name: _over_runs(runs) for name, runs in series.items() if runs}
     if not points:
         return ""

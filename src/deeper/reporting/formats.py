@@ -13,10 +13,10 @@ from deeper.reporting.ablations import AblationTable, Row
 TO_LATEX = str.maketrans({
     "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-    "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\dots{}",
+    "<": r"$<$", ">": r"$>$", "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\dots{}",
 })  # fmt: skip
 
-TEXT = ("experiment", "the paper says", "verdict", "not there")
+TEXT = ("experiment", "the paper says", "verdict", "missing")
 """Columns that are words."""
 
 FILES_ONLY = ("finds", "parameters, M", "MACs, M", "images/s")
@@ -63,7 +63,7 @@ def _cells(row: Row, table: AblationTable) -> dict[str, str]:
         "parameters, M": _both(costs, "parameters", 1e6),
         "MACs, M": _both(costs, "macs", 1e6),
         "images/s": f"{table.speeds[row.arm]:.0f}" if row.arm in table.speeds else "",
-        "not there": _absent(row.absent),
+        "missing": _absent(row.absent),
     }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def alignments(columns: Sequence[str]) -> dict[str, JustifyMethod]:
 def markdown(table: AblationTable) -> str:
     columns, rows = cells(table)
     rule = [":--" if name in TEXT else "--:" for name in columns]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    lines = ["| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |"
              for row in (columns, rule, *rows)]  # fmt: skip
     return (
         f"{title(table)}; finds: the difference that n seeds find in 4 of 5 studies\n\n"
@@ -117,7 +117,7 @@ def _latex(text: str) -> str:
 
 
 def comma_separated(table: AblationTable) -> str:
-    """A row an arm, with plain numbers."""
+    """One row per arm, with plain numbers."""
     out = StringIO()
     rows = numbers(table)["arms"]
     flat = [{**row, "seeds": " ".join(map(str, row["seeds"])), "absent": _absent(row["absent"])}
@@ -154,7 +154,7 @@ def numbers(table: AblationTable) -> dict[str, Any]:
             "verdict": row.verdict,
             "dead": row.dead,
             "absent": dict(row.absent),
-            "seeds": [run.seed for run in row.runs if run.state == "finished"],
+            "seeds": [run.seed for run in row.runs if run.result(table.metric) is not None],
             "values": [*row.values],
             "costs": dict(row.costs),
             "images_per_s": table.speeds.get(row.arm),

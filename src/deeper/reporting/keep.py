@@ -8,7 +8,7 @@ from typing import Any
 
 from deeper.cli.arguments import PATH_KEYS
 from deeper.files import json_text, replacement
-from deeper.reporting.runs import LOG, OUTCOMES, StoredRun
+from deeper.reporting.runs import LOG, OUTCOMES, StoredRun, log_rows
 from deeper.runs import record
 from deeper.sweep import manifest
 
@@ -18,8 +18,8 @@ LEFT_OUT = ("grad_norm/", "perf/")
 def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int:
     """Copy the finished and the diverged runs to `target`/runs, without paths of this machine.
 
-    A multirun's list of jobs goes along, so that missing runs are known to be missing. Answers how
-    many runs were copied.
+    A multirun's list of jobs goes along, so that missing runs are known to be missing. Returns the
+    number of runs copied.
     """
     done = [run for run in runs if run.state in ("finished", "diverged")]
     for run in done:
@@ -28,15 +28,20 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
         if (run.directory / OUTCOMES).exists():
             shutil.copyfile(run.directory / OUTCOMES, folder / OUTCOMES)
         with replacement(folder / LOG) as temporary:
-            temporary.write_text("".join(_lines(run.directory / LOG)))
+            temporary.write_text("".join(_lines(run.directory)))
         _write(folder / record.FILE, _without_paths(dict(run.record)))
+    jobs = {job["run"]: job for job in _jobs(target)}
     for sweep in map(Path, folders):
-        if (sweep / manifest.FILE).exists():
-            content = json.loads((sweep / manifest.FILE).read_text())
-            for job in content["jobs"]:
-                job["overrides"] = _no_paths(job["overrides"])
-            _write(target / manifest.FILE, content)
+        jobs |= {job["run"]: job for job in _jobs(sweep)}
+    if jobs:
+        listed = [job | {"overrides": _no_paths(job["overrides"])} for job in jobs.values()]
+        _write(target / manifest.FILE, {"jobs": listed})
     return len(done)
+
+
+def _jobs(sweep: Path) -> list[dict[str, Any]]:
+    file = sweep / manifest.FILE
+    return json.loads(file.read_text())["jobs"] if file.exists() else []
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
@@ -56,9 +61,9 @@ def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
     return content | words | {"config": without(config)}
 
 
-def _lines(log: Path) -> Iterator[str]:
+def _lines(run: Path) -> Iterator[str]:
     """Rows of a log without what no report shows, which is most of it."""
-    for row in map(json.loads, log.read_text().splitlines()):
+    for row in log_rows(run):
         kept = {key: value for key, value in row.items() if not key.startswith(LEFT_OUT)}
         yield json.dumps(kept) + "\n"
 

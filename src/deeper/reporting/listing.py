@@ -1,6 +1,7 @@
 """What src/runs.py answers: runs as a list, one of them, what two differ in, and what may be removed."""
 
-import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -9,13 +10,13 @@ from typing import Any
 
 from deeper.files import gigabytes
 from deeper.reporting.comparable import differing_settings
-from deeper.reporting.runs import LOG, StoredRun, read_all
+from deeper.reporting.runs import StoredRun, log_rows, read_all
 from deeper.reporting.table import show_table
 from deeper.runs import directory
 from deeper.runs.lease import is_held
 
-REPLACED = "_until_"
-"""In the name of a run that another one of its identity replaced, since its images changed."""
+REPLACED = re.compile(r"[0-9a-f]{12}_until_.+")
+"""Names of runs in the store that others of their identity replaced, since their images had changed."""
 
 REMOVABLE = ("failed", "diverged")
 
@@ -75,7 +76,7 @@ def _show(cfg: Any, names: Sequence[str]) -> None:
     content, folder = run.record, run.directory
     facts = {
         "run": str(folder),
-        "command": " ".join(["python src/train.py", *content["overrides"]]),
+        "command": shlex.join(["python", "src/train.py", *content["overrides"]]),
         "status": f"{_state(run)} {content.get('error', '')}",
         "started": ", ".join(map(_when, content["starts"])),
         "time": f"{content.get('seconds', 0) / 60:.1f} min",
@@ -95,10 +96,8 @@ def _show(cfg: Any, names: Sequence[str]) -> None:
 
 
 def _last_row(folder: Path) -> str:
-    if not (folder / LOG).exists():
-        return ""
-    rows = (folder / LOG).read_text().splitlines()
-    return _pairs(json.loads(rows[-1])) if rows else ""
+    rows = [*log_rows(folder)]
+    return _pairs(rows[-1]) if rows else ""
 
 
 def _pairs(content: Mapping[str, Any]) -> str:
@@ -116,8 +115,9 @@ def _diff(cfg: Any, names: Sequence[str]) -> None:
         if x != y:
             rows.append([key, *(_pairs(v) if isinstance(v, Mapping) else str(v) for v in (x, y))])
     results = [run.record.get("results", {}) for run in (a, b)]
-    rows += [[key, *(f"{found.get(key, float('nan')):.4f}" for found in results)]
-             for key in {**results[0], **results[1]}]  # fmt: skip
+    for key in {**results[0], **results[1]}:
+        values = [found.get(key) for found in results]
+        rows.append([key, *("" if value is None else f"{value:.4f}" for value in values)])
     show_table(
         "what differs, and the results", {"": "left", names[0]: "left", names[1]: "left"}, rows
     )
@@ -126,9 +126,11 @@ def _diff(cfg: Any, names: Sequence[str]) -> None:
 def _clean(cfg: Any, names: Sequence[str]) -> None:
     """Raises `ValueError` for a run that a process writes to."""
     if names:
-        runs = [_one(name) for name in names]
+        runs = [_one(str(folder)) for folder in dict.fromkeys(Path(n).resolve() for n in names)]
     else:
-        runs = [r for r in _all(cfg) if r.state in REMOVABLE or REPLACED in r.directory.name]
+        runs = [
+            r for r in _all(cfg) if r.state in REMOVABLE or REPLACED.fullmatch(r.directory.name)
+        ]
         runs = [run for run in runs if not is_held(run.directory)]
     for run in runs:
         if is_held(run.directory):

@@ -38,13 +38,24 @@ def worst(runs: Sequence[StoredRun], number: int) -> list[Mistake]:
     ]  # fmt: skip
 
 
-def as_data_url(index: int, run: StoredRun, data_root: str, cache: str) -> str:
-    """A small copy of a test image of the run's data set, which lies in `data_root`."""
-    from deeper.config import instantiate, signatures
-    from deeper.inference.outputs import thumbnail
+class Pictures:
+    """Small copies of the test images of a run, whose data set lies in `data_root`.
 
-    config = run.config["data"]["source"]
-    signatures.require_buildable({"data": {"source": config}})
-    source = instantiate.build(config)(root=data_root, cache=cache)
-    image, _ = source.load().test[index]
-    return "data:image/jpeg;base64," + b64encode(thumbnail(image)).decode()
+    Raises `ValueError` for a folder with other images.
+    """
+
+    def __init__(self, run: StoredRun, data_root: str, cache: str) -> None:
+        from deeper.config import instantiate, signatures
+
+        config = run.config["data"]["source"]
+        signatures.require_buildable({"data": {"source": config}})
+        self.images = instantiate.build(config)(root=data_root, cache=cache).load().test
+        if run.outcomes and not np.array_equal(self.images.labels, run.outcomes["label"]):
+            raise ValueError(f"data.root={data_root}: not the test images of {run.directory}")
+
+    def __call__(self, index: int) -> str:
+        """A data URL."""
+        from deeper.inference.outputs import thumbnail
+
+        image, _ = self.images[index]
+        return "data:image/jpeg;base64," + b64encode(thumbnail(image)).decode()

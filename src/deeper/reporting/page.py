@@ -39,13 +39,13 @@ def html(
         f"<h1>Ablations of recipe={escape(table.recipe)}</h1>",
         f"<p>{escape(formats.title(table))}</p>",
         _table(table),
-        "<p>finds: the difference that as many seeds find in 4 of 5 studies. Verdicts are at 5 % for all "
+        "<p>finds: the difference that this number of seeds finds in 4 of 5 studies. Verdicts are at 5 % for all "
         "claims of the table together (Holm); intervals count seeds and test images as chance.</p>",
         "<h2>Differences from the baseline</h2>",
         _forest(table),
         "<h2>Validation over epochs</h2>",
         figures.curves({row.arm: _validation(row.runs) for row in table.rows}),
-        "<p>Lines are means over seeds, bands reach from the least to the best seed.</p>",
+        "<p>Lines are means over seeds, bands reach from the worst to the best seed.</p>",
         *_confusion(baseline),
         *_mistakes(baseline, mistakes, image),
         "<h2>What was run</h2>",
@@ -90,7 +90,8 @@ def _forest(table: AblationTable) -> str:
 
 
 def _validation(runs: Sequence[StoredRun]) -> list[tuple[list[float], list[float]]]:
-    return [run.series("val/top1") for run in runs if run.state == "finished"]
+    found = [run.series("val/top1") for run in runs if run.state == "finished"]
+    return [(epochs, values) for epochs, values in found if epochs]
 
 
 def _confusion(runs: Sequence[StoredRun]) -> list[str]:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from deeper.config.groups import CONFIG_FOLDER
 from deeper.config.schema import Claim
+from deeper.reporting.ablations import by_arm
 from deeper.reporting.comparable import require_comparable
 from deeper.reporting.runs import BASELINE, StoredRun
 from deeper.reporting.statistics import detectable, equivalence_pairs, pairs_needed
@@ -57,6 +58,7 @@ def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
             f"such as those of `python src/train.py -m experiment=baseline seed=100,101,102`"
         )
     require_comparable(done)
+    by_arm(done)  # refuses a seed that is given twice
     values = np.array([run.result(metric) for run in done], np.float64)
     deviation = float(values.std(ddof=1))
     degrees = len(done) - 1
@@ -65,7 +67,8 @@ def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
     needs = [
         Need(name, claim, equivalence_pairs(of_pairs, claim.margin) if claim.margin
              else pairs_needed(of_pairs, claim.size) if claim.size else None)
-        for name, claim in _claims().items() if claim.margin or claim.size
+        for name, claim in _claims().items()
+        if claim.metric == metric and (claim.margin or claim.size)
     ]  # fmt: skip
     hours = float(np.mean([run.record["seconds"] for run in done])) / 3600
     found = {n: detectable(of_pairs, n) for n in SEEDS}

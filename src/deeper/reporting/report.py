@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ from deeper.files import json_text, whole
 from deeper.reporting import formats, page
 from deeper.reporting.ablations import ablation_table
 from deeper.reporting.keep import keep
-from deeper.reporting.mistakes import as_data_url
+from deeper.reporting.mistakes import Pictures
 from deeper.reporting.plan import Plan, plan
-from deeper.reporting.runs import read_all
+from deeper.reporting.runs import StoredRun, read_all
 from deeper.reporting.table import show_table
 
 PLAN = "plan"
@@ -38,7 +37,7 @@ def make(cfg: Any) -> None:
     if cfg.speed:
         from deeper.reporting.speed import images_per_second  # imports torch
 
-        arms = {row.arm: row.runs[0] for row in table.rows if row.values}
+        arms = {row.arm: first_finished(row.runs) for row in table.rows if row.values}
         table = replace(table, speeds=images_per_second(arms, cfg.paths.cache))
     columns, rows = formats.cells(table)
     shown = [place for place, name in enumerate(columns) if name not in formats.FILES_ONLY]
@@ -52,8 +51,8 @@ def make(cfg: Any) -> None:
     out.mkdir(parents=True, exist_ok=True)
     pictures = None
     if cfg.data.root:
-        pictures = partial(as_data_url, run=runs[0], data_root=cfg.data.root, cache=cfg.paths.cache)
-    command = ["python", "src/report.py", *folders]
+        pictures = Pictures(first_finished(table.rows[0].runs), cfg.data.root, cfg.paths.cache)
+    command = ["python", "src/report.py", *folders, f"metric={cfg.metric}"]
     texts = {
         "table.md": formats.markdown(table),
         "table.tex": formats.latex(columns, rows),
@@ -65,6 +64,10 @@ def make(cfg: Any) -> None:
         with whole(out / name) as path:
             path.write_text(text)
     print(f"{out}: {', '.join(texts)}")
+
+
+def first_finished(runs: Sequence[StoredRun]) -> StoredRun:
+    return next(run for run in runs if run.state == "finished")
 
 
 def show_plan(found: Plan) -> None:

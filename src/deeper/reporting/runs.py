@@ -34,9 +34,6 @@ class StoredRun:
     @property
     def state(self) -> str:
         """finished, diverged, failed, interrupted or running; missing for one that has not begun."""
-        objective = self.record.get("objective")
-        if isinstance(objective, float) and objective != objective:
-            return "diverged"
         return str(self.record.get("status", "missing"))
 
     @property
@@ -59,9 +56,16 @@ class StoredRun:
 
     def series(self, metric: str) -> tuple[list[float], list[float]]:
         """Epochs, as fractions, and the values that the log has of a metric."""
-        lines = (self.directory / LOG).read_text().splitlines()
-        rows = [row for row in map(json.loads, lines) if metric in row]
+        rows = [row for row in log_rows(self.directory) if metric in row]
         return [row["epoch"] for row in rows], [row[metric] for row in rows]
+
+
+def log_rows(run: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a run's log, without one that a crash has cut; none where there is no log."""
+    lines = (run / LOG).read_text().splitlines() if (run / LOG).exists() else []
+    for line in lines:
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def read_all(folders: Iterable[str | Path], skip_damaged: bool = False) -> list[StoredRun]:
@@ -73,7 +77,7 @@ def read_all(folders: Iterable[str | Path], skip_damaged: bool = False) -> list[
     found: dict[Path, StoredRun] = {}
     for folder in map(Path, folders):
         runs = [*_read(folder.expanduser(), skip_damaged)]
-        if not runs:
+        if not (runs or skip_damaged):
             raise ValueError(
                 f"{folder}: neither a run directory nor a multirun, and no runs lie in it; "
                 f"`ls logs/train/multiruns logs/train/runs` lists yours"
@@ -86,6 +90,9 @@ def _read(folder: Path, skip_damaged: bool) -> Iterator[StoredRun]:
     if (folder / manifest.FILE).exists():
         jobs = json.loads((folder / manifest.FILE).read_text())["jobs"]
         yield from (_of_job(folder, job["run"], job["overrides"]) for job in jobs)
+        listed = {job["run"] for job in jobs}
+        others = sorted(folder.glob(f"runs/*/{record.FILE}"))
+        yield from (_of_record(file.parent) for file in others if file.parent.name not in listed)
         return
     if (folder / record.FILE).exists():
         yield _of_record(folder)
@@ -98,7 +105,7 @@ def _read(folder: Path, skip_damaged: bool) -> Iterator[StoredRun]:
 
 def _of_record(folder: Path) -> StoredRun:
     content = record.read_record(folder)
-    if "experiments" not in content:
+    if not {"experiments", "seed", "cell", "data", "code"} <= content.keys():
         raise ValueError(f"{folder}: no training run, or one of an earlier version of this project")
     return StoredRun(folder, _arm(content["experiments"]), int(content["seed"]), content)
 

@@ -71,20 +71,22 @@ def crossed(outcomes: NDArray[np.integer]) -> Difference:
 
 
 def paired(differences: Sequence[float]) -> Difference:
-    """Of a difference a seed, where outcomes of images are not known."""
+    """Of one difference per seed, where outcomes of images are not known."""
     d = np.asarray(differences, np.float64)
     error = float(d.std(ddof=1) / sqrt(len(d))) if len(d) > 1 else np.inf
     return Difference(float(d.mean()), error, max(len(d) - 1, 1), len(d))
 
 
-def detectable(deviation: float, pairs: int) -> float:
+def detectable(deviation: float, pairs: int, degrees: float | None = None) -> float:
     """The smallest true difference that a two-sided t test at 5 % finds in 4 of 5 studies.
 
-    `deviation` is the standard deviation of a pair's difference.
+    `deviation` is the standard deviation of a pair's difference, known with `degrees` of freedom, which
+    are pairs − 1 by default.
     """
     if pairs < 2:
         return np.inf
-    degrees, limit = pairs - 1, stats.t.ppf((1 + LEVEL) / 2, pairs - 1)
+    degrees = degrees or pairs - 1
+    limit = stats.t.ppf((1 + LEVEL) / 2, degrees)
 
     def missing_power(effect: float) -> float:
         return float(stats.nct.sf(limit, degrees, effect * sqrt(pairs)) - POWER)

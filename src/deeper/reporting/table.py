@@ -14,7 +14,7 @@ WIDE = 240
 def show_table(
     title: str, columns: Mapping[str, JustifyMethod], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table, as wide as the terminal; elsewhere as wide as it needs, for pagers and files.
+    """Print a table, as wide as the terminal; elsewhere up to `WIDE` columns, for pagers and files.
 
     Brackets in cells are shown as they are, not read as markup.
     """

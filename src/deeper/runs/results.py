@@ -22,8 +22,8 @@ from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
 
 OUTCOMES = "test_outcomes.npz"
-"""Of each test image its `label`, the `predicted` class, the `rank` of the label (0: right; 255 stands for
-more, too) and its loss `nll`, what reports compare image by image; and the names of the `classes`."""
+"""Of each test image its `label`, the `predicted` class, the `rank` of the label (0: right; 255: 255 or
+more) and its loss `nll`, what reports compare image by image; and the names of the `classes`."""
 
 WAITS = 0.05
 """Fraction of the time from which on waiting for batches is more than the loop's own overhead."""

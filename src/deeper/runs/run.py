@@ -34,6 +34,10 @@ VARIED = ("experiment", *SEEDS, "resume")
 """Words that runs of one cell may have of their own."""
 
 
+CHOSEN = ("overrides", "recipe", "experiments", "cell")
+"""Keys of run.json that say what the command chose."""
+
+
 @dataclass(frozen=True)
 class Run:
     """`checkpoint` is the one to continue from, None to start from the first step."""
@@ -154,6 +158,10 @@ class Run:
                 )
         if resumed:
             return facts
+        if cfg.reproduce:  # its words name no experiment, but the record that it follows does
+            return (
+                facts | {key: earlier[key] for key in CHOSEN if key in earlier} | {"seed": cfg.seed}
+            )
         words = overrides.task_overrides()
         return facts | {
             "overrides": without_secrets(overrides.without(("resume",), words)),

@@ -18,6 +18,7 @@ from rich.live import Live
 from deeper.callbacks.signals import Stopped
 from deeper.processes import SIGNALS, lead_children
 from deeper.runs.identity import processes
+from deeper.runs.lease import is_held
 from deeper.sweep.jobs import DONE, RUNNING, STOPPED, WAITING, Job
 from deeper.sweep.table import queue_table
 from deeper.training.precision import accelerator_for
@@ -79,11 +80,16 @@ class Queue:
                         self._free.append(slot)
                         job.end(status)
                         log.info(f"job {job.number} {job.state}: {job.cause or job.folder}")
-                        if status == REFUSED and not any(job.state == DONE for job in self.jobs):
+                        if self._is_mistake(job, status):
                             waiting.clear()  # of the same command, they would be refused as well
                 show()
         if self._received:
             raise Stopped(self._received)
+
+    def _is_mistake(self, job: Job, status: int) -> bool:
+        """Whether the first job was refused, and not since another process writes to its run."""
+        others = any(job.state == DONE for job in self.jobs)
+        return status == REFUSED and not others and not is_held(job.folder)
 
     def _start(self, job: Job) -> None:
         slot = self._free.pop(0)

@@ -2,14 +2,18 @@
 
 The driver submits with sbatch and waits, so that its table, its exit status and `sweep.parallel` are
 those of jobs on this machine. Killed and started again, it finds the jobs that SLURM still has by their
-names, which are their runs' identities. A job that SLURM puts back into its queue goes on where it was.
+names. A job that SLURM puts back into its queue goes on where it was. Ctrl-C, SIGTERM and the end of the
+terminal (SIGHUP) cancel the jobs, which save: start the driver under nohup or tmux.
 """
 
+import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -18,12 +22,14 @@ from deeper.config.errors import ConfigError
 from deeper.processes import PARENT
 from deeper.sweep.jobs import Job
 from deeper.sweep.launcher import ProcessLauncher
-from deeper.sweep.queue import Process
+from deeper.sweep.queue import REFUSED, Process
 
 POLL_S = 5.0
 
 LEFT_S = 10.0
-"""Seconds after which a job that SLURM no longer lists has ended; one that is queued again may be missing."""
+"""A job that squeue has not listed for so many seconds has ended. One that is queued again may be missing
+for a moment.
+"""
 
 
 class SlurmLauncher(ProcessLauncher):
@@ -37,17 +43,27 @@ class SlurmLauncher(ProcessLauncher):
         self.signal_s = signal_s
         self.cluster = Cluster()
 
+    def _check(self, jobs: Sequence[Job]) -> None:
+        if not shutil.which("sbatch"):
+            raise ConfigError(
+                ["hydra/launcher=slurm: there is no sbatch here; leave hydra/launcher out"]
+            )
+        super()._check(jobs)
+        for job in jobs:
+            resources(job.config.trainer)
+
     def _slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
         """All at a time, unless `sweep.parallel` says less: SLURM has a queue itself."""
         parallel = OmegaConf.select(self.config, "sweep.parallel", default="auto")
         return [{}] * (len(jobs) if parallel == "auto" else int(parallel))
 
     def _start(self, job: Job, slot: dict[str, str]) -> Process:
-        name = f"deeper-{job.folder.name}"
+        name = job_name(job.folder)
         number = self.cluster.named(name) or self._submit(job, name)
-        return SlurmJob(self.cluster, number)
+        return SlurmJob(self.cluster, number) if number else Refused()
 
-    def _submit(self, job: Job, name: str) -> str:
+    def _submit(self, job: Job, name: str) -> str | None:
+        """The job's number; None where sbatch refuses it, which job.log says."""
         step = ["srun", "--kill-on-bad-exit=1", *self._command(job)]
         options = [
             f"--job-name={name}", f"--output={job.log}", "--open-mode=append", "--requeue", "--parsable",
@@ -58,19 +74,26 @@ class SlurmLauncher(ProcessLauncher):
         command = ["sbatch", *options, f"--wrap=exec {shlex.join(step)}"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
-            raise ConfigError([f"sbatch refuses job {job.number}: {done.stderr.strip()}"])
+            with job.log.open("a") as log:
+                log.write(done.stderr)
+            return None
         return done.stdout.strip().partition(";")[0]
 
 
+def job_name(folder: Path) -> str:
+    """Of a run directory: one's own jobs of other folders have other names."""
+    return f"deeper-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+
+
 def resources(trainer: Any) -> list[str]:
-    """Options of sbatch for a trainer's nodes and devices. Raises `ConfigError` for devices=auto."""
+    """Options of sbatch for a trainer's nodes and devices. Raises `ConfigError` where they are `auto`."""
     devices = trainer.get("devices", "auto")
     number = len(devices) if OmegaConf.is_list(devices) else devices
     on_gpu = trainer.get("accelerator") in ("gpu", "cuda")
-    if not str(number).isdigit():
+    if trainer.get("accelerator") == "auto" or not str(number).isdigit():
         raise ConfigError([
-            f"trainer.devices={number}: SLURM wants their number on a node, such as trainer=gpu "
-            f"trainer.devices=1"
+            "trainer: SLURM must be told what a job needs on a node; pass trainer=gpu, trainer=cpu, or "
+            "trainer=ddp with the number as trainer.devices=8"
         ])  # fmt: skip
     nodes = [f"--nodes={trainer.get('num_nodes', 1)}", f"--ntasks-per-node={number}"]
     return [*nodes, f"--gpus-per-node={number}"] if on_gpu else nodes
@@ -80,21 +103,36 @@ class Cluster:
     """What squeue says of this user's jobs, asked at most every `POLL_S`."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, str] = {}
-        self._asked = 0.0
+        self._jobs: dict[str, str] | None = None
+        self._asked = -POLL_S
 
-    def jobs(self) -> dict[str, str]:
-        """Number → name, of jobs that wait or run. Where squeue fails, what it said before."""
+    def jobs(self) -> dict[str, str] | None:
+        """Number → name, of jobs that wait or run; None where squeue fails."""
         if time.monotonic() - self._asked >= POLL_S:
             self._asked = time.monotonic()
             words = ["squeue", "--me", "--noheader", "--format=%i %j"]
             done = subprocess.run(words, capture_output=True, text=True)
-            if done.returncode == 0:
-                self._jobs = dict(line.split(None, 1) for line in done.stdout.splitlines())
+            found = [line.partition(" ") for line in done.stdout.splitlines()]
+            listed = {number: name.strip() for number, _, name in found}
+            self._jobs = None if done.returncode else listed
         return self._jobs
 
     def named(self, name: str) -> str | None:
-        return next((number for number, found in self.jobs().items() if found == name), None)
+        """The number of the job of that name. Raises `ConfigError` where squeue fails."""
+        if (jobs := self.jobs()) is None:
+            raise ConfigError(["squeue fails, so that jobs could be submitted twice; try again"])
+        return next((number for number, found in jobs.items() if found == name), None)
+
+
+class Refused:
+    """A job that sbatch has not taken."""
+
+    def poll(self) -> int:
+        return REFUSED
+
+    def send_signal(self, number: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 class SlurmJob:
@@ -106,7 +144,8 @@ class SlurmJob:
 
     def poll(self) -> int | None:
         """0 when it has ended; run.json says how."""
-        if self.number in self.cluster.jobs():
+        jobs = self.cluster.jobs()
+        if jobs is None or self.number in jobs:
             self._seen = time.monotonic()
         return 0 if time.monotonic() - self._seen > LEFT_S else None
 

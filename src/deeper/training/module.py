@@ -20,7 +20,6 @@ from deeper.training.failures import Diverged
 from deeper.training.hooks import skip_empty_hooks
 from deeper.training.loss import AuxWeighted, training_loss
 from deeper.training.metrics import (
-    WRONG,
     TopK,
     collection,
     label_ranks,
@@ -60,7 +59,7 @@ class ImageClassifier(L.LightningModule):
         self.topk, self.metrics = TopK(), collection(metrics or {}, self.num_classes)
         self._evaluation_network: list[nn.Module] = []
         self.test_outcomes: Tensor | None = None
-        """After a test, float64 [4, N]: label, predicted class, rank of the label and loss of each image."""
+        """After a test of all images, float64 [4, N]: label, predicted class, rank of the label, loss."""
 
     def forward(self, images: Tensor) -> Output:
         """uint8 [B, 3, S, S] → `Output`, in evaluation by the averaged network if there is one."""
@@ -142,9 +141,8 @@ class ImageClassifier(L.LightningModule):
         if self.trainer.world_size > 1:  # each process has equally many, with padding
             found = self.all_gather(found).transpose(0, 1).flatten(1)  # type: ignore[union-attr]
         found = found[:, found[0] >= 0].cpu()
-        # Images that a limit left out count as wrong.
-        self.test_outcomes = torch.full((4, len(loader.dataset)), WRONG, dtype=torch.double)
-        self.test_outcomes[:, found[0].long()] = found[1:]
+        if found.shape[1] == len(loader.dataset):  # no limit left out some
+            self.test_outcomes = found[1:, found[0].argsort()]
 
     def _computed(self, loader: Any, limit: float) -> dict[str, Tensor]:
         """All metrics of an evaluation, over all processes; the next one starts anew."""
