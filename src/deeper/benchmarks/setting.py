@@ -88,13 +88,7 @@ class Setting:
         return run
 
     def batch(self) -> Batch:
-        """Noise on the device, as uint8 in channels_last."""
-        random = torch.Generator().manual_seed(0)
-        shape, n = (self.batch_size, self.size, self.size, 3), self.batch_size
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random).movedim(3, 1)
-        labels = torch.randint(0, len(CLASSES), (n,), generator=random)
-        tensors = images, labels, torch.arange(n), torch.ones(n, dtype=torch.bool)
-        return Batch(*(tensor.to(self.device) for tensor in tensors))
+        return noise(self.batch_size, self.size, len(CLASSES), self.device)
 
     def config(self, *words: str) -> DictConfig:
         """The config of `train.py <words>` on this device."""
@@ -112,3 +106,12 @@ class Setting:
             cfg.trainer, precision=self.precision.plugin, logger=False, callbacks=[]
         )
         return module.to(self.device)
+
+
+def noise(n: int, size: int, classes: int, device: torch.device | str) -> Batch:
+    """A batch of `n` images of noise on the device, uint8 in channels_last, the same one each time."""
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8, generator=random)
+    labels = torch.randint(0, classes, (n,), generator=random)
+    tensors = pixels.movedim(3, 1), labels, torch.arange(n), torch.ones(n, dtype=torch.bool)
+    return Batch(*(tensor.to(device) for tensor in tensors))

@@ -51,9 +51,8 @@ def _copies(config: DictConfig) -> Callable[[], DictConfig]:
     """Makes copies. By pickle, of our own object, that is six times as fast as a deep copy."""
     try:
         return partial(pickle.loads, pickle.dumps(config))
-    except (
-        pickle.PicklingError
-    ):  # a plugin's class that Hydra has imported twice, as joblib's launcher's
+    except pickle.PicklingError:
+        # Of a plugin's class that Hydra has imported twice, as that of joblib's launcher.
         return partial(copy.deepcopy, config)
 
 

@@ -105,13 +105,14 @@ def leaves(config: Any) -> dict[str, Any]:
     """Key → value as written: interpolations stay, so that a change counts where it was made."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)  # noqa: S101
-    return dict(_leaves({key: plain[key] for key in plain if key not in BOOKKEEPING}))
+    return dict(flattened({key: plain[key] for key in plain if key not in BOOKKEEPING}))
 
 
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key, value; an empty dict is a value."""
     if isinstance(node, dict) and node:
         for name, child in node.items():
-            yield from _leaves(child, f"{key}.{name}" if key else str(name))
+            yield from flattened(child, f"{key}.{name}" if key else str(name))
     else:
         yield key, node
 

@@ -108,13 +108,11 @@ def _row(
 ) -> Row:
     values = {seed: run.result(metric) for seed, run in runs.items()}
     done = {seed: value for seed, value in values.items() if value is not None}
-    pairs = [
-        (runs[s], baseline[s]) for s in done if s in baseline and _is_done(baseline[s], metric)
-    ]
-    difference = _difference(pairs, metric) if pairs else None
-    deviation = difference.error * sqrt(difference.pairs) if difference else np.inf
+    both = [s for s in done if s in baseline and baseline[s].result(metric) is not None]
+    difference = _difference([(runs[s], baseline[s]) for s in both], metric) if both else None
     detectable = np.inf
     if difference:
+        deviation = difference.error * sqrt(difference.pairs)
         detectable = statistics.detectable(deviation, difference.pairs, difference.degrees)
     absent: dict[str, list[int]] = {}
     for seed in seeds:
@@ -126,10 +124,6 @@ def _row(
         detectable if np.isfinite(detectable) else None,
         _claim(arm, [*runs.values()], metric), None, _is_dead([runs[seed] for seed in done], metric), absent,
     )  # fmt: skip
-
-
-def _is_done(run: StoredRun, metric: str) -> bool:
-    return run.result(metric) is not None
 
 
 def _difference(pairs: Sequence[tuple[StoredRun, StoredRun]], metric: str) -> Difference:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deeper.config.experiments import flattened
 from deeper.reporting.runs import StoredRun
-from deeper.runs.identity import IRRELEVANT, IRRELEVANT_BELOW, SEEDS
+from deeper.runs.identity import SEEDS, relevant
 
 KEYS_NAMED = 5
 
@@ -47,20 +48,6 @@ def _differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Key, value here, value there, of the settings that change the numbers."""
-    left, right = dict(_relevant(a)), dict(_relevant(b))
+    left, right = dict(flattened(relevant(a))), dict(flattened(relevant(b)))
     keys = [key for key in left | right if left.get(key) != right.get(key)]
     return [(key, left.get(key), right.get(key)) for key in keys]
-
-
-def _relevant(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted key → value, of the keys that an identity has."""
-    out = IRRELEVANT_BELOW.get(prefix.rstrip("."), "").split() if prefix else IRRELEVANT.split()
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        if key in out:
-            continue
-        if isinstance(value, Mapping):
-            found += _relevant(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", value))
-    return found

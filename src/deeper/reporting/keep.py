@@ -8,8 +8,9 @@ from typing import Any
 
 from deeper.cli.arguments import PATH_KEYS
 from deeper.files import json_text, replacement
-from deeper.reporting.runs import LOG, OUTCOMES, StoredRun, log_rows
+from deeper.reporting.runs import LOG, StoredRun, log_rows
 from deeper.runs import record
+from deeper.runs.record import OUTCOMES
 from deeper.sweep import manifest
 
 LEFT_OUT = ("grad_norm/", "perf/")

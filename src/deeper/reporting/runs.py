@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.config import overrides
-from deeper.runs import record
+from deeper.runs import directory, record
+from deeper.runs.record import OUTCOMES
 from deeper.sweep import manifest
 
 BASELINE = "baseline"
 
-
-LOG, OUTCOMES = "metrics.jsonl", "test_outcomes.npz"
+LOG = "metrics.jsonl"
+"""As `loggers.jsonl.FILE`, which would import Lightning."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _of_record(folder: Path) -> StoredRun:
 
 def _of_job(sweep: Path, name: str, words: Sequence[str]) -> StoredRun:
     """From the folder that keeps the sweep's records, or from the store."""
-    places = [sweep / "runs" / name, sweep.parent.parent / "store" / name]
+    places = [sweep / "runs" / name, sweep.parent.parent / directory.STORE / name]
     for place in places:
         if (place / record.FILE).exists():
             return _of_record(place)

@@ -9,15 +9,13 @@ from statistics import median
 from typing import Any
 
 import lightning as L
-import torch
 
+from deeper.benchmarks.setting import noise
 from deeper.benchmarks.step import training_step
 from deeper.benchmarks.timing import Contest, seconds
 from deeper.config import signatures, stored
-from deeper.data.batch import Batch
 from deeper.reporting.runs import StoredRun
 from deeper.runs import build
-from deeper.training.module import ImageClassifier
 from deeper.training.silence import silence_lightning
 
 ROUNDS = 5
@@ -48,13 +46,5 @@ def _step(run: StoredRun, cache: str) -> Any:
         precision=chosen.plugin,  # type: ignore[arg-type]
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    return partial(training_step(module.to(device)), _noise(cfg, module, device))
-
-
-def _noise(cfg: Any, module: ImageClassifier, device: str) -> Batch:
-    random = torch.Generator().manual_seed(0)
-    n, side = cfg.data.batch_size, cfg.data.image_size
-    pixels = torch.randint(256, (n, side, side, 3), dtype=torch.uint8, generator=random)
-    labels = torch.randint(module.num_classes, (n,), generator=random)
-    tensors = pixels.movedim(3, 1), labels, torch.arange(n), torch.ones(n, dtype=torch.bool)
-    return Batch(*(tensor.to(device) for tensor in tensors))
+    batch = noise(cfg.data.batch_size, cfg.data.image_size, module.num_classes, device)
+    return partial(training_step(module.to(device)), batch)

@@ -50,15 +50,21 @@ def identity(config: Mapping[str, Any]) -> str:
     only to batch norm, which sees one micro-batch at a time. `precision=auto` is an identity of its
     own: what it stands for is pinned when a run starts.
     """
+    kept = relevant(config)
+    kept["batch_norm"] = _batch_norm(config)
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a resolved config that change what it computes."""
     kept = {key: value for key, value in config.items() if key not in IRRELEVANT.split()}
     for group, names in IRRELEVANT_BELOW.items():
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names.split()}
     source = (kept["data"].get("source") or {}).items()
     kept["data"]["source"] = {key: v for key, v in source if key not in SOURCE_PATHS}
-    kept["batch_norm"] = _batch_norm(config)
-    text = json.dumps(kept, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return kept
 
 
 def _batch_norm(config: Mapping[str, Any]) -> dict[str, Any] | None:

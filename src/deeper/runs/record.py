@@ -16,6 +16,10 @@ from deeper.runs.provenance import provenance
 
 FILE = "run.json"
 
+OUTCOMES = "test_outcomes.npz"
+"""Of each test image its `label`, the `predicted` class, the `rank` of the label (0: right; 255: 255 or
+more) and its loss `nll`, what reports compare image by image; and the names of the `classes`."""
+
 LOST = "lost"
 """Status of a process whose run another process has taken over, and whose record it keeps by now."""
 

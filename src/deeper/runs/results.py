@@ -17,13 +17,9 @@ from deeper.data.datamodule import ImageData
 from deeper.files import whole
 from deeper.models.summary import costs
 from deeper.reporting.table import show_accuracy
-from deeper.runs.record import count_test_look, is_main_process
+from deeper.runs.record import OUTCOMES, count_test_look, is_main_process
 from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
-
-OUTCOMES = "test_outcomes.npz"
-"""Of each test image its `label`, the `predicted` class, the `rank` of the label (0: right; 255: 255 or
-more) and its loss `nll`, what reports compare image by image; and the names of the `classes`."""
 
 WAITS = 0.05
 """Fraction of the time from which on waiting for batches is more than the loop's own overhead."""
