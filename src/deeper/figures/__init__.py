@@ -1,0 +1,1 @@
+"""Pictures of the network, its data and its results, drawn with matplotlib."""
