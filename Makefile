@@ -2,13 +2,14 @@
 # make test       the tests that run in minutes, the type checker, the linter
 # make test-all   the slow tests too
 # make gpu        tests, benchmarks and a short training on a CUDA GPU
+# make wandb-check  a short run, its workspace and report at W&B itself, with WANDB_API_KEY
 # make lock       pin anew what pyproject.toml allows
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: install train test test-all gpu lint types lock clean
+.PHONY: install train test test-all gpu wandb-check lint types lock clean
 
 install: $(READY)
 
@@ -37,6 +38,9 @@ gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
 	$(PY) -m pytest -m gpu -W default $(ARGS)
 	$(PY) src/bench.py device=cuda results=benchmarks/results \
 	  'what=[limits,step,inference,lrn,overhead,checkpoint,training]'
+
+wandb-check: install
+	$(PY) -m pytest -m network tests/reporting/test_dashboard.py $(ARGS)
 
 lint: install
 	$(PY) -m ruff check .

@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 RECIPES = sorted(p.stem for p in (PROJECT / "configs/recipe").glob("[!_]*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (PROJECT / "configs/experiment").glob("[!_]*.yaml"))
 
-TAKE_FILES = ("eval", "predict", "report", "runs")
+TAKE_FILES = ("eval", "predict", "report", "dashboard", "runs")
 
 
 def small(images: Path, logs: Path, *more: str) -> list[str]:

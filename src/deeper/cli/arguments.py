@@ -11,7 +11,7 @@ from deeper.config.groups import group_options
 
 PATH_KEYS = (
     "data.root", "data.stage_to", "resume", "run", "ckpt", "real", "model.pretrained", "out",
-    "keep", "paths.logs", "paths.data", "paths.cache", "hydra.run.dir",
+    "keep", "workspace", "report", "paths.logs", "paths.data", "paths.cache", "hydra.run.dir",
 )  # fmt: skip
 
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w$][\w$./@:-]*=", re.ASCII)

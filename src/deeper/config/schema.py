@@ -260,6 +260,25 @@ class Report(Command):
 
 
 @dataclass
+class Dashboard(Command):
+    task_name: str = "dashboard"
+    files: list[str] = field(default_factory=list)
+    """Multiruns, run directories, folders with runs."""
+    metric: str = "test/top1"
+    """Of the table."""
+    project: str = "deeper"
+    """The W&B project that has the runs."""
+    entity: str | None = None
+    """User or team; null: the key's default."""
+    name: str | None = None
+    """Title of workspace and report; null: the folder's name."""
+    workspace: str | None = None
+    """URL of an earlier workspace, whose content is replaced."""
+    report: str | None = None
+    """URL of an earlier report, whose content is replaced."""
+
+
+@dataclass
 class Runs(Command):
     task_name: str = "runs"
     files: list[str] = field(default_factory=list)
@@ -297,6 +316,6 @@ def unknown_keys(cfg: DictConfig) -> Iterator[str]:
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra, as `schema_train` and so on."""
-    for kind in (Train, Eval, Predict, Prepare, Report, Runs, Bench, Export, Convert):
+    for kind in (Train, Eval, Predict, Prepare, Report, Dashboard, Runs, Bench, Export, Convert):
         name = f"schema_{kind.__name__.lower()}"
         ConfigStore.instance().store(name=name, node=kind, provider="deeper")
