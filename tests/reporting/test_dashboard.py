@@ -16,23 +16,28 @@ from entry import call, command, run_dirs, shell, small
 from stored_runs import write_run
 from wandb_server import serving
 
-from deeper.reporting.panels import ARM, SECTIONS
+from deeper.reporting.panels import ARM, IDENTITY, SECTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style `@validator`")  # W&B's library
 
 WORDS = ["model.width=0.125", "logger=[csv,wandb]"]
 """Of a run that logs all that panels show."""
-NOT_LOGGED = {"best/val/top1", "images/train_batch", "images/mistakes", "images/confusion",
-              "images/conv1", ARM}  # fmt: skip
-"""What panels show and runs do not log yet."""
+NOT_LOGGED = {
+    "best/val/top1", "images/train_batch", "images/mistakes", "images/confusion", "images/conv1",
+    ARM, IDENTITY,
+}  # fmt: skip
+"""What a dashboard asks for and runs do not log yet."""
 
 PANELS = [(kind, key) for section in SECTIONS.values() for kind in section for key in section[kind]]
 
 
 def missing(panels, summary, config) -> set[str]:
-    """Keys that a run has not logged, and the key by which runs are grouped if its config lacks it."""
-    outer, inner = ARM.split(".")
-    lacks = set() if inner in config.get(outer, {}) else {ARM}
+    """Keys of panels, and those by which runs are grouped and chosen, that a run has not logged."""
+    lacks = set()
+    for key in (ARM, IDENTITY):
+        outer, _, inner = key.split(".")
+        if inner not in config.get(outer, {}):
+            lacks.add(key)
     for kind, key in panels:
         pattern = key if kind == "curves" else re.escape(key)
         if not any(re.fullmatch(pattern, name) for name in summary):
@@ -47,14 +52,9 @@ def logged(images, tmp_path_factory):
     done = shell(*small(images, logs, *WORDS))
     assert done.returncode == 0, done.stderr
     (file,) = logs.rglob("*.wandb")
-    inspect = (
-        str(Path(sys.executable).with_name("wandb")),
-        "leet",
-        "inspect",
-        "--summary",
-        "--json",
-    )
-    shown = json.loads(command(*inspect, str(file), HOME=str(logs)).stdout)
+    wandb_command = str(Path(sys.executable).with_name("wandb"))
+    words = ["leet", "inspect", "--summary", "--json"]
+    shown = json.loads(command(wandb_command, *words, str(file), HOME=str(logs)).stdout)
     return shown["summary"], shown["config"]
 
 
@@ -94,7 +94,8 @@ def test_workspace_and_report_are_saved_with_our_panels(sweep, build):
         again = build(server, sweep, "name=Second", f"workspace={urls[0]}", f"report={urls[1]}")
         assert (again.returncode, server.refused) == (0, []), again.stderr
     assert [view["displayName"] for view in server.views.values()] == ["Second", "Second"]
-    assert server.filters[0] == {"name": {"$in": [run.name for run in sorted(sweep.iterdir())]}}
+    identities = [run.name for run in sorted(sweep.iterdir())]
+    assert server.filters[0] == {"config.run.value.identity": {"$in": identities}}
     for view, kind in ((workspace, "project-view"), (report, "runs")):
         place = [view[key] for key in ("type", "entityName", "projectName", "displayName")]
         assert place == [kind, "team", "deeper", "Ablations"]
@@ -113,8 +114,8 @@ def test_workspace_and_report_are_saved_with_our_panels(sweep, build):
     for runs in [*section["runSets"], *chain(*(grid["runSets"] for grid in grids))]:
         assert runs["grouping"] == [{"section": "config", "name": "run.value.experiment"}]
         (chosen,) = runs["filters"]["filters"]
-        assert chosen["key"] == {"section": "run", "name": "name"}  # W&B's word for the id
-        assert set(chosen["value"]) == {run.name for run in sweep.iterdir()}
+        assert chosen["key"] == {"section": "config", "name": "run.value.identity"}
+        assert (chosen["op"], chosen["value"]) == ("IN", identities)
 
 
 def shown(saved) -> tuple[str, str]:
@@ -145,7 +146,7 @@ def test_a_sweep_that_w_and_b_does_not_know_is_refused(sweep, build, run_count):
     with serving(run_count) as server:
         done = build(server, sweep)
     assert (done.returncode, server.views) == (2, {})
-    assert "me/deeper has none of the 4 runs; train them with logger=[csv,wandb]" in done.stderr
+    assert "me/deeper has none of the 4 runs; train with logger=[csv,wandb]" in done.stderr
 
 
 def test_a_url_of_something_else_is_refused(sweep, build):

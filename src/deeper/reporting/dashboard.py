@@ -10,9 +10,8 @@ from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
 from deeper.reporting import formats
 from deeper.reporting.ablations import ablation_table
-from deeper.reporting.panels import ARM, SECTIONS, STEP, Kind
+from deeper.reporting.panels import ARM, IDENTITY, SECTIONS, STEP, Kind
 from deeper.reporting.runs import read_all
-from deeper.runs import directory
 
 try:
     import wandb_workspaces.reports.v2.interface as wr
@@ -37,10 +36,10 @@ def make(cfg: Any) -> None:
         table = f"No table of {cfg.metric}: {reason}"
         print(table)
     name = cfg.name or Path(cfg.files[0]).resolve().name
-    run_ids = [directory.run_id(str(run.directory.resolve())) for run in runs]
+    identities = [run.record.get("identity", run.directory.name) for run in runs]
     wandb.setup(wandb.Settings(silent=True))
     try:
-        dashboard = Dashboard(_place(cfg, run_ids), name, table, run_ids)
+        dashboard = Dashboard(_place(cfg, identities), name, table, identities)
         built: dict[str, Any] = {
             "workspace": dashboard.workspace(cfg.workspace),
             "report": dashboard.report(cfg.report),
@@ -53,20 +52,22 @@ def make(cfg: Any) -> None:
     print(f"the same command with {words} replaces them")
 
 
-def _place(cfg: Any, run_ids: Sequence[str]) -> dict[str, Any]:
+def _place(cfg: Any, identities: Sequence[str]) -> dict[str, Any]:
     """Entity and project. Raises `ValueError` without a key, and where W&B has none of the runs."""
     if not wandb.login(prompt=False, verify=False):
         raise ValueError("no key (or WANDB_MODE=offline): run `wandb login`, or set WANDB_API_KEY")
     api = wandb.Api()
     entity = cfg.entity or api.default_entity
     try:
-        found = len(api.runs(f"{entity}/{cfg.project}", {"name": {"$in": [*run_ids]}}))
+        found = len(
+            api.runs(f"{entity}/{cfg.project}", {f"config.{IDENTITY}": {"$in": [*identities]}})
+        )
     except ValueError:  # no such project
         found = 0
     if not found:
         raise ValueError(
-            f"{entity}/{cfg.project} has none of the {len(run_ids)} runs; train them with "
-            f"logger=[csv,wandb], or send offline ones: `wandb sync RUN/wandb/offline-run-*`"
+            f"{entity}/{cfg.project} has none of the {len(identities)} runs; train with "
+            f"logger=[csv,wandb], or send them: `python src/runs.py send RUN logger=wandb`"
         )
     return {"entity": entity, "project": cfg.project}
 
@@ -78,7 +79,7 @@ class Dashboard:
     name: str
     table: str
     """Markdown."""
-    run_ids: Sequence[str]
+    identities: Sequence[str]
 
     def workspace(self, url: str | None = None) -> ws.Workspace:
         """A new one, or the one at `url` with its content replaced."""
@@ -104,7 +105,7 @@ class Dashboard:
 
     @property
     def _filter(self) -> str:
-        return f"Metric('ID') in {[*self.run_ids]}"
+        return f"Config('{IDENTITY}') in {[*self.identities]}"
 
 
 def _at(url: str, kind: Any) -> Any:

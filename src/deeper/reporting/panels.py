@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 STEP = "trainer/global_step"
-ARM = "run.experiment"
-"""The key of a run's W&B config that names its experiments; seeds of one arm make a group."""
+ARM, IDENTITY = "run.value.experiment", "run.value.identity"
+"""Keys of a run's W&B config, as W&B stores them: `value` stands below each key of the top level."""
 
 Kind = Literal["bars", "curve", "curves", "images"]
 """Bars show keys of the run's summary; curves take a regular expression, a line for each key."""
