@@ -85,6 +85,7 @@ class Train(Command):
     data_seed: int = "${seed}"  # type: ignore[assignment]
     """Seed of the order of images and of their augmentation."""
     epochs: int = MISSING
+    """Passes over the training images."""
     batch_size: int = MISSING
     """Images of one optimizer step, over all processes and accumulated batches."""
     lr: float = MISSING
