@@ -8,6 +8,7 @@ from sphinx.errors import ExtensionError
 project = html_title = "Deeper"
 extensions = ["myst_nb", "sphinx.ext.githubpages"]
 exclude_patterns = ["_build"]
+highlight_language = "none"
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
