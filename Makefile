@@ -3,13 +3,14 @@
 # make test-all   the slow tests too
 # make gpu        tests, benchmarks and a short training on a CUDA GPU
 # make wandb-check  a short run, its workspace and report at W&B itself, with WANDB_API_KEY
+# make docs       the site, in docs/_build/html; a warning is an error
 # make lock       pin anew what pyproject.toml allows
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: install train test test-all gpu wandb-check lint types lock clean
+.PHONY: install train test test-all gpu wandb-check lint types lock clean docs
 
 install: $(READY)
 
@@ -49,10 +50,14 @@ lint: install
 types: install
 	$(PY) -m mypy
 
+docs: install
+	$(PY) docs/config.py
+	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
+
 # uv is needed here alone: pip install uv
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .cache data logs
+	rm -rf $(VENV) .cache data logs docs/_build

@@ -1,4 +1,4 @@
-"""Commands, recipes and experiments of the README exist."""
+"""Commands, recipes and experiments of the README and of the site's pages exist."""
 
 import re
 import shlex
@@ -7,25 +7,31 @@ from pathlib import Path
 
 import pytest
 from entry import EXPERIMENTS, PROJECT, RECIPES, TAKE_FILES
+from hydra._internal.utils import get_args_parser
 
 from deeper.cli.arguments import quoted, with_files
 
 README = (PROJECT / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"^(?:torchrun \S+ |)python src/\S+\.py[^#\n]*", README, re.M)))
-STAND_INS = {"DIR": "/data", "RUN": "null", "FILE": "/some.ckpt", "PACKED": "/packed"}
+PAGES = "\n".join([README, *(page.read_text() for page in (PROJECT / "docs").glob("*.md"))])
+LINES = re.findall(r"^(?:torchrun \S+ |)python src/\S+\.py[^#\n]*", PAGES, re.M)
+COMMANDS = sorted({line.strip() for line in LINES})
+STAND_INS = {
+    "DIR": "/data", "FILE": "/some.ckpt", "PACKED": "/packed", "RUN": "null", "SWEEP": "null",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_composes(line, configs, monkeypatch):
     words = shlex.split(line)
     words = words[next(place for place, word in enumerate(words) if word.startswith("src/")) :]
-    script, words = Path(words[0]).stem, [word for word in words[1:] if word != "-m"]
+    script, words = Path(words[0]).stem, words[1:]
     monkeypatch.setattr(sys, "argv", [script])
     for key, value in STAND_INS.items():
         words = [word.replace(f"={key}", f"={value}") for word in words]
     words = [re.sub(r"^(experiment|seed)=(\w+),.*", r"\1=\2", word) for word in words]
     given = with_files(words) if script in TAKE_FILES else words
-    configs(*map(quoted, given), name=script)
+    overrides = get_args_parser().parse_intermixed_args(given).overrides  # without -m, --cfg job …
+    configs(*map(quoted, overrides), name=script)
 
 
 def test_commands_were_found():
@@ -34,14 +40,20 @@ def test_commands_were_found():
 
 def test_every_make_target_exists():
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.M)) <= targets
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGES, re.M)) <= targets
 
 
 def test_every_recipe_and_experiment_is_in_its_table():
+    tables = (PROJECT / "docs/recipes.md").read_text()
     for name in RECIPES + EXPERIMENTS:
-        assert f"`{name}`" in README, name
+        assert f"`{name}`" in tables, name
+
+
+def test_every_link_leads_to_a_file():
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (PROJECT / link).exists(), link
 
 
 def test_it_is_short():
-    assert len(README.splitlines()) <= 240
+    assert len(README.splitlines()) <= 170
     assert len((PROJECT / "CONTRIBUTING.md").read_text().splitlines()) <= 100

@@ -1,5 +1,6 @@
 """What every entry point answers before it composes a config, and to words that Hydra cannot parse."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from entry import PROJECT, call, command
 from deeper.cli import main as command_line
 from deeper.cli import messages
 from deeper.cli.arguments import quoted
+from deeper.config.groups import group_options
+from deeper.config.translation import WORDS
 
 
 @pytest.fixture
@@ -29,6 +32,11 @@ def said(configs, monkeypatch):
     [
         ("experiment=noaux", "experiment=noaux: no such option; did you mean 'no_aux'?"),
         ("model/aux=null", "model/aux=null: no such option; choose from adaptive, inception4a, "),
+        (
+            "experiment=[no_aux,noaux]",
+            "experiment=noaux: no such option; did you mean 'no_aux'?",
+        ),
+        ("trainer=many", "trainer=many: no such option; choose from auto, cpu, ddp, "),
         ("recipe=5", "recipe=5: no such option; choose from baseline, "),
         (
             "model.head.dropuot=0.5",
@@ -56,6 +64,19 @@ def said(configs, monkeypatch):
 def test_the_word_is_named_and_what_may_stand_there(said, word, message):
     assert said(word).startswith(message)
     assert "+" not in said(word)  # Hydra's advice to append a key hides most typos
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_of_lightning_hydra_template_is_answered_by_ours(said, word):
+    wrong, what = (word, "option") if "=" in word else (f"{word}=1", "key")
+    assert re.fullmatch(rf".*: no such {what}; here {re.escape(WORDS[word])}", said(wrong))
+
+
+def test_our_words_in_the_answers_exist(configs):
+    words = re.findall(r"([\w.]+)=([a-z0-9][^\s,]*)", " ".join(WORDS.values()))
+    for group, option in words:
+        assert option in group_options().get(group, [option])
+    configs(*{group: f"{group}={option}" for group, option in words}.values())
 
 
 def test_a_value_error_of_other_code_is_no_mistake():

@@ -11,6 +11,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from deeper.config.errors import raised_in, suggestion, user_error
 from deeper.config.experiments import no_such_part
+from deeper.config.groups import group_options
+from deeper.config.translation import translation
 
 
 def mistake(error: BaseException) -> str | None:
@@ -52,14 +54,17 @@ def _in_plain_words(error: Exception) -> str:
             f"{word}: Hydra cannot read this ({complaint}); put the value in quotes, and all in "
             f"""others for the shell: 'key="the value"'"""
         )
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group}={option}: no such option{suggestion(option, error.options)}"
+        word, known = f"{group}={option}", group_options().get(group) or error.options
+        if known:
+            return f"{word}: no such option{translation(word) or suggestion(option, known)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         place = re.split("[:\n]", text)[0].rstrip(".")  # In 'recipe/mine', Could not override 'lrr'
         key = str(cause.key)
         named = "" if key in place else f"{key}: "
-        return f"{place}: {named}no such key{suggestion(key, cause.parent_node)}"
+        here = translation(place.rpartition(" ")[2].strip("'") if key in place else key)
+        return f"{place}: {named}no such key{here or suggestion(key, cause.parent_node)}"
     if found := re.search(r"'experiment/(\S+)': Could not override '([^'@]+).*'\. No match", text):
         return no_such_part(found[1], found[2], sys.argv[1:])
     lines = [line for line in text.splitlines() if not line.startswith("To append")]

@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from deeper.config.errors import suggestion
+from deeper.config.translation import translation
 
 Device = StrEnum("Device", "auto cpu cuda")
 Direction = StrEnum("Direction", "maximize minimize")
@@ -84,6 +85,7 @@ class Train(Command):
     data_seed: int = "${seed}"  # type: ignore[assignment]
     """Seed of the order of images and of their augmentation."""
     epochs: int = MISSING
+    """Passes over the training images."""
     batch_size: int = MISSING
     """Images of one optimizer step, over all processes and accumulated batches."""
     lr: float = MISSING
@@ -106,9 +108,12 @@ class Train(Command):
     test: bool = True
     """Read the test set once at the end; a search sets it false."""
     objective: str = "val/top1"
+    """The metric that chooses the best checkpoint, and that a search optimises."""
     direction: Direction = Direction.maximize
     compile: bool = False
+    """torch.compile in place: checkpoints keep their keys."""
     channels_last: bool = True
+    """Memory format of images and convolutions."""
     kernels: bool = True
     """On a CPU, train with the faster layers of `deeper.models.cpu` if a C++ compiler is found."""
     precision: NumberFormat = NumberFormat.auto
@@ -168,6 +173,7 @@ class Eval(OneNetwork):
     real: str | None = None
     """real.json of Beyer et al. (2020): new labels of ImageNet's validation images."""
     split: Split = Split.test
+    """The images that are evaluated; val are those that chose the checkpoint."""
     epochs: int = 1
     data: DataChange = field(default_factory=DataChange)
     precision: NumberFormat = NumberFormat.auto
@@ -311,7 +317,7 @@ def unknown_keys(cfg: DictConfig) -> Iterator[str]:
     known = [f.name for f in fields(kind)] if is_dataclass(kind) else [*cfg]
     for key in map(str, cfg):
         if key not in known:
-            yield f"{key}: no such key{suggestion(key, known)}"
+            yield f"{key}: no such key{translation(key) or suggestion(key, known)}"
 
 
 def register_schemas() -> None:
