@@ -5,6 +5,7 @@
 It renames the package, removes what was measured, and begins README and changelog anew: docs/template.md.
 """
 
+import argparse
 import contextlib
 import importlib.util
 import keyword
@@ -13,8 +14,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import yaml
 
 PROJECT = Path(__file__).resolve().parent
 
@@ -26,8 +25,8 @@ REMOVED = (
     "tests/test_readme.py",
 )  # fmt: skip
 
-UNCHANGED = ("LICENSE", "requirements.lock")
-"""The licence wants its copyright line in every copy."""
+YAML = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+"""Words that YAML takes for values."""
 
 WORD = re.compile(r"(?<![A-Za-z])(?<!oing )(?:deeper|Deeper|DEEPER)(?![A-Za-z])")
 """The package, the title, and the prefix of environment variables; not "Going deeper with convolutions"."""
@@ -76,21 +75,21 @@ Next:
   make test                                   # the tests of what is left
   git add -A && git commit -m "{name}"
 Yours to write: README.md, the description in pyproject.toml, a line in LICENSE below that of Deeper.
-docs/ and notebooks/ still speak of GoogLeNet. Before the commit, `git reset --hard && git clean -fd` undoes all."""
+docs/ and notebooks/ still speak of GoogLeNet. Until the commit, `git reset --hard && git clean -fdx src` undoes all."""
 
 
 def refusal(name: str) -> str | None:
     """Why the package cannot have this name, or the clone cannot be changed; None if both can be."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         return f"{name!r} is no name of a package: lower-case letters, digits and single _, as in my_net"
-    if keyword.iskeyword(name) or not isinstance(yaml.safe_load(name), str):
+    if keyword.iskeyword(name) or name in YAML:
         return f"{name!r} is a word of Python or YAML; choose another name"
     sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "tests")]
     if found := importlib.util.find_spec(name):
         places = found.origin or [*(found.submodule_search_locations or [])]
         return f"{name!r} is a package already ({places}); choose another name"
-    if importlib.util.find_spec("ruff") is None:
-        return "ruff is needed: make install, then .venv/bin/python new_project.py NAME"
+    if not (importlib.util.find_spec("ruff") and shutil.which("git")):
+        return "git and ruff are needed: make install, then .venv/bin/python new_project.py NAME"
     status = git("status", "--porcelain")
     if status.returncode:
         return "not a git repository: git init && git add -A && git commit -m template, so that all can be undone"
@@ -114,33 +113,29 @@ def make_project(name: str) -> None:
     for path in map(PROJECT.joinpath, REMOVED):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for path in map(PROJECT.joinpath, git("ls-files", "-z").stdout.split("\0")):
-        if path.is_file() and path.name not in UNCHANGED:
+        if path.is_file() and path.name != "LICENSE":  # its copyright line stays in copies
             content = path.read_bytes()
             with contextlib.suppress(UnicodeDecodeError):  # pictures
                 path.write_bytes(renamed(content.decode(), name).encode())
     (PROJECT / "src/deeper").rename(PROJECT / "src" / name)
     for file, text in WRITTEN.items():
         (PROJECT / file).write_text(text.format(name=name, version=version))
-    for words in (
-        ["check", "--fix"],
-        ["format"],
-    ):  # imports sort otherwise, lines have another length
-        subprocess.run(
-            [sys.executable, "-m", "ruff", *words, "--quiet", "."], cwd=PROJECT, check=True
-        )
+    # Of another name the order of imports and the length of lines differ.
+    for words in (["check", "--select=I", "--fix"], ["format"]):
+        subprocess.run([sys.executable, "-m", "ruff", *words, "--quiet", "."], cwd=PROJECT)
 
 
-def main(words: list[str]) -> int:
-    if len(words) != 1 or words[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0 if words[:1] in (["-h"], ["--help"]) else 2
-    if why := refusal(words[0]):
-        print(why, file=sys.stderr)
-        return 2
-    make_project(words[0])
-    print(DONE.format(name=words[0], removed=", ".join(REMOVED)))
-    return 0
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="of the package: lower-case letters, digits and _")
+    name = parser.parse_args().name
+    if why := refusal(name):
+        parser.error(why)
+    make_project(name)
+    print(DONE.format(name=name, removed=", ".join(REMOVED)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

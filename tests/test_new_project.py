@@ -52,8 +52,7 @@ def project(clone, tmp_path_factory):
 def test_a_name_that_cannot_be_is_refused(clone, name):
     result = python(clone / "new_project.py", name)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(repr(name))
-    assert len(result.stderr.splitlines()) == 1
+    assert f"error: {name!r} is" in result.stderr.splitlines()[-1]
     assert git(clone, "status", "--porcelain") == ""
 
 
@@ -70,12 +69,11 @@ def test_the_template_s_name_stays_where_it_is_meant(clone, project):
     git(project, "add", "--all")
     found = git(project, "grep", "--cached", "-Ii", "--name-only", "deeper").split()
     code = [name for name in found if not name.startswith(("docs/", "notebooks/"))]
-    assert {*code} <= {"CHANGELOG.md", "LICENSE", "requirements.lock"}
+    assert {*code} <= {"CHANGELOG.md", "LICENSE"}
     assert "deeper" not in git(project, "ls-files")
     assert "deeper." not in notebooks(project)
-    assert notebooks(project).count("Going deeper with") == notebooks(clone).count(
-        "Going deeper with"
-    )
+    title = "Going deeper with convolutions"
+    assert notebooks(project).count(title) == notebooks(clone).count(title)
     for words in (["check"], ["format", "--check"]):
         result = python("-m", "ruff", *words, "--no-cache", project)
         assert result.returncode == 0, result.stdout
