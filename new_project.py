@@ -19,10 +19,10 @@ PROJECT = Path(__file__).resolve().parent
 
 REMOVED = (
     "CITATION.cff",
-    "benchmarks/README.md", "benchmarks/results", "results",  # measured with this template's networks
-    "new_project.py", "tests/test_new_project.py",
+    "results/remeasured", "results/remeasured_2014", "results/fine_tuning.md",
+    "results/models_and_crops.md", "results/reliability.md", "benchmarks/README.md", "benchmarks/results",
     "tests/golden/rows.json", "tests/golden/run", "tests/test_earlier_run.py",  # of an earlier commit
-    "tests/test_readme.py",
+    "tests/test_readme.py", "tests/test_new_project.py", "new_project.py",
 )  # fmt: skip
 
 YAML = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
@@ -66,9 +66,17 @@ In the form of [Keep a Changelog](https://keepachangelog.com/en/1.1.0/).
 - Made from the research template Deeper {version}.
 """
 
-WRITTEN = {"README.md": README, "CHANGELOG.md": CHANGELOG, "docs/template.md": TEMPLATE}
+RESULTS = """# Results
 
-DONE = """The package is src/{name}, version 0.1.0; README.md, CHANGELOG.md and docs/template.md begin anew.
+What was measured, by which command, on which machine.
+"""
+
+WRITTEN = {
+    "README.md": README, "CHANGELOG.md": CHANGELOG, "docs/template.md": TEMPLATE, "docs/results.md": RESULTS,
+}  # fmt: skip
+"""Pages of docs/ stay, since others link to them."""
+
+DONE = """The package is src/{name}, version 0.1.0; these begin anew: {written}.
 Removed: {removed}.
 Next:
   make train                                  # installs it under its name, and trains
@@ -134,7 +142,7 @@ def main() -> None:
     if why := refusal(name):
         parser.error(why)
     make_project(name)
-    print(DONE.format(name=name, removed=", ".join(REMOVED)))
+    print(DONE.format(name=name, removed=", ".join(REMOVED), written=", ".join(WRITTEN)))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import pytest
 from entry import PROJECT, command, record, run_dirs, small
 
 TESTS = (
-    "config/test_trusted.py", "config/test_stored.py", "config/test_parsed_signatures.py",
-    "cli/test_command_line.py", "test_checkpoint.py", "test_notebooks.py",
+    "config/test_trusted.py", "config/test_parsed_signatures.py", "test_checkpoint.py", "test_notebooks.py",
 )  # fmt: skip
 """Those of the new project that know the package by its name, or read files beside the code."""
 
@@ -71,6 +70,7 @@ def test_the_template_s_name_stays_where_it_is_meant(clone, project):
     code = [name for name in found if not name.startswith(("docs/", "notebooks/"))]
     assert {*code} <= {"CHANGELOG.md", "LICENSE"}
     assert "deeper" not in git(project, "ls-files")
+    assert not (project / "results/remeasured").exists()
     assert "deeper." not in notebooks(project)
     title = "Going deeper with convolutions"
     assert notebooks(project).count(title) == notebooks(clone).count(title)
