@@ -6,11 +6,9 @@ anew, and the commit says why.
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from entry import call, rows, run_dirs
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -55,34 +53,3 @@ def test_the_losses_are_those_that_were_committed(images, tmp_path, recipe):
     for name, values in golden[recipe].items():
         compared = steps * len(values) // 20
         assert found[name][:compared] == pytest.approx(values[:compared], rel=TOLERANCE), name
-
-
-def test_a_run_of_an_earlier_commit_goes_on_as_it_would_have(images, tmp_path, monkeypatch):
-    """golden/run was stopped after step 10 of 20; golden/rows.json has the uninterrupted run's rows.
-
-    It was made by commit RUN_OF of the project, with `RUN_WORDS`.
-    """
-    logs = tmp_path / "logs"
-    run = logs / "train/runs/golden"
-    shutil.copytree(GOLDEN / "run", run)
-    result = call(
-        f"resume={run}", f"data.root={images}", f"paths.logs={logs}", f"paths.cache={logs}/c"
-    )
-    assert result.returncode == 0, result.stderr
-    expected = json.loads((GOLDEN / "rows.json").read_text())
-    for row, wanted in zip(rows(run), expected, strict=True):
-        assert row["step"] == wanted["step"]
-        for name in wanted.keys() & {"train/loss", "val/loss"}:
-            assert row[name] == pytest.approx(wanted[name], rel=TOLERANCE), row["step"]
-    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 20
-
-
-RUN_OF = "b41db5f"
-RUN_WORDS = (
-    *WORDS[1:],
-    *LRN,
-    "model.width=0.0625",
-    "model/aux=none",
-    "averaging=none",
-    "logger=[]",
-)

@@ -80,3 +80,9 @@ def test_a_class_of_another_kind_is_refused_with_the_kind_that_is_wanted():
 def test_everything_that_our_configs_name_is_trusted(configs):
     cfg = configs("data.root=/x", "paths.run=/r")
     assert not [*trusted.untrusted_targets(OmegaConf.to_container(cfg, resolve=True))]
+
+
+def test_an_installed_package_has_no_list(monkeypatch, tmp_path):
+    monkeypatch.setattr(trusted, "CONFIG_FOLDER", tmp_path)
+    assert trusted.is_trusted("deeper.models.googlenet.GoogLeNet", ())
+    assert not trusted.is_trusted("my_networks.SmallNet", ())

@@ -131,9 +131,9 @@ def vouched() -> set[str]:
 
     Not in the config, whose files and stored copies may come from elsewhere.
     """
-    file = CONFIG_FOLDER / "trusted.yaml"
-    given = chosen_options("trust", sys.argv[1:])
-    return {*_listed(file, file.stat().st_mtime_ns), *given}
+    file = CONFIG_FOLDER / "trusted.yaml"  # an installed wheel has none
+    listed = _listed(file, file.stat().st_mtime_ns) if file.exists() else ()
+    return {*listed, *chosen_options("trust", sys.argv[1:])}
 
 
 @cache
