@@ -2,13 +2,14 @@
 # make test       the tests that run in minutes, the type checker, the linter
 # make test-all   the slow tests too
 # make gpu        tests, benchmarks and a short training on a CUDA GPU
+# make figures    draw the pictures of docs/figures anew
 # make lock       pin anew what pyproject.toml allows
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: install train test test-all gpu lint types lock clean
+.PHONY: install train test test-all gpu figures lint types lock clean
 
 install: $(READY)
 
@@ -37,6 +38,9 @@ gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
 	$(PY) -m pytest -m gpu -W default $(ARGS)
 	$(PY) src/bench.py device=cuda results=benchmarks/results \
 	  'what=[limits,step,inference,lrn,overhead,checkpoint,training]'
+
+figures: install
+	$(PY) -m deeper.figures
 
 lint: install
 	$(PY) -m ruff check .

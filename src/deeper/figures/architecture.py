@@ -100,7 +100,7 @@ def _branches(row: StageSummary) -> list[tuple[str, int]]:
     """Colour and output channels of each branch of a module; of any other stage its only one."""
     found = [
         (colour, row.widths[name])
-        for name, colour in zip(("conv1x1", "conv3x3", "conv5x5"), KERNELS.values())
+        for name, colour in zip(("conv1x1", "conv3x3", "conv5x5"), KERNELS.values(), strict=False)
         if name in row.widths
     ]
     if found:

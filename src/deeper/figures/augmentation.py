@@ -22,7 +22,7 @@ def draw(image: Image, pipelines: Mapping[str, Pipeline], seed: int = 0) -> Pict
     for row, (title, pipeline) in enumerate(pipelines.items()):
         top = 1.3 * row + 0.26
         axes.text(0.05, top - 0.13, title, va="center")
-        picture.show(image, 0.05, top, 1 / image.height)
+        picture.place(image, 0.05, top, 1 / image.height)
         samples = Samples([(image, 0)], pipeline, seed)  # type: ignore[arg-type]
         crop = next(iter(pipeline.transforms.values()))
         for epoch, colour in enumerate(FRAMES):
@@ -30,9 +30,9 @@ def draw(image: Image, pipelines: Mapping[str, Pipeline], seed: int = 0) -> Pict
             seed_sample(seed, key)
             box = crop.draw(*image.size)  # type: ignore[attr-defined]
             picture.frame(box, 0.05, top, 1 / image.height, colour)
-            pixels = samples[key].image.permute(1, 2, 0)
+            pixels = samples[key].image.permute(1, 2, 0).numpy()
             x, scale = 1.7 + 1.08 * epoch, 1 / len(pixels)
-            picture.show(pixels, x, top, scale)
+            picture.place(pixels, x, top, scale)
             picture.frame((0, 0, *pixels.shape[:2]), x, top, scale, colour)
     return picture
 

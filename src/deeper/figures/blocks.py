@@ -1,9 +1,9 @@
 """Inception modules side by side: the area of a square is what its convolution computes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
-from torch import nn
 
 from deeper.figures.architecture import HEAD, KERNELS, OTHER, network
 from deeper.figures.picture import Picture
@@ -62,7 +62,7 @@ def committed() -> Picture:
     return draw({"naive (figure 2a)": naive, "with reductions (figure 2b)": reduced})
 
 
-def _multiply_adds(module: nn.Module, size: int) -> dict[str, int]:
+def _multiply_adds(module: Any, size: int) -> dict[str, int]:
     """Of each convolution, on maps of `size` × `size` px: a weight is used once a pixel."""
     return {
         name: layer.conv.weight.numel() * size**2
@@ -71,7 +71,7 @@ def _multiply_adds(module: nn.Module, size: int) -> dict[str, int]:
     }
 
 
-def _module(axes: Axes, left: float, module: nn.Module, size: int, inch: float) -> None:
+def _module(axes: Axes, left: float, module: Any, size: int, inch: float) -> None:
     """Data flow from the top to the bottom, each branch a line."""
     top, bottom, end = 0.8, 3.55, left + PANEL - 0.15
     axes.plot([left + 0.15, end], [top, top], color="#555555", lw=1)
@@ -87,7 +87,7 @@ def _module(axes: Axes, left: float, module: nn.Module, size: int, inch: float) 
             axes.plot(x, y, "o", color=OTHER)
             label, side = "3×3 pool", 0.12
         else:
-            kernel = "{0}×{1}".format(*layer.conv.kernel_size)
+            kernel = "{}×{}".format(*layer.conv.kernel_size)
             side = inch * costs[name] ** 0.5
             axes.barh(y, side, side, x - side / 2, color=KERNELS[kernel])
             label = f"{kernel}, {layer.conv.out_channels}\n{costs[name] / 1e6:.1f} M"

@@ -1,4 +1,4 @@
-"""The 144 crops of §5: where they lie in the image at each scale, and what the network sees."""
+"""The paper's 144 crops: where they lie in the image at each scale, and what the network sees."""
 
 import torch.nn.functional as F
 from PIL.Image import Image
@@ -25,16 +25,17 @@ def draw(image: Image) -> Picture:
     picture = Picture(6.25, TOP + BLOCK * len(scales))
     axes = picture.blank_axes()
     step = INCH * (THUMBNAIL + GAP)
-    for number, (scale, views_of_scale) in enumerate(zip(scales, crops.chunk(len(scales)))):
+    halves = crops.reshape(len(scales), 2, -1, *crops.shape[1:])
+    for number, scale in enumerate(scales):
         top = TOP + BLOCK * number
         inch = 0.8 / min(scales[-1].size)
         axes.text(0.05, top + 0.07, f"shorter side {min(scale.size)} px", va="center", size=9)
-        picture.show(image.resize(scale.size), 0.05, top + 0.18, inch)
+        picture.place(image.resize(scale.size), 0.05, top + 0.18, inch)
         for box, colour in zip(scale.boxes[6:11], COLOURS[1:6], strict=True):
             picture.frame(box, 0.05, top + 0.18, inch, colour)
-        for half, left in zip(views_of_scale.chunk(2), (CROPS, MIRRORED)):
+        for half, left in zip(halves[number], (CROPS, MIRRORED), strict=True):
             grid = make_grid(half, 6, padding=GAP, pad_value=255)[:, GAP:, GAP:]
-            picture.show(grid.permute(1, 2, 0), left, top, INCH)
+            picture.place(grid.permute(1, 2, 0).numpy(), left, top, INCH)
         for row, square in enumerate(("left", "centre", "right")):
             axes.text(
                 CROPS - 0.08, top + step * (row + 0.45), square, ha="right", va="center", size=8
