@@ -43,7 +43,8 @@ def test_it_runs_to_a_picture_and_leaves_nothing(path, tmp_path):
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"PYTHONPATH": str(PROJECT / "src"), "PYTHONUTF8": "1"},
+        env=os.environ
+        | {"PYTHONPATH": str(PROJECT / "src"), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
         cwd=tmp_path,
         timeout=300,
     )
