@@ -30,7 +30,7 @@ def draw(image: Image) -> Picture:
         top = TOP + BLOCK * number
         inch = 0.8 / min(scales[-1].size)
         axes.text(0.05, top + 0.07, f"shorter side {min(scale.size)} px", va="center", size=9)
-        picture.place(image.resize(scale.size), 0.05, top + 0.18, inch)
+        picture.place(image, 0.05, top + 0.18, inch * scale.size[0] / image.width)
         for box, colour in zip(scale.boxes[6:11], COLOURS[1:6], strict=True):
             picture.frame(box, 0.05, top + 0.18, inch, colour)
         for half, left in zip(halves[number], (CROPS, MIRRORED), strict=True):
