@@ -4,13 +4,14 @@
 # make gpu        tests, benchmarks and a short training on a CUDA GPU
 # make wandb-check  a short run, its workspace and report at W&B itself, with WANDB_API_KEY
 # make docs       the site, in docs/_build/html; a warning is an error
+# make figures    draw the pictures of docs/figures anew
 # make lock       pin anew what pyproject.toml allows
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: install train test test-all gpu wandb-check lint types lock clean docs
+.PHONY: install train test test-all gpu wandb-check lint types lock clean docs figures
 
 install: $(READY)
 
@@ -42,6 +43,8 @@ gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
 
 wandb-check: install
 	$(PY) -m pytest -m network tests/reporting/test_dashboard.py $(ARGS)
+figures: install
+	$(PY) -m deeper.figures
 
 lint: install
 	$(PY) -m ruff check .
