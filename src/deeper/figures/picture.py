@@ -1,21 +1,21 @@
-"""What all pictures share: colours, text size, and a file that is the same at each build."""
+"""What all pictures share: colours, axes, and a file that is the same at each build."""
 
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deeper.reporting.figures import COLOURS
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
+"""Paul Tol's bright scheme, which colour-blind readers can tell apart."""
 
 STYLE = {
     "axes.prop_cycle": mpl.cycler(color=COLOURS),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
-    "font.size": 9,
-    "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "deeper",  # else the ids within an SVG are random
 }
@@ -28,11 +28,19 @@ class Picture(Figure):
         with mpl.rc_context(STYLE):
             super().__init__(figsize=(width, height), **kwargs)
 
-    def _repr_svg_(self) -> str:
+    def add_subplot(self, *args: Any, **kwargs: Any) -> Axes:
+        """`subplots` and `subplot_mosaic` make their axes by this too."""
+        with mpl.rc_context(STYLE):
+            return super().add_subplot(*args, **kwargs)
+
+    def svg(self) -> str:
+        """An element for a page of HTML."""
         text = StringIO()
         with mpl.rc_context(STYLE):
             self.savefig(text, format="svg", metadata={"Date": None})
-        return text.getvalue()
+        return text.getvalue()[text.getvalue().index("<svg") :]
+
+    _repr_svg_ = svg  # by this name notebooks look for it
 
     def save(self, path: Path) -> None:
         """Write SVG, or PNG for pictures that hold photos, by the name's ending."""
