@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from deeper.figures import stored
 from deeper.figures.picture import COLOURS, Picture
+from deeper.reporting.runs import log_rows
 
-Line = tuple[Sequence[float], Sequence[float]]
-"""x and y."""
+Lines = Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]]
+"""Name → x and y of each run."""
 
 PANELS = {
     "loss": ("train/loss_", "val/loss"),
@@ -19,7 +21,7 @@ PANELS = {
 """Beginnings of the metrics in each panel of a run."""
 
 
-def draw(panels: Mapping[str, Mapping[str, Sequence[Line]]], unit: str = "step") -> Picture:
+def draw(panels: Mapping[str, Lines], unit: str = "step") -> Picture:
     """A panel for each title, with a line for each name.
 
     Of several runs under a name the line is the mean, in a band from the least to the largest of them,
@@ -46,7 +48,7 @@ def draw(panels: Mapping[str, Mapping[str, Sequence[Line]]], unit: str = "step")
     return picture
 
 
-def of_run(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[Line]]]:
+def of_run(rows: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
     """The panels of a run's metrics.jsonl, without those that it has no values for."""
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
@@ -54,8 +56,12 @@ def of_run(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[Line]]
             x, y = lines.setdefault(name, ([], []))
             x.append(row["step"])
             y.append(value)
-    panels = {
+    panels: dict[str, Lines] = {
         title: {name: [line] for name, line in lines.items() if name.startswith(beginnings)}
         for title, beginnings in PANELS.items()
     }
     return {title: panel for title, panel in panels.items() if panel}
+
+
+def committed() -> Picture:
+    return draw(of_run(log_rows(stored.folder())))

@@ -80,7 +80,7 @@ def _kind(column: str, text: str) -> str:
     return f"text{wide}" if column in formats.TEXT else ""
 
 
-def _validation(table: AblationTable) -> dict[str, list[curves.Line]]:
+def _validation(table: AblationTable) -> curves.Lines:
     found = {
         row.arm: [run.series("val/top1") for run in row.runs if run.state == "finished"]
         for row in table.rows
