@@ -12,7 +12,7 @@ from deeper.figures import stored
 from deeper.figures.picture import Picture
 from deeper.runs import build as builder
 
-NETWORKS = ("recipe=baseline", "recipe=paper", "recipe=paper model/init=truncated_normal")
+NETWORKS = ("recipe=paper", "recipe=paper model/init=truncated_normal", "recipe=baseline")
 """Words of the command line."""
 
 MAIN, AUX, ALL = "main head alone", "auxiliary heads alone", "all heads"

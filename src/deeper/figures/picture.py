@@ -1,21 +1,23 @@
 """What all pictures share: colours, axes, and a file that is the same at each build."""
 
+from collections.abc import Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.rcsetup import cycler
+from matplotlib.patches import Rectangle
 from PIL import Image
 from PIL.Image import Dither
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
 """Paul Tol's bright scheme, which colour-blind readers can tell apart."""
 
-STYLE: Any = {
-    "axes.prop_cycle": cycler(color=COLOURS),
+STYLE = {
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
@@ -34,8 +36,30 @@ class Picture(Figure):
     def add_subplot(self, *args: Any, **kwargs: Any) -> Axes:
         """`subplots` and `subplot_mosaic` make their axes by this too."""
         with mpl.rc_context(STYLE):
-            axes: Axes = super().add_subplot(*args, **kwargs)
+            return super().add_subplot(*args, **kwargs)
+
+    def blank_axes(self) -> Axes:
+        """For a drawing: axes over the whole picture, in inches from its top left corner."""
+        self.set_layout_engine("none")
+        axes = self.add_subplot(position=(0, 0, 1, 1))
+        width, height = self.get_size_inches()
+        axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+        axes.set_axis_off()
         return axes
+
+    def show(self, pixels: Any, left: float, top: float, scale: float) -> None:
+        """An image on blank axes; `scale` is inches a pixel."""
+        height, width = np.asarray(pixels).shape[:2]
+        extent = (left, left + width * scale, top + height * scale, top)
+        self.axes[0].imshow(pixels, extent=extent, aspect="auto", interpolation="none")
+
+    def frame(
+        self, box: Sequence[float], left: float, top: float, scale: float, colour: str
+    ) -> None:
+        """A box of an image that `show` placed: left, top, right, bottom in pixels."""
+        x0, y0, x1, y1 = (scale * side for side in box)
+        patch = Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.8)
+        self.axes[0].add_patch(patch)
 
     def svg(self) -> str:
         """An element for a page of HTML."""
@@ -47,12 +71,11 @@ class Picture(Figure):
     _repr_svg_ = svg  # by this name notebooks look for it
 
     def save(self, path: Path) -> None:
-        """Write SVG, or for pictures that hold photos PNG in 128 colours, by the name's ending."""
+        """Write SVG, or for pictures that hold photos PNG in 64 colours, by the name's ending."""
         if path.suffix == ".svg":
             path.write_text(self.svg(), encoding="utf-8")
             return
-        pixels = BytesIO()
-        self.savefig(pixels, dpi=160)
-        Image.open(pixels).convert("RGB").quantize(128, dither=Dither.NONE).save(
-            path, optimize=True
-        )
+        png = BytesIO()
+        self.savefig(png, dpi=160)
+        image = Image.open(png).convert("RGB")
+        image.quantize(64, kmeans=1, dither=Dither.NONE).save(path, optimize=True)

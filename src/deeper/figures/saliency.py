@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.random import default_rng
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from deeper.data.sources import synthetic
-from deeper.data.sources.synthetic import CLASSES, SPLITS
+from deeper.data.sources.synthetic import CLASSES
 from deeper.evaluation.protocol import Single
 from deeper.figures import stored
 from deeper.figures.picture import Picture
@@ -68,14 +67,12 @@ def heat_maps(
 def committed() -> Picture:
     """The test images that the default network is most certain of and wrong about, generated again."""
     found = stored.arrays()
-    view = Single(80, 0.875)
-    images, titles = [], []
+    view, images, titles = Single(80, 0.875), [], []
     for index, label, predicted in zip(
-        *(found[key] for key in ("index", "label", "predicted")), strict=True
+        found["index"], found["label"], found["predicted"], strict=True
     ):
-        random = default_rng([0, SPLITS.index("val"), label, index % 60])  # 60 images of each class
-        pixels = synthetic.draw(random, *CLASSES[label].split("_"))
-        images.append(np.asarray(to_pil_image(view(Image.fromarray(pixels)))))
+        image = synthetic.picture(CLASSES[label], "val", index % 60)  # 60 of each class
+        images.append(np.asarray(to_pil_image(view(image))))
         titles.append(f"{CLASSES[label]},\ntaken for {CLASSES[predicted]}")
     maps = {
         "speaks for\nthe answer": found["predicted_map"],

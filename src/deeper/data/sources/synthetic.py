@@ -114,16 +114,21 @@ def generate(
     root.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         made = Path(scratch) / root.name  # other users cannot read a temporary folder itself
-        for s, split in enumerate(SPLITS):
-            for c, name in enumerate(CLASSES):
+        for split in SPLITS:
+            for name in CLASSES:
                 folder = made / split / name
                 folder.mkdir(parents=True)
                 for number in range(settings[f"{split}_per_class"]):
-                    pixels = draw(default_rng([seed, s, c, number]), *name.split("_"))
                     path = folder / f"{name}_{split}_{number:05d}.JPEG"
-                    Image.fromarray(pixels).save(path, format="JPEG", quality=85)
+                    picture(name, split, number, seed).save(path, format="JPEG", quality=85)
         (made / MARKER).write_text(json.dumps(settings))
         made.rename(root)
+
+
+def picture(name: str, split: str, number: int, seed: int = 0) -> Image.Image:
+    """An image of the set, by its class, before the loss of JPEG."""
+    place = [seed, SPLITS.index(split), CLASSES.index(name), number]
+    return Image.fromarray(draw(default_rng(place), *name.split("_")))
 
 
 def draw(random: Generator, texture: str, tint: str) -> NDArray[np.uint8]:
