@@ -10,14 +10,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.rcsetup import cycler
 from PIL import Image
 from PIL.Image import Dither
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
 """Paul Tol's bright scheme, which colour-blind readers can tell apart."""
 
-STYLE = {
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+STYLE: Any = {
+    "axes.prop_cycle": cycler(color=COLOURS),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
@@ -36,7 +37,8 @@ class Picture(Figure):
     def add_subplot(self, *args: Any, **kwargs: Any) -> Axes:
         """`subplots` and `subplot_mosaic` make their axes by this too."""
         with mpl.rc_context(STYLE):
-            return super().add_subplot(*args, **kwargs)
+            axes: Axes = super().add_subplot(*args, **kwargs)
+            return axes
 
     def blank_axes(self) -> Axes:
         """For a drawing: axes over the whole picture, in inches from its top left corner."""
@@ -47,7 +49,7 @@ class Picture(Figure):
         axes.set_axis_off()
         return axes
 
-    def show(self, pixels: Any, left: float, top: float, scale: float) -> None:
+    def place(self, pixels: Any, left: float, top: float, scale: float) -> None:
         """An image on blank axes; `scale` is inches a pixel."""
         height, width = np.asarray(pixels).shape[:2]
         extent = (left, left + width * scale, top + height * scale, top)
@@ -56,7 +58,7 @@ class Picture(Figure):
     def frame(
         self, box: Sequence[float], left: float, top: float, scale: float, colour: str
     ) -> None:
-        """A box of an image that `show` placed: left, top, right, bottom in pixels."""
+        """A box of an image that `place` drew: left, top, right, bottom in pixels."""
         x0, y0, x1, y1 = (scale * side for side in box)
         patch = Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.8)
         self.axes[0].add_patch(patch)
