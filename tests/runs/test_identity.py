@@ -21,6 +21,7 @@ SAME = [
     "test=false",
     "compile=true",
     "~callbacks.banner",
+    "callbacks=curves",
 ]
 
 OTHER = [

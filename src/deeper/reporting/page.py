@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.reporting import figures, formats
+from deeper.figures import confusion, curves, forest
+from deeper.reporting import formats
 from deeper.reporting.ablations import AblationTable
 from deeper.reporting.mistakes import Mistake, worst
 from deeper.reporting.runs import StoredRun
@@ -24,7 +25,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem
 table { border-collapse: collapse; display: block; overflow-x: auto }
 td, th { border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: right; white-space: nowrap }
 td.text, th.text { text-align: left } td.wide { white-space: normal; min-width: 14rem }
-svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif } .zero { stroke: #999; stroke-dasharray: 4 3 }
+svg { max-width: 100%; height: auto }
 pre { background: #f5f5f5; padding: .7rem; overflow-x: auto } figure { display: inline-block; margin: .5rem; width: 10rem }
 figure img { width: 100% } figcaption { font-size: 12px } .holds { color: #228833 } .contradicted { color: #cc3311 }
 """
@@ -42,9 +43,9 @@ def html(
         "<p>finds: the difference that this number of seeds finds in 4 of 5 studies. Verdicts are at 5 % for all "
         "claims of the table together (Holm); intervals count seeds and test images as chance.</p>",
         "<h2>Differences from the baseline</h2>",
-        _forest(table),
+        forest.draw(formats.numbers(table)).svg(),
         "<h2>Validation over epochs</h2>",
-        figures.curves({row.arm: _validation(row.runs) for row in table.rows}),
+        curves.draw({"val/top1": _validation(table)}, "epoch").svg(),
         "<p>Lines are means over seeds, bands reach from the worst to the best seed.</p>",
         *_confusion(baseline),
         *_mistakes(baseline, mistakes, image),
@@ -79,19 +80,12 @@ def _kind(column: str, text: str) -> str:
     return f"text{wide}" if column in formats.TEXT else ""
 
 
-def _forest(table: AblationTable) -> str:
-    scale = formats.scale_of(table.metric)
-    rows = [
-        (row.arm, scale * d.mean, (scale * d.interval[0], scale * d.interval[1]), row.verdict or "")
+def _validation(table: AblationTable) -> curves.Lines:
+    found = {
+        row.arm: [run.series("val/top1") for run in row.runs if run.state == "finished"]
         for row in table.rows
-        if (d := row.difference)
-    ]
-    return figures.forest(rows, f"Δ {table.metric}{', points' if scale == 100 else ''}")
-
-
-def _validation(runs: Sequence[StoredRun]) -> list[tuple[list[float], list[float]]]:
-    found = [run.series("val/top1") for run in runs if run.state == "finished"]
-    return [(epochs, values) for epochs, values in found if epochs]
+    }
+    return {arm: known for arm, lines in found.items() if (known := [xy for xy in lines if xy[0]])}
 
 
 def _confusion(runs: Sequence[StoredRun]) -> list[str]:
@@ -102,7 +96,7 @@ def _confusion(runs: Sequence[StoredRun]) -> list[str]:
     for outcomes in found:
         np.add.at(counts, (outcomes["label"], outcomes["predicted"]), 1)
     about = f"<p>Of the baseline, over {len(found)} seeds; rows are labels, percent of a row.</p>"
-    return ["<h2>Confusion</h2>", about, figures.confusion(counts, names.tolist())]
+    return ["<h2>Confusion</h2>", about, confusion.draw(counts, names.tolist()).svg()]
 
 
 def _mistakes(runs: Sequence[StoredRun], number: int, image: Thumbnail | None) -> list[str]:
