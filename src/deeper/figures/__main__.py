@@ -3,7 +3,17 @@
 from collections.abc import Callable
 
 from deeper.config.groups import PROJECT
-from deeper.figures import architecture, augmentation, blocks, crops
+from deeper.figures import (
+    architecture,
+    augmentation,
+    blocks,
+    crops,
+    curves,
+    filters,
+    forest,
+    gradients,
+    saliency,
+)
 from deeper.figures.picture import Picture
 
 FOLDER = PROJECT / "docs/figures"
@@ -13,6 +23,11 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "augmentation.png": augmentation.committed,
     "blocks.svg": blocks.committed,
     "crops.png": crops.committed,
+    "curves.svg": curves.committed,
+    "filters.png": filters.committed,
+    "forest.svg": forest.committed,
+    "gradients.svg": gradients.committed,
+    "saliency.png": saliency.committed,
 }
 """File → what draws it."""
 
