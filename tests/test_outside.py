@@ -1,4 +1,4 @@
-"""Parts from a folder of the user's: the files of docs/own.md, and a few of a .yaml alone."""
+"""Parts from a folder of the user's: the files of docs/own*.md, and a few of a .yaml alone."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 from entry import PROJECT, call, record, rows, run_dirs, shell, small
 
-PAGE = (PROJECT / "docs/own.md").read_text()
+PAGE = "".join(page.read_text() for page in sorted((PROJECT / "docs").glob("own*.md")))
 BLOCKS = re.findall(r"^```(?:python|yaml)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 FILES = {re.findall(r"# (mine/\S+)", block)[0]: block for block in BLOCKS}
 WORDS = [re.sub(r"mine/configs/(.*)/(.*)\.yaml", r"\1=\2", f) for f in FILES if "configs" in f]
@@ -57,7 +57,7 @@ def flag(outside):
 
 @pytest.fixture
 def listed(images, outside):
-    """With the list that the page's data set reads."""
+    """With the list that the pages' data set reads."""
     lines = ["file,class,split"]
     for split, name in (("train", "train"), ("val", "test")):
         for folder in sorted((images / split).iterdir()):
@@ -66,7 +66,7 @@ def listed(images, outside):
     return outside
 
 
-def test_the_page_names_the_word_of_each_file():
+def test_the_pages_name_the_word_of_each_file():
     for word in WORDS:
         assert f"`{word}" in PAGE, word
 
