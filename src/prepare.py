@@ -44,7 +44,8 @@ def main(cfg: DictConfig) -> None:
     data = HydraConfig.get().runtime.choices["data"]
     if out is not None and data != "imagenet":
         data = "folder"
-    print(f"next      python src/train.py data={data} data.root={quote(str(out or root))}")
+    bad = " data.bad=quarantine" if out is None and cfg.on_bad.value == "quarantine" else ""
+    print(f"next      python src/train.py data={data} data.root={quote(str(out or root))}{bad}")
 
 
 if __name__ == "__main__":

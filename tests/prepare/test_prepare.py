@@ -453,6 +453,8 @@ def test_the_command(tmp_path):
     assert lines[0] == f"data      3 classes from {root}"
     assert lines[1].startswith("train     12 images, 4 a class, ")
     assert lines[-1] == f"next      python src/train.py data=folder data.root={root}"
+    tolerant = call(*words, "on_bad=quarantine", script="prepare").stdout
+    assert tolerant.endswith(" data.bad=quarantine\n")
     words += ["pack=true", f"out={tmp_path / 'out'}", "size=50"]
     result = call(*words, script="prepare")
     assert result.stdout.splitlines()[-2].startswith(
