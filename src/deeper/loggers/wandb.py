@@ -71,7 +71,11 @@ class Wandb(WandbLogger):
             notes=notes,
             mode=chosen,
             settings=wandb.Settings(
-                init_timeout=INIT_TIMEOUT_S, console="off", silent=chosen == "offline"
+                init_timeout=INIT_TIMEOUT_S,
+                console="off",
+                silent=chosen == "offline",
+                # It saves uncommitted changes too, which may hold a secret.
+                save_code="WANDB_SAVE_CODE" in os.environ and None,
             ),
         )
         self._wandb_init.pop("anonymous")  # W&B warns that it has no effect
