@@ -37,6 +37,7 @@ def run(images, tmp_path_factory):
     """Two epochs of three steps, with every logger."""
     logs = tmp_path_factory.mktemp("logs")
     more = [
+        "callbacks.media.gradients=true",
         "logger=[csv,tensorboard,wandb]",
         "logger.wandb.log_model=true",
         "logger.wandb.log_code=true",
@@ -117,7 +118,7 @@ def test_tensorboard_shows_the_same(run):
     assert hparams.pop("metrics") == ["best/val/top1", "val/top1", "test/top1"]
     assert hparams.items() >= {
         "recipe": "baseline", "experiment": "aux_4a", "data": "synthetic", "precision": "fp32", "epochs": 2,
-        "lr": record(run)["config"]["lr"], "model.width": "0.125", "averaging": "ema",
+        "lr": record(run)["config"]["lr"], "model.width": 0.125, "averaging": "ema",
     }.items()  # fmt: skip
     assert not {key for key in hparams if key.startswith(("paths", "logger"))}
 

@@ -24,7 +24,7 @@ def fit(run, loggers, epochs=1):
     """One start of a run, which continues from its last checkpoint."""
     kept = Checkpoint(str(run / "checkpoints"))
     everything = [MetricsFile(run), *mirrors(loggers, run)]
-    media = Media(str(run / "media"))
+    media = Media(str(run / "media"), gradients=True)
     made = trainer(Meter(), media, kept, max_epochs=epochs, logger=everything, log_every_n_steps=1)
     last = kept.last if kept.last.exists() else None
     made.fit(module(), data(), ckpt_path=last, weights_only=True)

@@ -42,7 +42,7 @@ class Media(L.Callback):
         mistakes: bool = True,
         conv1: bool = True,
         confusion: bool = True,
-        gradients: bool = True,
+        gradients: bool = False,
     ) -> None:
         self.folder, self.train_batch, self.mistakes = Path(folder), train_batch, mistakes
         self.conv1, self.confusion, self.gradients = conv1, confusion, gradients
@@ -192,12 +192,12 @@ def _mistakes(
     wrong = int((badness > -torch.inf).sum())
     axes.set_title("label → prediction" if wrong else "no mistakes")
     for place, image in enumerate(_small(images[:wrong])):
-        x, y = (SIDE + 10) * (place % 4), (SIDE + 20) * (place // 4)
+        x, y = (SIDE + 10) * (place % 4), (SIDE + 30) * (place // 4)
         axes.imshow(image.movedim(0, 2).numpy(), extent=(x, x + SIDE, y + SIDE, y))
         names = [classes[int(c)][:NAME] for c in (labels[place], predicted[place])]
-        axes.text(x, y - 4, " → ".join(names), fontsize=6, parse_math=False)
+        axes.text(x, y - 4, "\n→ ".join(names), fontsize=8, parse_math=False)
     axes.set_xlim(0, 4 * (SIDE + 10))
-    axes.set_ylim(4 * (SIDE + 20), -20)
+    axes.set_ylim(4 * (SIDE + 30) - 30, -30)
     return _png(picture)
 
 

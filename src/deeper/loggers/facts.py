@@ -12,8 +12,13 @@ from deeper.evaluation.metrics import wilson
 CHOSEN = ("epochs", "batch_size", "lr", "seed")
 """Keys of the config that tables of runs show, beside those that the command line sets."""
 
-PLACES = ("paths", "logger", "resume", "trust", "test", "preflight")
-"""Keys, with all below them, that say nothing of what is trained."""
+UNTOLD = """
+    paths logger resume trust test preflight trainer callbacks debug sweep
+    recipe experiment data precision
+"""
+"""Keys on the command line, with all below them, that say nothing of what is trained; the second line's
+are shown under names of their own.
+"""
 
 
 def facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,14 +61,20 @@ def command(record: Mapping[str, Any]) -> str:
 def chosen(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a table of runs is sorted by: a few settings, and all that the command line chose."""
     config = record["config"]
-    words = {key_of(word): word.partition("=")[2] for word in record["overrides"]}
-    said = {k: v for k, v in words.items() if k.partition(".")[0] not in {*PLACES, *_GROUPS}}
+    words = {key_of(word): _number(word.partition("=")[2]) for word in record["overrides"]}
+    said = {
+        key: value for key, value in words.items() if key.partition(".")[0] not in UNTOLD.split()
+    }
     about = {"recipe": record["recipe"], "experiment": arm(record["experiments"])}
     about |= {"data": _data_set(record), "precision": record["precision"]["used"]}
     return about | said | {key: config[key] for key in CHOSEN if key in config}
 
 
-_GROUPS = ("recipe", "experiment", "data", "precision", "debug", "sweep")
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def summary(results: Mapping[str, float]) -> dict[str, float]:

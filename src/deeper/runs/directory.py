@@ -83,7 +83,7 @@ def sweep_dir(logs: str, task: str, overrides: Sequence[str], *, _root_: Any = N
     swept = [
         value if key == "sweep" else key.rpartition("/")[2].rpartition(".")[2]
         for key, _, value in (word.partition("=") for word in words)
-        if "," in value or key == "sweep"
+        if "," in re.sub(r"\[.*?]|{.*?}", "", value) or key == "sweep"
     ]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(swept)) or "sweep"
     return str(Path(logs).absolute() / task / "multiruns" / f"{name}-{digest}")
