@@ -1,9 +1,10 @@
-"""Your runs: list, show, compare, remove. Reads files alone, and imports no torch.
+"""Your runs: list, show, compare, remove, send. Reads files alone, and imports torch only to send.
 
 python src/runs.py                            all runs, the newest first
 python src/runs.py ls logs/train/multiruns/NAME       those of a multirun, or of another folder
 python src/runs.py show RUN                   what it was, what it found, what it left
 python src/runs.py diff RUN RUN               settings, images, code, machine and results that differ
+python src/runs.py send RUN logger=wandb      writes W&B anew from its files; or logger=tensorboard
 python src/runs.py clean                      runs that failed, diverged or were replaced, and their sizes
 python src/runs.py clean yes=true             removes them; or those that are named, `clean RUN yes=true`
 """

@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> float | None:
     data.require_trainable(trainer, test=cfg.test)
     preflight.preflight(run, data, module, trainer)
 
-    with run.recorded(data) as record:
+    with run.recorded(data, trainer.loggers) as record:
         trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=True)
         metrics = results.restore_best(trainer, module)
         if cfg.test:

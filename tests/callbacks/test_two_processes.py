@@ -8,6 +8,7 @@ import torch
 from tiny_fit import Net, Rows, data, module, trainer
 
 from deeper import checkpoint
+from deeper.callbacks import media
 from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
@@ -90,3 +91,32 @@ def test_all_ranks_stop_where_one_diverges(tmp_path):
     assert messages[0] == messages[1]
     assert len(messages[0].partition("training images ")[2].partition(")")[0].split(", ")) == 3
     assert not (tmp_path / "last.ckpt").exists()
+
+
+class Shown(Rows):
+    """Keeps in files what it is given to show."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def log_medium(self, medium):
+        rank, name = torch.distributed.get_rank(), medium.key.rpartition("/")[2]
+        (self.folder / f"{rank}-{medium.step}-{name}").touch()
+
+
+def test_media_are_of_all_processes_and_drawn_by_the_first(tmp_path, monkeypatch):
+    def confusion(classes, outcomes):
+        (tmp_path / "counted").write_text(str(int(outcomes[:, 2].sum())))
+        return b""
+
+    monkeypatch.setattr(media, "_confusion", confusion)
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    callbacks = media.Media(str(tmp_path / "media"), gradients=True), Meter()
+    options = {"devices": 2, "strategy": "ddp_fork", "logger": Shown(shown), "plugins": []}
+    trainer(*callbacks, max_epochs=1, **options).fit(module(), data())
+    names = ("confusion", "conv1", "gradients", "mistakes")
+    found = sorted(path.name for path in shown.iterdir())
+    assert found == sorted(["0-1-train_batch", *(f"0-3-{name}" for name in names)])
+    assert (tmp_path / "counted").read_text() == "10"  # images of the validation

@@ -132,7 +132,7 @@ def test_every_option_composes_and_checks(configs, groups):
 
 @pytest.mark.parametrize("option", ["early_stopping"])
 def test_a_callback_adds_to_what_a_run_needs(configs, option):
-    needed = ["banner", "meter", "checkpoint", "progress"]
+    needed = ["banner", "meter", "checkpoint", "progress", "media"]
     assert list(configs().callbacks) == needed
     assert list(configs(f"callbacks={option}").callbacks) == [*needed, option]
     assert "meter" not in configs("~callbacks.meter").callbacks

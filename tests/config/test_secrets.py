@@ -1,6 +1,7 @@
 """What is named as a secret is written nowhere."""
 
 import pytest
+import wandb
 from entry import call, record, run_dirs, small
 
 from deeper.config.secrets import without_secrets
@@ -31,6 +32,7 @@ def test_a_config_is_written_without_its_secrets():
 
 # Keys of any name are accepted in Hydra's environment of a job, and in `requires`.
 WORDS = ["++hydra.job.env_set.WANDB_API_KEY=xyzzy1", "+requires={my_password: [xyzzy2]}"]
+ENVIRONMENT = {"WANDB_MODE": "offline", "HF_TOKEN": "xyzzy3", "MY_PASSWORD": "xyzzy4"}
 
 
 def require_no_secret(result, logs, number_of_files):
@@ -43,10 +45,20 @@ def require_no_secret(result, logs, number_of_files):
 
 
 def test_no_file_of_a_run_holds_it(images, tmp_path):
-    more = ["model.width=0.125", "test=false", "logger=[csv,tensorboard]"]
-    result = call(*WORDS, *small(images, tmp_path, *more))
-    require_no_secret(result, tmp_path, 11)
-    (run,) = run_dirs(tmp_path)
+    own = tmp_path / "configs/debug/mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        "# @package _global_\nrequires: {token: [xyzzy5], password: ['${oc.env:MY_PASSWORD}']}\n"
+    )
+    logs = tmp_path / "logs"
+    more = ["model.width=0.125", "logger=[csv,tensorboard,wandb]", "debug=[fast,mine]"]
+    words = [word for word in small(images, logs) if word != "debug=fast"]
+    try:
+        result = call("--config-dir", f"{tmp_path}/configs", *WORDS, *words, *more, **ENVIRONMENT)
+    finally:
+        wandb.finish()
+    require_no_secret(result, logs, 30)
+    (run,) = run_dirs(logs)
     assert "+requires={my_password: ***}" in record(run)["overrides"]
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import wandb
 from entry import rows
-from mirror_rows import csv_rows, tensorboard_points, wandb_rows
+from mirror_rows import csv_rows, tensorboard_media, tensorboard_points, wandb_media, wandb_rows
 from tiny_fit import Rows, data, module, trainer
 
 from deeper.callbacks.checkpoint import Checkpoint
+from deeper.callbacks.media import Media
 from deeper.callbacks.meter import Meter
 from deeper.callbacks.signals import Stopped
 from deeper.loggers.jsonl import MetricsFile, MetricsTable
@@ -23,7 +24,8 @@ def fit(run, loggers, epochs=1):
     """One start of a run, which continues from its last checkpoint."""
     kept = Checkpoint(str(run / "checkpoints"))
     everything = [MetricsFile(run), *mirrors(loggers, run)]
-    made = trainer(Meter(), kept, max_epochs=epochs, logger=everything, log_every_n_steps=1)
+    media = Media(str(run / "media"), gradients=True)
+    made = trainer(Meter(), media, kept, max_epochs=epochs, logger=everything, log_every_n_steps=1)
     last = kept.last if kept.last.exists() else None
     made.fit(module(), data(), ckpt_path=last, weights_only=True)
 
@@ -38,9 +40,7 @@ def test_after_kills_every_mirror_has_every_row_once(tmp_path):
     """Each start but the last leaves rows beyond its checkpoint and files that are cut."""
     for epochs in (1, 2, 3):
         board = TensorBoard(str(tmp_path), name="tensorboard", version="")
-        offline = Wandb(
-            "offline", project="p", name="n", id="tiny", group=None, save_dir=str(tmp_path)
-        )
+        offline = Wandb("offline", project="p", id="tiny", save_dir=str(tmp_path))
         loggers = {"csv": MetricsTable(tmp_path), "tensorboard": board, "wandb": offline}
         fit(tmp_path, loggers, epochs)
         if epochs < 3:
@@ -48,6 +48,8 @@ def test_after_kills_every_mirror_has_every_row_once(tmp_path):
                 file.write('{"step": 8, "train/loss": 1.0, "epoch": 0.0}\n{"step": 9, "tra')
             board.log_metrics({"train/loss": 1.0}, step=8)
             offline.log_metrics({"train/loss": 1.0}, step=8)
+            later = tmp_path / "media/images/conv1/00000008.png"
+            later.write_bytes(b"of a step beyond the checkpoint")
         board.finalize("failed")
         wandb.finish()
         if epochs < 3:
@@ -57,6 +59,12 @@ def test_after_kills_every_mirror_has_every_row_once(tmp_path):
     assert [row["step"] for row in found] == [1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9]
     assert csv_rows(tmp_path) == found
     assert wandb_rows(tmp_path) == found
+    drawn = {(1, "images/train_batch")}
+    for step in (3, 6, 9):
+        drawn |= {(step, f"images/{name}") for name in ("mistakes", "confusion", "conv1")}
+        drawn |= {(step, f"gradients/{stage}") for stage in ("conv", "norm", "head")}
+    assert wandb_media(tmp_path) == drawn
+    assert tensorboard_media(tmp_path) == drawn
     assert tensorboard_points(tmp_path) == sorted(
         (row["step"], name, float(np.float32(value)))
         for row in found
@@ -130,7 +138,7 @@ def test_mirrors_get_what_was_not_finite_as_nan(tmp_path):
     file, mirror = MetricsFile(tmp_path), Rebuilt()
     file.log_metrics({"train/loss": math.inf}, step=1)
     file.log_metrics({"train/loss": 1.0}, step=2)
-    rewind([file, mirror], 1)
-    ((step, metrics),) = mirror.rows
+    rewind([file, mirror], 1, step=1)
+    ((step, metrics, _),) = mirror.rows
     assert step == 1
     assert math.isnan(metrics["train/loss"])

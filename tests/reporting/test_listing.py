@@ -84,8 +84,12 @@ def test_a_run_that_is_written_to_is_not_removed(logs):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["list"], "list: no such command; choose from ls, show, diff, clean"),
+        (["list"], "list: no such command; choose from ls, show, diff, clean, send"),
         (["show"], "show: name one run directory"),
+        (
+            ["send", "a"],
+            "send: name runs and loggers, as `python src/runs.py send RUN logger=wandb`",
+        ),
         (["diff", "a"], "diff: name two run directories"),
         (["show", "nowhere"], "nowhere: no such run directory"),
     ],

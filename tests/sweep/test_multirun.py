@@ -37,6 +37,8 @@ def test_each_job_has_a_directory_named_by_its_identity(swept):
     listed = json.loads((folder / "sweep.json").read_text())["jobs"]
     assert [(row["job"], row["run"] in found) for row in listed] == [(0, True), (1, True)]
     assert record(folder / "1-seed=1")["seed"] == 1
+    of_sweep = {(run["sweep"], run["job"]) for run in found.values()}
+    assert of_sweep == {(folder.name, "s0"), (folder.name, "s1")}
     assert "val/top1" in (swept / "train/store" / listed[0]["run"] / "job.log").read_text()
 
 

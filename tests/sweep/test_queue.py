@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from deeper.callbacks.signals import Stopped
-from deeper.sweep.jobs import DIVERGED, DONE, FAILED, WAITING, Job, differing_words
+from deeper.sweep.jobs import DIVERGED, DONE, FAILED, WAITING, Job, differing_words, names
 from deeper.sweep.queue import Queue, slots, start_process
 
 RECORD = "import json; json.dump({0}, open('run.json', 'w'))"
@@ -136,3 +136,17 @@ def test_jobs_are_told_apart_by_the_words_that_differ(tmp_path):
     jobs = [job(tmp_path, n, ["recipe=paper", f"seed={n}"]) for n in (0, 1)]
     assert differing_words(jobs) == {0: "seed=0", 1: "seed=1"}
     assert differing_words(jobs[:1]) == {0: "recipe=paper seed=0"}
+
+
+def test_dashboards_show_what_differs(tmp_path):
+    def shown(*rows, searched=()):
+        jobs = [job(tmp_path, number, ["data.limit=9", *row]) for number, row in enumerate(rows)]
+        return [*names(jobs, searched).values()]
+
+    assert shown(["lr=0.1"], ["lr=0.2"]) == ["lr=0.1", "lr=0.2"]
+    stacked = ["experiment=[no_aux,head_fc]", "seed=1"]
+    found = ["baseline-s1", "no_aux+head_fc-s1"]
+    assert shown(["experiment=baseline", "seed=1"], stacked, ["seed=2"])[:2] == found
+    assert shown(["model/head=fc"], ["model/head=nin"])[0] == "head=fc"
+    assert shown(["lr=0.1"]) == [""]
+    assert shown(["lr=0.1"], searched={"lr"}) == ["lr=0.1"]

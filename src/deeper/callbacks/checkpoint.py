@@ -53,7 +53,7 @@ class Checkpoint(L.Callback):
         self.every_minutes, self.keep_best = every_minutes, keep_best
         self.best: list[dict[str, float]] = []
         """Of each best checkpoint, all metrics known when it was written, with its epoch (from 1)."""
-        self._metrics_rows = 0
+        self._metrics_rows = self._metrics_step = 0
         self._validated = False
         self._step, self._saved_at = -1, monotonic()
 
@@ -74,7 +74,7 @@ class Checkpoint(L.Callback):
         if trainer.is_global_zero and trainer.global_step == 0:  # no second fit of one trainer
             if self.folder.exists():
                 sweep(self.folder)
-            mirror.rewind(trainer.loggers, self._metrics_rows)
+            mirror.rewind(trainer.loggers, self._metrics_rows, self._metrics_step)
         # Lightning would tell all ranks of a SIGTERM by a collective in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
@@ -219,6 +219,7 @@ class Checkpoint(L.Callback):
                 "it, or start a new run from it with model.pretrained=<run directory>"
             )
         self._metrics_rows = checkpoint["metrics_rows"]
+        self._metrics_step = checkpoint["global_step"]
         now = trainer.accumulate_grad_batches
         before = checkpoints.accumulated_batches(checkpoint, now)
         if now == before:

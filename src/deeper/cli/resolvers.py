@@ -19,7 +19,6 @@ def register_resolvers() -> None:
         "run_dir": directory.run_dir,
         "sweep_dir": directory.sweep_dir,
         "job_dir": directory.job_dir,
-        "run_id": directory.run_id,
         "hydra_subdir": directory.hydra_subdir,
     }
     for name, function in resolvers.items():

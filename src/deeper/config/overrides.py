@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
@@ -34,6 +35,11 @@ def chosen_options(group: str, overrides: Sequence[str]) -> list[str]:
     return []
 
 
+def arm(experiments: Sequence[str]) -> str:
+    """What tables call runs of these experiments: `no_aux+head_fc`, or `baseline`."""
+    return "+".join(name for name in experiments if name != "baseline") or "baseline"
+
+
 def recipe(overrides: Sequence[str]) -> str:
     """The recipe that `overrides` choose, else that of this run, else the default."""
     running = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
@@ -47,6 +53,15 @@ def without(groups: Sequence[str], overrides: Sequence[str]) -> list[str]:
 def is_multirun() -> bool:
     """Whether this process starts the jobs of a multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def sweep_of_job() -> tuple[str, str | None] | None:
+    """The multirun that started this run, and what differs in it; `sweep.launcher` says so in a job."""
+    given = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
+    if is_multirun() or not any(word.startswith("hydra.sweep.dir=") for word in given):
+        return None
+    sweep, named = HydraConfig.get().sweep, any(w.startswith("hydra.sweep.subdir=") for w in given)
+    return Path(sweep.dir).name, sweep.subdir if named else None
 
 
 def jobs_share_a_process() -> bool:

@@ -288,7 +288,9 @@ class Dashboard(Command):
 class Runs(Command):
     task_name: str = "runs"
     files: list[str] = field(default_factory=list)
-    """ls, show, diff or clean, and the runs that it is about."""
+    """ls, show, diff, send or clean, and the runs that it is about."""
+    logger: dict[str, Any] = field(default_factory=dict)
+    """Where `send` writes what a run has logged."""
     yes: bool = False
     """Remove what `clean` lists."""
 

@@ -5,16 +5,30 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from deeper.loggers import jsonl
 from deeper.loggers.jsonl import MetricsFile
+from deeper.loggers.media import Medium, media
 
 GUARDED = (
-    "experiment", "log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "rebuild",
+    "experiment", "log_metrics", "log_hyperparams", "log_graph", "save", "finalize",
+    "log_facts", "log_results", "log_medium", "rebuild",
 )  # fmt: skip
+"""Methods of loggers: Lightning's, and four that a mirror may have.
+
+`log_facts` gets the record of a run that starts, `log_results` the one of a run that ends.
+"""
+
+
+class Row(NamedTuple):
+    step: int
+    metrics: dict[str, float]
+    media: list[Medium]
+    """What was drawn after the row before."""
 
 
 def mirrors(loggers: Mapping[str, Logger], run: Path) -> list[Logger]:
@@ -55,15 +69,56 @@ def _guarded(call: Any, kind: type[Logger], key: str, run: Path) -> Any:
     return attempt
 
 
-def rewind(loggers: Iterable[Logger], count: int) -> None:
-    """Keep the first `count` rows of metrics.jsonl, and bring the mirrors to them.
+def log_facts(loggers: Iterable[Logger], record: Mapping[str, Any]) -> None:
+    for logger in loggers:
+        if hasattr(logger, "log_facts"):
+            logger.log_facts(record)
 
-    Those that can be have a method `rebuild(rows)`, which gets pairs of a step and its metrics.
-    """
+
+def log_results(loggers: Iterable[Logger], record: Mapping[str, Any]) -> None:
+    for logger in loggers:
+        if hasattr(logger, "log_results"):
+            logger.log_results(record)
+
+
+def rewind(loggers: Iterable[Logger], count: int, step: int) -> None:
+    """Keep the first `count` rows of metrics.jsonl and the media up to `step`; bring mirrors to them."""
     for file in [logger for logger in loggers if isinstance(logger, MetricsFile)]:
-        kept = file.rewind(count)
-        steps = [row.pop("step") for row in kept]
-        metrics = [{k: math.nan if v is None else v for k, v in row.items()} for row in kept]
-        for logger in loggers:
-            if hasattr(logger, "rebuild"):
-                logger.rebuild([*zip(steps, metrics, strict=True)])
+        file.rewind(count)
+        run = file.path.parent
+        for medium in [m for m in media(run) if m.step > step]:
+            medium.file.unlink()
+        rebuild(loggers, run)
+
+
+def rebuild(loggers: Iterable[Logger], run: Path) -> None:
+    """Bring the mirrors that can be, those with a method `rebuild(rows)`, to what `run` has."""
+    file, drawn, rows = run / jsonl.FILE, media(run), []
+    for found in jsonl.rows(file) if file.exists() else []:
+        step = found.pop("step")
+        metrics = {k: math.nan if v is None else v for k, v in found.items()}
+        rows.append(Row(step, metrics, [m for m in drawn if m.step <= step]))
+        drawn = [m for m in drawn if m.step > step]
+    for logger in loggers:
+        if hasattr(logger, "rebuild"):
+            logger.rebuild(rows)
+            for medium in drawn:  # of the row to come
+                if hasattr(logger, "log_medium"):
+                    logger.log_medium(medium)
+
+
+def replay(logger: Any, rows: Iterable[Row]) -> None:
+    for step, metrics, drawn in rows:
+        for medium in drawn:
+            logger.log_medium(medium)
+        logger.log_metrics(metrics, step)
+
+
+def send(loggers: Iterable[Any], run: Path, record: Mapping[str, Any]) -> None:
+    """Write a run anew, whole, from its directory. Raises what a logger raises."""
+    for logger in loggers:
+        log_facts([logger], record)
+        rebuild([logger], run)
+        if "results" in record:
+            log_results([logger], record)
+        logger.finalize("success")

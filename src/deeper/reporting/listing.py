@@ -1,4 +1,4 @@
-"""What src/runs.py answers: runs as a list, one of them, what two differ in, and what may be removed."""
+"""What src/runs.py answers: a list of runs, one of them, what two differ in, what may be removed or sent."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ def answer(cfg: Any) -> None:
     """Raises `ValueError` for a word that is no command, and for folders without runs."""
     words = [*cfg.files] or ["ls"]
     commands: dict[str, Callable[[Any, Sequence[str]], None]] = {
-        "ls": _list, "show": _show, "diff": _diff, "clean": _clean,
+        "ls": _list, "show": _show, "diff": _diff, "clean": _clean, "send": _send,
     }  # fmt: skip
     if words[0] not in commands:
         raise ValueError(f"{words[0]}: no such command; choose from {', '.join(commands)}")
@@ -145,6 +145,25 @@ def _clean(cfg: Any, names: Sequence[str]) -> None:
     for run in runs:
         shutil.rmtree(run.directory)
     print(f"removed {len(runs)} runs")
+
+
+def _send(cfg: Any, names: Sequence[str]) -> None:
+    """Raises `ValueError` for a run that a process writes to."""
+    if not names or not cfg.logger:
+        raise ValueError(
+            "send: name runs and loggers, as `python src/runs.py send RUN logger=wandb`"
+        )
+    runs = [run for run in read_all(names) if run.record]
+    if held := [run.directory for run in runs if is_held(run.directory)]:
+        raise ValueError(f"{held[0]}: a process writes there; send it when it has ended")
+    from deeper.config import instantiate, signatures  # these import torch
+    from deeper.loggers import mirror
+
+    for run in runs:
+        cfg.paths.run = str(run.directory)
+        signatures.require_buildable({"logger": instantiate.resolved(cfg)["logger"]})
+        mirror.send(instantiate.build(cfg.logger).values(), run.directory, run.record)
+        print(f"{run.directory}: sent to {', '.join(cfg.logger)}")
 
 
 def _size(folder: Path) -> int:

@@ -108,7 +108,7 @@ def _of_record(folder: Path) -> StoredRun:
     content = record.read_record(folder)
     if not {"experiments", "seed", "cell", "data", "code"} <= content.keys():
         raise ValueError(f"{folder}: no training run, or one of an earlier version of this project")
-    return StoredRun(folder, _arm(content["experiments"]), int(content["seed"]), content)
+    return StoredRun(folder, overrides.arm(content["experiments"]), int(content["seed"]), content)
 
 
 def _of_job(sweep: Path, name: str, words: Sequence[str]) -> StoredRun:
@@ -118,9 +118,5 @@ def _of_job(sweep: Path, name: str, words: Sequence[str]) -> StoredRun:
         if (place / record.FILE).exists():
             return _of_record(place)
     seeds = [word.partition("=")[2] for word in words if word.startswith("seed=")]
-    arm = _arm(overrides.chosen_options("experiment", [*words]))
+    arm = overrides.arm(overrides.chosen_options("experiment", [*words]))
     return StoredRun(places[-1], arm, int(seeds[-1]) if seeds else 0)
-
-
-def _arm(experiments: Sequence[str]) -> str:
-    return "+".join(name for name in experiments if name != BASELINE) or BASELINE

@@ -80,7 +80,11 @@ def sweep_dir(logs: str, task: str, overrides: Sequence[str], *, _root_: Any = N
         return str(Path(logs).absolute() / task / STORE)
     words = sorted(str(override) for override in overrides)
     digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
-    swept = [w.partition("=")[0].rpartition("/")[2].rpartition(".")[2] for w in words if "," in w]
+    swept = [
+        value if key == "sweep" else key.rpartition("/")[2].rpartition(".")[2]
+        for key, _, value in (word.partition("=") for word in words)
+        if "," in re.sub(r"\[.*?]|{.*?}", "", value) or key == "sweep"
+    ]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(swept)) or "sweep"
     return str(Path(logs).absolute() / task / "multiruns" / f"{name}-{digest}")
 

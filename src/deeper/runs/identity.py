@@ -23,7 +23,7 @@ IRRELEVANT_BELOW = {
         sync_batchnorm use_distributed_sampler
     """,
     "data": "cache eval_batch_size root stage_to workers",
-    "callbacks": "banner checkpoint curves meter progress",
+    "callbacks": "banner checkpoint curves media meter progress",
 }
 """The same, below groups whose other keys are relevant."""
 

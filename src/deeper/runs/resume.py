@@ -67,7 +67,7 @@ def _answered(raw: Any, now: Any) -> Any:
 def _calls_foreign_resolver(value: Any) -> bool:
     """Whether a value refers to more than keys of the config and to what our config files refer to."""
     escaped = r"(?<!\\)(\\\\)*\\\$\{"
-    ours = r"(?<=\$\{)(project:|auto_stem:|run_id:|hydra:runtime\.output_dir)"
+    ours = r"(?<=\$\{)(project:|auto_stem:|hydra:runtime\.output_dir)"
     rest = re.sub(f"{escaped}|{ours}", "", str(value))
     return "${" in rest and ":" in rest
 

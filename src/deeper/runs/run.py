@@ -4,7 +4,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from deeper.runs.resume import resumed_config, save_config
 from deeper.training.precision import Precision, accelerator_for
 
 if TYPE_CHECKING:  # `open` answers a mistake before torch and Lightning are imported
+    from lightning.pytorch.loggers import Logger
+
     from deeper.data.datamodule import ImageData
 
 
@@ -88,12 +90,13 @@ class Run:
         return cls(folder, config, checkpoint, lease, before)
 
     @contextmanager
-    def recorded(self, data: "ImageData") -> Iterator[dict[str, Any]]:
+    def recorded(self, data: "ImageData", loggers: "Sequence[Logger]") -> Iterator[dict[str, Any]]:
         """Accept the start, and keep run.json until the run ends, however it ends.
 
-        The caller adds `results` and `objective` to the dict.
+        The caller adds `results` and `objective` to the dict. The loggers get what it holds.
         """
         from deeper.checkpoint import copy_checkpoint
+        from deeper.loggers import mirror
         from deeper.training.failures import explained
 
         facts = self._facts(data)
@@ -109,7 +112,9 @@ class Run:
         try:
             with record.recorded(self.directory, **facts) as content:
                 try:
+                    mirror.log_facts(loggers, content)
                     yield content
+                    mirror.log_results(loggers, content)
                 except (RuntimeError, MemoryError) as error:
                     if (failure := explained(error)) is not None:
                         raise failure from error
@@ -163,7 +168,10 @@ class Run:
                 facts | {key: earlier[key] for key in CHOSEN if key in earlier} | {"seed": cfg.seed}
             )
         words = overrides.task_overrides()
+        sweep, differs = overrides.sweep_of_job() or (None, None)
         return facts | {
+            "sweep": sweep,
+            "job": differs,
             "overrides": without_secrets(overrides.without(("resume",), words)),
             "recipe": overrides.recipe(words),
             "experiments": overrides.chosen_options("experiment", words),

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from hydra.core.utils import filter_overrides
 
+from deeper.config.overrides import key_of
 from deeper.config.secrets import without_secrets
 from deeper.runs import record
 
@@ -89,6 +91,27 @@ def differing_words(jobs: Sequence[Job]) -> dict[int, str]:
     """Number of a job → its words that not all jobs have; all of them, where there is one job."""
     common = set.intersection(*(set(job.words) for job in jobs)) if len(jobs) > 1 else set()
     return {job.number: " ".join(w for w in job.words if w not in common) for job in jobs}
+
+
+def names(jobs: Sequence[Job], searched: Collection[str] = ()) -> dict[int, str]:
+    """Number of a job → what differs, as dashboards show it: `lr=0.05`, `no_aux-s1`.
+
+    Where there is one job, only the keys that are `searched` differ.
+    """
+    common = set.intersection(*(set(job.words) for job in jobs))
+    return {
+        job.number: "-".join(
+            _short(word) for word in job.words if word not in common or key_of(word) in searched
+        )[:100]
+        for job in jobs
+    }
+
+
+def _short(word: str) -> str:
+    key, value = re.split(r"[./]", key_of(word))[-1], word.partition("=")[2]
+    if key in ("experiment", "recipe"):
+        return value.strip("[]").replace(",", "+")
+    return f"s{value}" if key == "seed" else f"{key}={value}"
 
 
 def _is_nan(value: Any) -> bool:

@@ -8,7 +8,7 @@ finished there is skipped, what has begun goes on, and what failed is tried agai
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deeper.cli.arguments import quoted
+from deeper.cli.arguments import in_quotes, quoted
 from deeper.config import overrides
 from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
@@ -26,7 +26,7 @@ from deeper.runs import directory
 from deeper.runs.identity import SEEDS
 from deeper.sweep import manifest
 from deeper.sweep.images import Images
-from deeper.sweep.jobs import DONE, FAILED, Job
+from deeper.sweep.jobs import DONE, FAILED, Job, names
 from deeper.sweep.queue import Process, Queue, slots, start_process
 from deeper.sweep.table import show_final
 
@@ -53,6 +53,9 @@ class ProcessLauncher(Launcher):
 
     shows_each = True
     """Whether a batch of jobs ends in a table; a search has many, and shows all at its end."""
+
+    searched: Collection[str] = ()
+    """Keys that a search varies."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -81,6 +84,7 @@ class ProcessLauncher(Launcher):
         for job in to_do:
             images.make_room(job)
         manifest.write(self.sweep, jobs)
+        self.names = names(jobs, self.searched)
         log.info(f"{len(jobs)} jobs, {len(jobs) - len(to_do)} of them done before: {self.sweep}")
         if to_do:
             Queue(jobs, self._start, self._slots(to_do), self.watch).run()
@@ -141,7 +145,10 @@ class ProcessLauncher(Launcher):
             "hydra.mode=RUN",
             quoted(f"hydra.run.dir={job.folder}"),
             f"hydra.job.num={job.number}",
+            f"hydra.sweep.dir={in_quotes(str(self.sweep))}",
         ]
+        if name := self.names.get(job.number):
+            where.append(f"hydra.sweep.subdir={in_quotes(name)}")
         options = _config_options(sys.argv[1:])
         return [sys.executable, os.path.abspath(sys.argv[0]), *options, *words, *hydra, *where]
 

@@ -88,7 +88,7 @@ class Sweeper(sweeper.Sweeper):
         fixed: list[str],
     ) -> list[JobReturn]:
         done: list[JobReturn] = []
-        launcher.watch, launcher.shows_each = study.watch, False
+        launcher.watch, launcher.shows_each, launcher.searched = study.watch, False, space
         for batch in study.batches(space, len(slots(config, [config]))):
             words = [[*fixed, *_words(trial, space)] for trial in batch]
             jobs = [*launcher.launch(words, batch[0].number)]
