@@ -22,8 +22,8 @@ IMAGES = 16
 SIDE = 96
 """Of an image among others, in pixels."""
 
-NAMED_CLASSES, NAME = 30, 14
-"""As many classes have room for their names on an axis, and so many letters of them."""
+NAME = 14
+"""Letters of a class's name for which there is room."""
 
 BINS = 64
 
@@ -177,14 +177,15 @@ def _first_filters(net: nn.Module) -> Tensor | None:
 
 
 def _filters(weights: Tensor) -> bytes:
-    grid = make_grid(weights.float().cpu(), normalize=True, scale_each=True, padding=1, pad_value=1)
-    return _png(to_pil_image(grid.repeat_interleave(4, 1).repeat_interleave(4, 2)))
+    from deeper.figures import filters  # here, since matplotlib takes a second to import
+
+    return _png(filters.draw({"conv1": weights.float().cpu().numpy()}))
 
 
 def _mistakes(
     classes: list[str], badness: Tensor, labels: Tensor, predicted: Tensor, images: Tensor
 ) -> bytes:
-    from deeper.figures.picture import Picture  # here, since matplotlib takes a second to import
+    from deeper.figures.picture import Picture
 
     picture = Picture(6.0, 7.0)
     axes = picture.subplots()
@@ -202,24 +203,12 @@ def _mistakes(
 
 
 def _confusion(classes: list[str], outcomes: Tensor) -> bytes:
-    from deeper.figures.picture import Picture
+    from deeper.figures import confusion
 
     label, predicted, valid = outcomes.cpu().numpy().astype(int).T
     number = len(classes)
     counts = np.bincount(label * number + predicted, valid, number**2).reshape(number, number)
-    picture = Picture(6.0, 5.0)
-    axes = picture.subplots()
-    fractions = counts / counts.sum(1, keepdims=True).clip(1)
-    picture.colorbar(
-        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1), label="of a label's images"
-    )
-    axes.set_xlabel("prediction")
-    axes.set_ylabel("label")
-    if number <= NAMED_CLASSES:
-        names = [name[:NAME] for name in classes]
-        axes.set_xticks(range(number), names, rotation=90, parse_math=False)
-        axes.set_yticks(range(number), names, parse_math=False)
-    return _png(picture)
+    return _png(confusion.draw(counts, [name[:NAME] for name in classes]))
 
 
 def _histograms(net: nn.Module) -> bytes:
