@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from deeper import checkpoint
-from deeper.callbacks.signals import Stopped
 from deeper.checkpoint import (
     AtomicCheckpointIO,
     DiskFull,
@@ -26,6 +25,7 @@ from deeper.checkpoint import (
     save_checkpoint,
 )
 from deeper.files import file_digest
+from deeper.signals import Stopped
 
 
 def state(value=1.0, **more):

@@ -7,7 +7,7 @@ import pytest
 from photos import jpeg
 
 from deeper.inference.inputs import find_images, read_image, reason
-from deeper.reporting.table import printable
+from deeper.table import printable
 
 
 def found(*names, stdin=b"", separator=b"\n"):

@@ -13,11 +13,11 @@ from tiny_fit import Rows, data, module, trainer
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.media import Media
 from deeper.callbacks.meter import Meter
-from deeper.callbacks.signals import Stopped
 from deeper.loggers.jsonl import MetricsFile, MetricsTable
 from deeper.loggers.mirror import mirrors, rewind
 from deeper.loggers.tensorboard import TensorBoard
 from deeper.loggers.wandb import Wandb
+from deeper.signals import Stopped
 
 
 def fit(run, loggers, epochs=1):

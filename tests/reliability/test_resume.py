@@ -8,8 +8,8 @@ import pytest
 from driver import differences
 from tiny_fit import Net, data, module, trainer
 
+from deeper import signals
 from deeper.augment.mix import Mix
-from deeper.callbacks import signals
 from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter

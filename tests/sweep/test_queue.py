@@ -10,7 +10,7 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from deeper.callbacks.signals import Stopped
+from deeper.signals import Stopped
 from deeper.sweep.jobs import DIVERGED, DONE, FAILED, WAITING, Job, differing_words, names
 from deeper.sweep.queue import Queue, slots, start_process
 

@@ -13,8 +13,8 @@ from rich.console import JustifyMethod
 
 from deeper.benchmarks.setting import Setting
 from deeper.benchmarks.timing import Contest, Counts, Figure, Times, ratio
-from deeper.reporting.table import show_table
 from deeper.runs.provenance import processor, provenance
+from deeper.table import show_table
 
 Row = dict[str, Any]
 

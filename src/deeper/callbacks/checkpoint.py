@@ -15,7 +15,7 @@ import lightning as L
 import torch
 
 from deeper import checkpoint as checkpoints
-from deeper.callbacks import signals
+from deeper import signals
 from deeper.files import sweep
 from deeper.loggers import mirror
 from deeper.loggers.jsonl import MetricsFile

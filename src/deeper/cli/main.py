@@ -11,7 +11,6 @@ from typing import Any
 from hydra._internal import utils as hydra_utils
 
 from deeper import __version__
-from deeper.callbacks.signals import Stopped
 from deeper.cli.arguments import quoted, with_files
 from deeper.cli.composition import guard_hydra
 from deeper.cli.help import help_text
@@ -22,6 +21,7 @@ from deeper.config.schema import register_schemas
 from deeper.processes import follow_parent
 from deeper.runs import directory
 from deeper.runs.record import is_interrupt
+from deeper.signals import Stopped
 
 CONFIGS = str(CONFIG_FOLDER)
 """Absolute, so that an entry point works from any folder and when it is imported."""

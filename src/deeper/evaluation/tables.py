@@ -8,7 +8,7 @@ from rich.console import JustifyMethod
 
 from deeper.data.classes import words
 from deeper.evaluation.metrics import Metrics, wilson
-from deeper.reporting.table import printable, show_table
+from deeper.table import printable, show_table
 
 MAX_CLASSES = 20
 """Classes shown in a table."""

@@ -12,8 +12,8 @@ from deeper.export import metadata, onnx, parity, safetensors, torch_export
 from deeper.export.graph import Graph
 from deeper.files import whole
 from deeper.inference.model import Trained
-from deeper.reporting.table import show_table
 from deeper.runs import record
+from deeper.table import show_table
 
 FORMATS: dict[str, ModuleType] = {
     "safetensors": safetensors,

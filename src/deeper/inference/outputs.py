@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from deeper.data.images.encoded import Encoded
-from deeper.reporting.table import printable
+from deeper.table import printable
 
 
 class Guess(NamedTuple):

@@ -20,8 +20,8 @@ from deeper.files import whole
 from deeper.inference.inputs import find_images, read_image, reason
 from deeper.inference.model import Trained, load
 from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
-from deeper.reporting.table import printable
 from deeper.runs import select
+from deeper.table import printable
 from deeper.training.precision import Precision, accelerator_for
 
 

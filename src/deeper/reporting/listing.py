@@ -11,9 +11,9 @@ from typing import Any
 from deeper.files import gigabytes
 from deeper.reporting.comparable import differing_settings
 from deeper.reporting.runs import StoredRun, log_rows, read_all
-from deeper.reporting.table import show_table
 from deeper.runs import directory
 from deeper.runs.lease import is_held
+from deeper.table import show_table
 
 REPLACED = re.compile(r"[0-9a-f]{12}_until_.+")
 """Names of runs in the store that others of their identity replaced, since their images had changed."""

@@ -12,7 +12,7 @@ from deeper.reporting.keep import keep
 from deeper.reporting.mistakes import Pictures
 from deeper.reporting.plan import Plan, plan
 from deeper.reporting.runs import StoredRun, read_all
-from deeper.reporting.table import show_table
+from deeper.table import show_table
 
 PLAN = "plan"
 """The first word of a command that asks for a plan."""

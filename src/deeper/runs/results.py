@@ -16,9 +16,9 @@ from deeper.checkpoint import load_checkpoint, network_state
 from deeper.data.datamodule import ImageData
 from deeper.files import whole
 from deeper.models.summary import costs
-from deeper.reporting.table import show_accuracy
 from deeper.runs.record import OUTCOMES, count_test_look, is_main_process
 from deeper.runs.run import Run
+from deeper.table import show_accuracy
 from deeper.training.module import ImageClassifier
 
 WAITS = 0.05

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from deeper.callbacks import signals
+from deeper import signals
 from deeper.config import experiments, overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved

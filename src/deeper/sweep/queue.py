@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.live import Live
 
-from deeper.callbacks.signals import Stopped
 from deeper.processes import SIGNALS, lead_children
 from deeper.runs.identity import processes
 from deeper.runs.lease import is_held
+from deeper.signals import Stopped
 from deeper.sweep.jobs import DONE, RUNNING, STOPPED, WAITING, Job
 from deeper.sweep.table import queue_table
 from deeper.training.precision import accelerator_for
