@@ -19,8 +19,8 @@ PROJECT = Path(__file__).resolve().parent
 
 REMOVED = (
     "CITATION.cff",
-    "results/remeasured", "results/remeasured_2014", "results/fine_tuning.md",
-    "results/models_and_crops.md", "results/reliability.md", "benchmarks/README.md", "benchmarks/results",
+    "benchmarks/README.md", "benchmarks/results",
+    "results/fine_tuning.md", "results/models_and_crops.md", "results/reliability.md",
     "tests/golden/rows.json", "tests/golden/run", "tests/test_earlier_run.py",  # of an earlier commit
     "tests/test_readme.py", "tests/test_new_project.py", "new_project.py",
 )  # fmt: skip
@@ -83,7 +83,7 @@ Next:
   make test                                   # the tests of what is left
   git add -A && git commit -m "{name}"
 Yours to write: README.md, the description in pyproject.toml, a line in LICENSE below that of Deeper.
-docs/ and notebooks/ still speak of GoogLeNet. Until the commit, `git reset --hard && git clean -fdx src` undoes all."""
+docs/, notebooks/ and the study in results/ still speak of GoogLeNet. Until the commit, `git reset --hard && git clean -fdx src` undoes all."""
 
 
 def refusal(name: str) -> str | None:

@@ -70,7 +70,7 @@ def test_the_template_s_name_stays_where_it_is_meant(clone, project):
     code = [name for name in found if not name.startswith(("docs/", "notebooks/"))]
     assert {*code} <= {"CHANGELOG.md", "LICENSE"}
     assert "deeper" not in git(project, "ls-files")
-    assert not (project / "results/remeasured").exists()
+    assert not (project / "results/reliability.md").exists()
     assert "deeper." not in notebooks(project)
     title = "Going deeper with convolutions"
     assert notebooks(project).count(title) == notebooks(clone).count(title)
