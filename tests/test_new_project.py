@@ -8,6 +8,7 @@ from entry import PROJECT, command, record, run_dirs, small
 
 TESTS = (
     "config/test_trusted.py", "config/test_parsed_signatures.py", "test_checkpoint.py", "test_notebooks.py",
+    "figures/test_committed.py",
 )  # fmt: skip
 """Those of the new project that know the package by its name, or read files beside the code."""
 

@@ -130,14 +130,25 @@ def test_media_change_nothing_of_a_training(run, images, tmp_path):
     assert differences(outcome(plain), outcome(run)) == []
 
 
+def test_media_that_cannot_be_written_end_no_training(images, tmp_path, capfd):
+    (tmp_path / "media").write_text("no folder")
+    words = [*WORDS, "logger=tensorboard", f"callbacks.media.folder={tmp_path}/media"]
+    assert record(trained(tmp_path, *small(images, tmp_path, *words)))["status"] == "finished"
+    assert (
+        "callbacks.media: images/train_batch was not drawn (NotADirectoryError"
+        in capfd.readouterr().out
+    )
+
+
 def test_a_run_is_sent_again_whole(run, tmp_path):
     again = shutil.copytree(run, tmp_path / run.name)
     for folder in ("wandb", "tensorboard"):
         shutil.rmtree(again / folder)
+    (again / "media/of_the_user.png").write_bytes(b"")
     done = call("send", str(again), "logger=[tensorboard,wandb]", script="runs")
     wandb.finish()
     assert done.returncode == 0, done.stderr
-    assert f"{again}: sent to tensorboard, wandb" in done.stdout
+    assert f"{again}: tensorboard, wandb written" in done.stdout
     assert wandb_rows(again) == rows(run)
     assert wandb_media(again) == wandb_media(run)
     for key in ("run_id", "display_name", "tags", "notes", "job_type", "config"):

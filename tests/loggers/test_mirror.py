@@ -116,7 +116,7 @@ def test_a_broken_mirror_is_off_and_the_run_goes_on(tmp_path, capsys, method):
     said = [line for line in capsys.readouterr().out.splitlines() if "broken" in line]
     assert said == [
         f"logger.broken is off for the rest of this run (ConnectionError the server is gone); "
-        f"metrics.jsonl has every row, and resume={tmp_path} writes csv, TensorBoard and W&B anew"
+        f"metrics.jsonl has every row: python src/runs.py send {tmp_path} logger=broken"
     ]
     assert whole.rows == rows(tmp_path)
 

@@ -136,7 +136,7 @@ logger.log_metrics({{"a": 1.0}}, 1)
 
 RECORD = {
     "config": {"name": "no_aux", "data": {"source": {"_target_": "x.Synthetic"}}, "lr": 0.1},
-    "recipe": "paper", "experiments": ["no_aux"], "identity": "i", "cell": "c", "data": "d", "seed": 1,
+    "recipe": "paper", "experiments": ["no_aux"], "identity": "0123456789ab", "cell": "c", "data": "d", "seed": 1,
     "precision": {"used": "fp32"}, "overrides": ["experiment=no_aux", "note=a b"],
     "starts": ["2026-01-02T03:04:05+00:00"],
 }  # fmt: skip

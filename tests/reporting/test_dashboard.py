@@ -55,13 +55,8 @@ def logged(images, tmp_path_factory):
 
 def test_every_panel_shows_what_runs_log(logged):
     assert missing(PANELS, *logged) == set()
-
-
-@pytest.mark.parametrize("panel", PANELS)
-def test_a_renamed_key_is_noticed(logged, panel):
-    kind, key = panel
-    renamed = key.replace("/", "/x")
-    assert missing([(kind, renamed)], *logged) == {renamed}
+    renamed = [(kind, key.replace("/", "/x")) for kind, key in PANELS]
+    assert missing(renamed, *logged) == {key for _, key in renamed}
 
 
 @pytest.fixture

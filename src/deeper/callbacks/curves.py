@@ -30,7 +30,10 @@ class Curves(L.Callback):
         try:
             from deeper.figures import curves  # matplotlib takes a second to import
 
-            panels = curves.of_run(jsonl.rows(self.path.with_name(jsonl.FILE)))
+            file = self.path.with_name(jsonl.FILE)
+            if not (rows := jsonl.rows(file) if file.exists() else []):
+                return
+            panels = curves.of_run(rows)
             with whole(self.path) as temporary:
                 curves.draw(panels).savefig(temporary, format="png")
         except Exception as error:

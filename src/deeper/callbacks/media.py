@@ -20,7 +20,7 @@ from deeper.training.module import ImageClassifier
 
 IMAGES = 16
 SIDE = 96
-"""Of an image among others, in pixels."""
+"""Pixels of a side of one of several images."""
 
 NAME = 14
 """Letters of a class's name for which there is room."""
@@ -31,8 +31,8 @@ BINS = 64
 class Media(L.Callback):
     """Draws to `folder`, for loggers with a method `log_medium`; without one it does nothing.
 
-    Images of a validation are drawn after epoch 1, 2, 4, 8 … and the last. What is drawn draws no random
-    number, and what fails to be drawn ends no training.
+    Images of a validation are drawn after the first, second, fourth, eighth … and at the last planned epoch.
+    Drawing uses no random numbers, and a failure of it ends no training.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Media(L.Callback):
         self._outcomes: list[Tensor] = []
         """Label, prediction and whether it counts, of each image of a validation."""
         self._worst: list[Tensor] = []
-        """Badness, label, prediction, image of the worst mistakes so far of this process."""
+        """Loss (−∞ of no mistake), label, prediction, image of the worst mistakes of this process."""
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: L.Trainer, pl_module: ImageClassifier, batch: Batch, batch_idx: int
     ) -> None:
-        if self.train_batch and trainer.global_step == batch_idx == 0 and _takers(trainer):
+        if self.train_batch and trainer.global_step == batch_idx == 0 and _loggers(trainer):
             self._draw(
                 trainer, "images/train_batch", lambda: _first_images(pl_module, batch), step=1
             )
@@ -62,7 +62,7 @@ class Media(L.Callback):
     def on_before_optimizer_step(  # type: ignore[override]
         self, trainer: L.Trainer, pl_module: ImageClassifier, optimizer: Any
     ) -> None:
-        if self.gradients and trainer.is_last_batch and _takers(trainer):
+        if self.gradients and trainer.is_last_batch and _loggers(trainer):
             step = trainer.global_step + 1
             self._draw(trainer, "gradients", lambda: _histograms(pl_module.net), step, ".json")
 
@@ -73,14 +73,14 @@ class Media(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         """Keeps all on the device."""
-        if not self._is_due(trainer):
+        if not self._is_due(trainer) or outputs is None:
             return
         label, predicted, _rank, loss = outputs
         if self.confusion:
             self._outcomes.append(torch.stack([label, predicted, batch.valid]))
         if self.mistakes:
-            badness = loss.where(batch.valid & (label != predicted), -torch.inf)
-            found = [badness, label, predicted, batch.images]
+            wrong = batch.valid & (label != predicted)
+            found = [loss.nan_to_num().where(wrong, -torch.inf), label, predicted, batch.images]
             self._worst = _largest(
                 [*zip(self._worst or [f[:0] for f in found], found, strict=True)]
             )
@@ -90,11 +90,11 @@ class Media(L.Callback):
         if not self._is_due(trainer):
             return
         classes = pl_module.checkpoint_metadata["classes"]
-        if self.mistakes:
+        if self._worst:
             parts = [(_gathered(pl_module, part),) for part in self._worst]
             worst = _largest(parts)
             self._draw(trainer, "images/mistakes", lambda: _mistakes(classes, *worst))
-        if self.confusion:
+        if self._outcomes:
             outcomes = _gathered(pl_module, torch.cat(self._outcomes, dim=1).T)
             self._draw(trainer, "images/confusion", lambda: _confusion(classes, outcomes))
         if self.conv1 and (filters := _first_filters(pl_module.net)) is not None:
@@ -103,8 +103,9 @@ class Media(L.Callback):
     def _is_due(self, trainer: L.Trainer) -> bool:
         epoch = trainer.current_epoch + 1
         fits = trainer.state.fn == "fit" and not trainer.sanity_checking
-        due = epoch & (epoch - 1) == 0 or epoch == trainer.max_epochs
-        return fits and due and bool(_takers(trainer))
+        number = epoch // (trainer.check_val_every_n_epoch or 1)
+        due = number & (number - 1) == 0 or epoch == trainer.max_epochs
+        return fits and due and bool(_loggers(trainer))
 
     def _draw(
         self,
@@ -118,28 +119,28 @@ class Media(L.Callback):
         if not trainer.is_global_zero:
             return
         step = trainer.global_step if step is None else step
+        file = self.folder / key / f"{step:08}{suffix}"
         try:
             content = draw()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with whole(file) as temporary:
+                temporary.write_bytes(content)
         except Exception as error:
             print(f"callbacks.media: {key} was not drawn ({type(error).__name__}: {error})")
             return
-        file = self.folder / key / f"{step:08}{suffix}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole(file) as temporary:
-            temporary.write_bytes(content)
-        for logger in _takers(trainer):
+        for logger in _loggers(trainer):
             logger.log_medium(Medium(step, key, file))
 
 
-def _takers(trainer: L.Trainer) -> list[Any]:
+def _loggers(trainer: L.Trainer) -> list[Any]:
     return [logger for logger in trainer.loggers if hasattr(logger, "log_medium")]
 
 
 def _largest(parts: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Of badness, labels … in parts, those of the `IMAGES` largest badnesses. Waits for no device."""
-    badness, *others = [torch.cat(tensors) for tensors in parts]
-    order = badness.topk(min(IMAGES, len(badness))).indices
-    return [badness[order], *(tensor[order] for tensor in others)]
+    """Of losses, labels … in parts, those of the `IMAGES` largest losses. Waits for no device."""
+    losses, *others = [torch.cat(tensors) for tensors in parts]
+    order = losses.topk(min(IMAGES, len(losses))).indices
+    return [losses[order], *(tensor[order] for tensor in others)]
 
 
 def _gathered(module: L.LightningModule, found: Tensor) -> Tensor:
@@ -183,14 +184,14 @@ def _filters(weights: Tensor) -> bytes:
 
 
 def _mistakes(
-    classes: list[str], badness: Tensor, labels: Tensor, predicted: Tensor, images: Tensor
+    classes: list[str], losses: Tensor, labels: Tensor, predicted: Tensor, images: Tensor
 ) -> bytes:
     from deeper.figures.picture import Picture
 
     picture = Picture(6.0, 7.0)
     axes = picture.subplots()
     axes.set_axis_off()
-    wrong = int((badness > -torch.inf).sum())
+    wrong = int((losses > -torch.inf).sum())
     axes.set_title("label → prediction" if wrong else "no mistakes")
     for place, image in enumerate(_small(images[:wrong])):
         x, y = (SIDE + 10) * (place % 4), (SIDE + 30) * (place // 4)

@@ -23,7 +23,7 @@ STYLE: Any = {
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
     "svg.fonttype": "none",
-    "svg.hashsalt": "deeper",  # else the ids within an SVG are random
+    "svg.hashsalt": "figures",  # else the ids within an SVG are random
 }
 
 

@@ -12,13 +12,11 @@ from deeper.evaluation.metrics import wilson
 CHOSEN = ("epochs", "batch_size", "lr", "seed")
 """Keys of the config that tables of runs show, beside those that the command line sets."""
 
-UNTOLD = """
-    paths logger resume trust test preflight trainer callbacks debug sweep
-    recipe experiment data precision
-"""
-"""Keys on the command line, with all below them, that say nothing of what is trained; the second line's
-are shown under names of their own.
-"""
+LEFT_OUT = (
+    "paths", "logger", "resume", "trust", "test", "preflight", "trainer", "callbacks", "debug", "sweep",
+    "recipe", "experiment", "data", "precision",  # shown under names of their own
+)  # fmt: skip
+"""Keys on the command line, with all below them, that a table of runs does not show."""
 
 
 def facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,15 +41,16 @@ def run_id(record: Mapping[str, Any], run: Path) -> str:
     """The same for all starts of a run, and another where one of the same identity begins anew."""
     began = re.sub(r"\D", "", record["starts"][0][:19])
     dated = re.match(r"\d{4}-\d\d-\d\d_", run.name)
-    return run.name if dated else re.sub(r"[^\w.-]+", "_", f"{run.name[:100]}-{began}")
+    return run.name[:100] if dated else f"{record['identity']}-{began}"
 
 
 def tags(record: Mapping[str, Any]) -> list[str]:
     """Recipe, experiments, data set and precision."""
-    return [
+    found = [
         record["recipe"], *(record["experiments"] or ["baseline"]), _data_set(record),
         record["precision"]["used"],
     ]  # fmt: skip
+    return [tag[:64] for tag in found]  # W&B refuses longer ones
 
 
 def command(record: Mapping[str, Any]) -> str:
@@ -62,9 +61,7 @@ def chosen(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a table of runs is sorted by: a few settings, and all that the command line chose."""
     config = record["config"]
     words = {key_of(word): _number(word.partition("=")[2]) for word in record["overrides"]}
-    said = {
-        key: value for key, value in words.items() if key.partition(".")[0] not in UNTOLD.split()
-    }
+    said = {key: value for key, value in words.items() if key.partition(".")[0] not in LEFT_OUT}
     about = {"recipe": record["recipe"], "experiment": arm(record["experiments"])}
     about |= {"data": _data_set(record), "precision": record["precision"]["used"]}
     return about | said | {key: config[key] for key in CHOSEN if key in config}
@@ -79,7 +76,11 @@ def _number(text: str) -> float | str:
 
 def summary(results: Mapping[str, float]) -> dict[str, float]:
     """best/… of the checkpoint that was chosen, and the interval of test/top1 (95 %, Wilson)."""
-    found = {f"best/{k}": v for k, v in results.items() if k.startswith("val/") or k == "epoch"}
+    found = {
+        f"best/{key}": value
+        for key, value in results.items()
+        if (key.startswith("val/") or key == "epoch") and value is not None  # None is not a number
+    }
     if n := int(results.get("test/n", 0)):
         low, high = wilson(round(results["test/top1"] * n), n)
         found |= {"test/top1_low": low, "test/top1_high": high}

@@ -22,7 +22,11 @@ def media(run: Path) -> list[Medium]:
     """All of a run, in the order of steps."""
     folder = run / FOLDER
     files = [*folder.rglob("[!.]*.png"), *folder.rglob("[!.]*.json")]
-    found = [Medium(int(f.stem), f.parent.relative_to(folder).as_posix(), f) for f in files]
+    found = [
+        Medium(int(f.stem), f.parent.relative_to(folder).as_posix(), f)
+        for f in files
+        if f.stem.isdigit()
+    ]
     return sorted(found)
 
 

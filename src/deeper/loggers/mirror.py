@@ -59,7 +59,7 @@ def _guarded(call: Any, kind: type[Logger], key: str, run: Path) -> Any:
                 why = " ".join(f"{type(error).__name__} {error}".split())
                 print(
                     f"logger.{key} is off for the rest of this run ({why}); metrics.jsonl has every "
-                    f"row, and resume={run} writes csv, TensorBoard and W&B anew",
+                    f"row: python src/runs.py send {run} logger={key}",
                     flush=True,
                 )
                 with suppress(Exception):

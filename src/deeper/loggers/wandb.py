@@ -76,7 +76,7 @@ class Wandb(WandbLogger):
                 console="off",
                 silent=chosen == "offline",
                 # It saves uncommitted changes too, which may hold a secret.
-                save_code="WANDB_SAVE_CODE" in os.environ and None,
+                save_code=None if "WANDB_SAVE_CODE" in os.environ else False,
             ),
         )
         self._wandb_init.pop("anonymous")  # W&B warns that it has no effect
@@ -158,7 +158,7 @@ class Wandb(WandbLogger):
             return super().experiment
         except wandb.errors.CommError as error:
             wandb.teardown()  # its process would say that the run is in use
-            self._go_offline(str(error).partition(":")[0])
+            self._go_offline(str(error).strip().partition("\n")[0])
             return super().experiment
         finally:
             sys.argv = arguments
@@ -203,6 +203,7 @@ class Wandb(WandbLogger):
         except Exception:
             with suppress(Exception, SystemExit):
                 wandb.teardown()  # in place of its exit hook, which would print a traceback
+            wandb.run = None  # else W&B takes the dead run for one that goes on
             raise
 
 

@@ -153,7 +153,8 @@ def _send(cfg: Any, names: Sequence[str]) -> None:
         raise ValueError(
             "send: name runs and loggers, as `python src/runs.py send RUN logger=wandb`"
         )
-    runs = [run for run in read_all(names) if run.record]
+    if not (runs := [run for run in read_all(names) if run.record]):
+        raise ValueError(f"{' '.join(names)}: none of these runs has begun")
     if held := [run.directory for run in runs if is_held(run.directory)]:
         raise ValueError(f"{held[0]}: a process writes there; send it when it has ended")
     from deeper.config import instantiate, signatures  # these import torch
@@ -163,7 +164,7 @@ def _send(cfg: Any, names: Sequence[str]) -> None:
         cfg.paths.run = str(run.directory)
         signatures.require_buildable({"logger": instantiate.resolved(cfg)["logger"]})
         mirror.send(instantiate.build(cfg.logger).values(), run.directory, run.record)
-        print(f"{run.directory}: sent to {', '.join(cfg.logger)}")
+        print(f"{run.directory}: {', '.join(cfg.logger)} written")
 
 
 def _size(folder: Path) -> int:
