@@ -2,12 +2,14 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 from entry import call, run_dirs, small
 
 from deeper.runs import record, results
+from deeper.runs.provenance import code_hash
 from deeper.training import precision
 
 
@@ -102,3 +104,17 @@ def test_a_run_says_what_reports_compare(images, tmp_path):
     assert np.bincount(outcomes["label"]).tolist() == [5] * 10
     assert outcomes["classes"].tolist() == sorted(f.name for f in (images / "train").iterdir())
     assert outcomes["nll"].mean() == pytest.approx(baseline["results"]["test/loss"], rel=1e-3)
+
+
+def test_code_is_that_of_packages_which_the_config_names(tmp_path, monkeypatch):
+    """A baseline does not depend on the packages of another job's network."""
+    file = tmp_path / "mine_parts.py"
+    file.write_text("x = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "trust=[mine_parts]"])
+    baseline = {"model": {"_target_": "deeper.models.googlenet.GoogLeNet"}}
+    own = {"model": {"_target_": "mine_parts.Net"}}
+    before = code_hash(baseline), code_hash(own)
+    file.write_text("x = 2")
+    assert code_hash(baseline) == before[0] != before[1]
+    assert code_hash(own) != before[1]

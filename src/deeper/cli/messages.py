@@ -1,5 +1,6 @@
 """Messages for the mistakes of users, in place of tracebacks and of Hydra's own words."""
 
+import errno
 import re
 import sys
 import traceback
@@ -37,6 +38,8 @@ def mistake(error: BaseException) -> str | None:
             f"cannot make {error.filename}: {error.strerror}; pass paths.logs=<a folder that can be "
             f"written>"
         )
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, ValueError) and raised_in("hydra", error):
         return str(error)
     return None

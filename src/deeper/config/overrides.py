@@ -121,3 +121,13 @@ def misused_overrides(overrides: Sequence[str]) -> Iterator[str]:
         if known and option[:1] not in ("", "{"):
             near = option if option in known else "|".join(known)
             yield f"{override}: did you mean {group}={near}?"
+
+
+def config_options(arguments: Sequence[str]) -> list[str]:
+    """Hydra's command-line options that choose config files; every job needs them too."""
+    kept = []
+    for place, word in enumerate(arguments):
+        name = word.partition("=")[0]
+        if name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"):
+            kept += [word] if "=" in word else [word, arguments[place + 1]]
+    return kept

@@ -1,7 +1,6 @@
 """What run.json says of a run, as dashboards show it."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,6 @@ def tags(record: Mapping[str, Any]) -> list[str]:
         record["precision"]["used"],
     ]  # fmt: skip
     return [tag[:64] for tag in found]  # W&B refuses longer ones
-
-
-def command(record: Mapping[str, Any]) -> str:
-    return shlex.join(["python", "src/train.py", *record["overrides"]])
 
 
 def chosen(record: Mapping[str, Any]) -> dict[str, Any]:

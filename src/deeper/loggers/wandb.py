@@ -22,6 +22,7 @@ from deeper.loggers import facts
 from deeper.loggers.media import Medium, histograms
 from deeper.loggers.mirror import Row, replay
 from deeper.runs.directory import BEST
+from deeper.runs.record import command
 
 INIT_TIMEOUT_S = 15
 """Of a server that answers, but does not take the run."""
@@ -93,6 +94,8 @@ class Wandb(WandbLogger):
     @rank_zero_only
     def _look_for_key(self, required: bool) -> None:
         self._wandb_init["mode"] = "online"
+        with suppress(Exception):
+            wandb.finish()  # W&B takes no login during an earlier run of this process
         try:
             key = wandb.login(prompt=False, verify=False)
         except wandb.errors.AuthenticationError as error:
@@ -126,7 +129,7 @@ class Wandb(WandbLogger):
             "name": None if "WANDB_SWEEP_ID" in os.environ else facts.name(record),
             "group": record.get("sweep"),
             "job_type": "train",
-            "notes": facts.command(record),
+            "notes": command(record),
         }
         for key, value in ours.items():
             if self._wandb_init.get(key) is None and VARIABLES[key] not in os.environ:

@@ -1,7 +1,6 @@
 """What src/runs.py answers: a list of runs, one of them, what two differ in, what may be removed or sent."""
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any
 from deeper.files import gigabytes
 from deeper.reporting.comparable import differing_settings
 from deeper.reporting.runs import StoredRun, log_rows, read_all
-from deeper.runs import directory
+from deeper.runs import directory, record
 from deeper.runs.lease import is_held
 from deeper.table import show_table
 
@@ -76,7 +75,7 @@ def _show(cfg: Any, names: Sequence[str]) -> None:
     content, folder = run.record, run.directory
     facts = {
         "run": str(folder),
-        "command": shlex.join(["python", "src/train.py", *content["overrides"]]),
+        "command": record.command(content),
         "status": f"{_state(run)} {content.get('error', '')}",
         "started": ", ".join(map(_when, content["starts"])),
         "time": f"{content.get('seconds', 0) / 60:.1f} min",
@@ -161,9 +160,9 @@ def _send(cfg: Any, names: Sequence[str]) -> None:
     from deeper.loggers import mirror
 
     for run in runs:
-        cfg.paths.run = str(run.directory)
+        cfg.paths.run = str(run.directory.resolve())  # a multirun has links
         signatures.require_buildable({"logger": instantiate.resolved(cfg)["logger"]})
-        mirror.send(instantiate.build(cfg.logger).values(), run.directory, run.record)
+        mirror.send(instantiate.build(cfg.logger).values(), run.directory.resolve(), run.record)
         print(f"{run.directory}: {', '.join(cfg.logger)} written")
 
 

@@ -12,14 +12,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from deeper.config.secrets import without_secrets
-from deeper.config.trusted import vouched
+from deeper.config.trusted import nodes, vouched
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("hydra-core", "lightning", "numpy", "torch", "torchmetrics", "torchvision")
 
 
-def provenance() -> dict[str, Any]:
+def provenance(config: Any = None) -> dict[str, Any]:
+    """Of a run with this config."""
     import torch  # here, since run directories are named and found without torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -27,7 +30,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
-        "code": code_hash(),
+        "code": code_hash(config),
         "command": without_secrets([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "hardware": {
@@ -39,19 +42,26 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def code_hash() -> str:
-    """Hash of all Python and C++ files of src/, and of the packages that the command vouches for."""
+def code_hash(config: Any = None) -> str:
+    """Hash of all Python and C++ files of src/, and of the packages that the command vouches for.
+
+    With a config, of those alone that its `_target_`s name: a baseline does not depend on the others.
+    """
     digest = hashlib.sha256()
-    for place in [PACKAGE.parent, *_own_packages()]:
+    for place in [PACKAGE.parent, *_own_packages(config)]:
         found = [place] if place.is_file() else [*place.rglob("*.py"), *place.rglob("*.cpp")]
         for path in sorted(found):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _own_packages() -> Iterator[Path]:
+def _own_packages(config: Any) -> Iterator[Path]:
     """Folders or files of the packages of `trust=` and configs/trusted.yaml, in order of their names."""
-    for name in sorted({name.partition(".")[0] for name in vouched()}):
+    names = {name.partition(".")[0] for name in vouched()}
+    if names and config is not None:
+        plain = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+        names &= {str(node["_target_"]).partition(".")[0] for _, node in nodes(plain)}
+    for name in sorted(names):
         spec = find_spec(name)
         places = spec and (spec.submodule_search_locations or [str(spec.origin)])
         yield from map(Path, places or [])

@@ -2,8 +2,9 @@
 
 import json
 import os
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from deeper.config.overrides import config_options
 from deeper.files import json_text, replacement
 from deeper.runs.provenance import provenance
 
@@ -33,7 +35,7 @@ def recorded(run: Path, **facts: Any) -> Iterator[dict[str, Any]]:
     earlier = read_record(run) if (run / FILE).exists() else {}
     for stale in ("error", "ended", "results", "objective"):
         earlier.pop(stale, None)
-    content = {"test_looks": 0} | earlier | provenance() | facts
+    content = {"test_looks": 0} | earlier | provenance(facts.get("config")) | facts
     content |= {"status": "running", "started": _now()}
     content["starts"] = [*earlier.get("starts", []), content["started"]]
     began = time.monotonic()
@@ -77,6 +79,12 @@ def count_test_look(run: Path) -> None:
         with _locked(run):
             content = read_record(run)
             _write(run, content | {"test_looks": content.get("test_looks", 0) + 1})
+
+
+def command(content: Mapping[str, Any]) -> str:
+    """What trains it again, from the record of a run."""
+    options = config_options(content.get("command", [])[1:])
+    return shlex.join(["python", "src/train.py", *options, *content["overrides"]])
 
 
 def is_main_process() -> bool:

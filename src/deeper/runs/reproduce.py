@@ -10,7 +10,7 @@ from deeper.config import overrides, stored
 from deeper.config.errors import ConfigError
 from deeper.loggers import jsonl
 from deeper.runs import record
-from deeper.runs.provenance import code_hash, provenance
+from deeper.runs.provenance import provenance
 
 TOLERANCE = 0.05
 """Largest difference, as a fraction of the larger number, on other hardware or versions."""
@@ -65,7 +65,7 @@ def compare(cfg: Any, run: Path) -> str:
         for name, value in numbers.items()
         if not _agree(value, found.get(name), exact=not other)
     ]
-    code = "" if before["code"] == code_hash() else "; the code is other than the record's"
+    code = "" if before["code"] == now["code"] else "; the code is other than the record's"
     if differ:
         shown = "\n".join(differ[:10])
         raise NotReproduced(f"{len(differ)} of {len(numbers)} numbers differ{code}:\n{shown}")

@@ -149,7 +149,7 @@ class ProcessLauncher(Launcher):
         ]
         if name := self.names.get(job.number):
             where.append(f"hydra.sweep.subdir={in_quotes(name)}")
-        options = _config_options(sys.argv[1:])
+        options = overrides.config_options(sys.argv[1:])
         return [sys.executable, os.path.abspath(sys.argv[0]), *options, *words, *hydra, *where]
 
 
@@ -161,13 +161,3 @@ def _returned(job: Job) -> JobReturn:
     if job.state == FAILED:
         found.return_value = JobFailed(f"job {job.number} failed: {job.cause}: {job.folder}")
     return found
-
-
-def _config_options(arguments: Sequence[str]) -> list[str]:
-    """Hydra's command-line options that choose config files; every job needs them too."""
-    kept = []
-    for place, word in enumerate(arguments):
-        name = word.partition("=")[0]
-        if name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"):
-            kept += [word] if "=" in word else [word, arguments[place + 1]]
-    return kept

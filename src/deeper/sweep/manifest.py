@@ -39,8 +39,8 @@ def refuse_other_code(jobs: Sequence[Job], strict: bool) -> None:
     if strict and (other := _by_other_code(jobs)):
         names = ", ".join(str(job.number) for job in other)
         raise ConfigError([
-            f"sweep.strict=true: other code than today's has done job {names}; remove their runs, or "
-            f"pass sweep.strict=false"
+            f"sweep.strict=true: other code than today's has done job {names}; remove their runs "
+            f"(`python src/runs.py clean RUN yes=true`), or pass sweep.strict=false"
         ])  # fmt: skip
 
 
@@ -50,5 +50,5 @@ def mark_other_code(jobs: Sequence[Job]) -> None:
 
 
 def _by_other_code(jobs: Sequence[Job]) -> list[Job]:
-    now = code_hash()
-    return [job for job in jobs if job.state in (DONE, DIVERGED) and job.record["code"] != now]
+    ended = [job for job in jobs if job.state in (DONE, DIVERGED)]
+    return [job for job in ended if job.record["code"] != code_hash(job.config)]
