@@ -29,7 +29,7 @@ class LazyLoader(DataLoader[Batch]):
             # handler of SIGCHLD raises within this wait, and names it.
             closed = not isinstance(error, RuntimeError) or "Pin memory thread" in str(error)
             if closed and self.num_workers:
-                time.sleep(2)
+                time.sleep(5)  # a large process takes seconds to end on a busy machine
             raise
 
 
