@@ -9,7 +9,7 @@ import pytest
 from entry import call, run_dirs, small
 
 from deeper.runs import record, results
-from deeper.runs.provenance import code_hash
+from deeper.runs.provenance import code_hash, own_packages
 from deeper.training import precision
 
 
@@ -114,7 +114,7 @@ def test_code_is_that_of_packages_which_the_config_names(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "trust=[mine_parts]"])
     baseline = {"model": {"_target_": "deeper.models.googlenet.GoogLeNet"}}
     own = {"model": {"_target_": "mine_parts.Net"}}
-    before = code_hash(baseline), code_hash(own)
+    before = code_hash(own_packages(baseline)), code_hash(own_packages(own))
     file.write_text("x = 2")
-    assert code_hash(baseline) == before[0] != before[1]
-    assert code_hash(own) != before[1]
+    assert code_hash(own_packages(baseline)) == before[0] != before[1]
+    assert code_hash(own_packages(own)) != before[1]

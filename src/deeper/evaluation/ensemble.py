@@ -16,7 +16,7 @@ from deeper.evaluation.protocol import CropProtocol, crop_count
 from deeper.evaluation.runner import Evaluator
 from deeper.files import file_digest
 from deeper.inference.model import Trained
-from deeper.runs.provenance import code_hash
+from deeper.runs.provenance import code_hash, own_packages
 from deeper.runs.record import is_main_process
 
 
@@ -64,7 +64,7 @@ class Ensemble:
             "root": str(Path(data.root).expanduser().absolute()),
             "files": files_digest(self.images),
             "precision": precision,
-            "code": code_hash(),
+            "code": code_hash(own_packages()),
             "torch": str(torch.__version__),
         }
         cache = Path(cfg.paths.cache).expanduser()

@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +30,7 @@ def provenance(config: Any = None) -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
-        "code": code_hash(config),
+        "code": code_hash(own_packages(config)),
         "command": without_secrets([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "hardware": {
@@ -42,26 +42,31 @@ def provenance(config: Any = None) -> dict[str, Any]:
     }
 
 
-def code_hash(config: Any = None) -> str:
-    """Hash of all Python and C++ files of src/, and of the packages that the command vouches for.
-
-    With a config, of those alone that its `_target_`s name: a baseline does not depend on the others.
-    """
+def code_hash(packages: Sequence[str]) -> str:
+    """Hash of all Python and C++ files of src/, and of these packages."""
     digest = hashlib.sha256()
-    for place in [PACKAGE.parent, *_own_packages(config)]:
+    for place in [PACKAGE.parent, *_places(packages)]:
         found = [place] if place.is_file() else [*place.rglob("*.py"), *place.rglob("*.cpp")]
         for path in sorted(found):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _own_packages(config: Any) -> Iterator[Path]:
-    """Folders or files of the packages of `trust=` and configs/trusted.yaml, in order of their names."""
+def own_packages(config: Any = None) -> tuple[str, ...]:
+    """The packages of `trust=` and configs/trusted.yaml, in order.
+
+    With a config, those alone that its `_target_`s name: a baseline does not depend on the others.
+    """
     names = {name.partition(".")[0] for name in vouched()}
     if names and config is not None:
         plain = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
         names &= {str(node["_target_"]).partition(".")[0] for _, node in nodes(plain)}
-    for name in sorted(names):
+    return tuple(sorted(names))
+
+
+def _places(packages: Sequence[str]) -> Iterator[Path]:
+    """Their folders or files."""
+    for name in packages:
         spec = find_spec(name)
         places = spec and (spec.submodule_search_locations or [str(spec.origin)])
         yield from map(Path, places or [])

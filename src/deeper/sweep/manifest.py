@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from deeper.config.errors import ConfigError
 from deeper.files import json_text, replacement
-from deeper.runs.provenance import code_hash
+from deeper.runs.provenance import code_hash, own_packages
 from deeper.sweep.jobs import DIVERGED, DONE, Job, differing_words
 
 FILE = "sweep.json"
@@ -51,4 +52,5 @@ def mark_other_code(jobs: Sequence[Job]) -> None:
 
 def _by_other_code(jobs: Sequence[Job]) -> list[Job]:
     ended = [job for job in jobs if job.state in (DONE, DIVERGED)]
-    return [job for job in ended if job.record["code"] != code_hash(job.config)]
+    now = cache(code_hash)  # jobs of the same packages have the same code
+    return [job for job in ended if job.record["code"] != now(own_packages(job.config))]
