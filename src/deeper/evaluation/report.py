@@ -7,7 +7,7 @@ import numpy as np
 
 from deeper.evaluation.metrics import Metrics
 from deeper.files import json_text, whole
-from deeper.runs import directory, record
+from deeper.runs import record
 
 
 def save_evaluation(
@@ -37,7 +37,7 @@ def save_evaluation(
 
 
 def report_file(run: Path) -> Path:
-    return run / f"{directory.run_id(str(run))}.json"
+    return run / f"{run.name}.json"
 
 
 def _write(file: Path, text: str) -> None:

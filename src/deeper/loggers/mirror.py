@@ -70,15 +70,11 @@ def _guarded(call: Any, kind: type[Logger], key: str, run: Path) -> Any:
 
 
 def log_facts(loggers: Iterable[Logger], record: Mapping[str, Any]) -> None:
-    for logger in loggers:
-        if hasattr(logger, "log_facts"):
-            logger.log_facts(record)
+    _each(loggers, "log_facts", record)
 
 
 def log_results(loggers: Iterable[Logger], record: Mapping[str, Any]) -> None:
-    for logger in loggers:
-        if hasattr(logger, "log_results"):
-            logger.log_results(record)
+    _each(loggers, "log_results", record)
 
 
 def rewind(loggers: Iterable[Logger], count: int, step: int) -> None:
@@ -99,12 +95,17 @@ def rebuild(loggers: Iterable[Logger], run: Path) -> None:
         metrics = {k: math.nan if v is None else v for k, v in found.items()}
         rows.append(Row(step, metrics, [m for m in drawn if m.step <= step]))
         drawn = [m for m in drawn if m.step > step]
+    rebuilt = [logger for logger in loggers if hasattr(logger, "rebuild")]
+    _each(rebuilt, "rebuild", rows)
+    for medium in drawn:  # of the row to come
+        _each(rebuilt, "log_medium", medium)
+
+
+def _each(loggers: Iterable[Any], method: str, argument: Any) -> None:
+    """Call a method of the loggers that have it."""
     for logger in loggers:
-        if hasattr(logger, "rebuild"):
-            logger.rebuild(rows)
-            for medium in drawn:  # of the row to come
-                if hasattr(logger, "log_medium"):
-                    logger.log_medium(medium)
+        if hasattr(logger, method):
+            getattr(logger, method)(argument)
 
 
 def replay(logger: Any, rows: Iterable[Row]) -> None:

@@ -100,11 +100,6 @@ def hydra_subdir(resume: str | None, run: str) -> str:
     return f".hydra/resume_{_stamp()}" if resumes or resume not in ("auto", None) else ".hydra"
 
 
-def run_id(run: str) -> str:
-    """The run's name on dashboards."""
-    return Path(run).name
-
-
 def find_run(run: str) -> Path:
     """A run directory; raises `ValueError` that says what is missing."""
     path = Path(run).expanduser()
