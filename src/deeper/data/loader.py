@@ -1,8 +1,9 @@
 """A loader that follows a resumed run's position."""
 
 import os
-import time
 from collections.abc import Iterator
+from multiprocessing import active_children
+from multiprocessing.connection import wait
 from typing import Literal
 
 import torch
@@ -22,14 +23,20 @@ class LazyLoader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         with signals_held():  # until `start_worker` has begun in each worker
             batches = super().__iter__()
+        workers = active_children() if self.num_workers else []
         try:
             yield from batches
         except (ConnectionError, EOFError, RuntimeError) as error:
-            # A worker that is killed closes its pipe before the system says that it ended: torch's
-            # handler of SIGCHLD raises within this wait, and names it.
-            closed = not isinstance(error, RuntimeError) or "Pin memory thread" in str(error)
-            if closed and self.num_workers:
-                time.sleep(5)  # a large process takes seconds to end on a busy machine
+            # A worker that is killed closes its pipe before the system says that it ended, which
+            # takes seconds for a large process. Torch's handler of SIGCHLD may name it meanwhile,
+            # but Lightning removes that handler at the end of a fit.
+            if not isinstance(error, RuntimeError) or "Pin memory thread" in str(error):
+                wait([worker.sentinel for worker in workers], timeout=10)
+                for worker in workers:
+                    if (status := worker.exitcode or 0) < 0:
+                        raise RuntimeError(
+                            f"DataLoader worker (pid {worker.pid}) was killed by signal {-status}"
+                        ) from error
             raise
 
 
