@@ -46,6 +46,10 @@ def said(configs, monkeypatch):
             "optmizer.lr=0.1",
             "Could not override 'optmizer.lr': no such key; did you mean 'optimizer'?",
         ),
+        (
+            "experimnt=no_aux",
+            "Could not override 'experimnt': no such key; did you mean 'experiment'?",
+        ),
         ("nowhere.at=1", "Could not override 'nowhere.at': no such key; choose from "),
         (
             "precision=bf17",

@@ -33,6 +33,13 @@ def test_a_typo_in_a_file_at_top_level_names_the_file(refused, tmp_path):
     )
 
 
+def test_a_file_for_the_whole_config_has_to_say_so(refused, tmp_path):
+    flag = own_config(tmp_path, "recipe", "seed: 3\n")
+    assert refused(flag, "recipe=mine") == (
+        "recipe=mine: the first line of its file has to be # @package _global_"
+    )
+
+
 def test_a_file_that_is_not_yaml_is_named_with_its_line(refused, tmp_path):
     flag = own_config(tmp_path, "recipe", "# @package _global_\nseed: 3\nname: [a, b\nepochs: 1\n")
     message = refused(flag, "recipe=mine")
@@ -76,12 +83,12 @@ CHOICES = {
 TARGETS = {
     "+callbacks.evil={_target_: os.system, command: ls}": (
         "callbacks.evil: _target_ 'os.system' is not trusted (here a lightning.pytorch.Callback of a "
-        "known library is); if you know what it does, pass trust=[os.system], or add it to "
-        "configs/trusted.yaml"
+        "known library is); if you know what it does, pass trust=[os.system] on the "
+        "command line, or add it to configs/trusted.yaml"
     ),
     "+callbacks.mine={_target_: torch.nothing.There}": (
-        "callbacks.mine._target_: cannot import 'torch.nothing.There' (module 'torch' has no "
-        "attribute 'nothing')"
+        "callbacks.mine._target_: cannot import 'torch.nothing.There' (No module "
+        "named 'torch.nothing')"
     ),
 }
 
@@ -95,6 +102,7 @@ ARGUMENTS = {
         "model.widths: GoogLeNet wants Literal['table1', 'inception5h'], got 'table2'"
     ),
     "optimizer.lr=fast": "optimizer.lr: sgd wants float, got 'fast'",
+    "~scheduler._partial_": "scheduler: needs _partial_: true, as the program calls cosine itself",
     "+callbacks.more={patience: 3}": (
         "callbacks.more: has no _target_; remove it with ~callbacks.more"
     ),

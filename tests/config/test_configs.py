@@ -212,6 +212,16 @@ def test_a_rate_for_another_norm_or_optimizer_is_said(words, rate):
     assert found == ([f"{rate} {note}"] if rate else [])
 
 
+def test_a_length_of_the_trainer_alone_is_said():
+    words = ["trainer.max_epochs=20"]
+    assert [*doubtful_settings(composed_once(*words), words)] == [
+        "trainer.max_epochs=20: schedules and rates are still those of epochs=10; pass epochs=20 to "
+        "change them too"
+    ]
+    words = ["trainer.max_epochs=10", "batch_size=16"]
+    assert [*doubtful_settings(composed_once(*words), words)] == []
+
+
 def test_a_plain_optimizer_class_of_torch_checks(configs):
     """The factory of the optimizers gives it parameter groups."""
     nadam = "{_target_: torch.optim.NAdam, _partial_: true, lr: 0.002}"

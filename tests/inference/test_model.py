@@ -68,6 +68,13 @@ def test_paths_single_images_and_grey_images_are_accepted(images, trained_run):
         trained.probabilities(torch.zeros(3, 8, 8, dtype=torch.uint8))
 
 
+def test_no_images_and_images_of_floats(trained_run):
+    trained = deeper.load(trained_run)
+    assert trained.probabilities([]).shape == (0, len(trained.classes))
+    with pytest.raises(TypeError, match=r"^expected uint8 images in 0\.\.255, not torch\.float32$"):
+        trained(torch.zeros(1, 3, 32, 32))
+
+
 def test_averaged_weights_with_stale_statistics_are_refused(trained_run, tmp_path):
     file = tmp_path / "run/checkpoints/last.ckpt"
     state = checkpoint.load_checkpoint(trained_run / "checkpoints/last.ckpt")

@@ -11,7 +11,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from deeper.signals import Stopped
-from deeper.sweep.jobs import DIVERGED, DONE, FAILED, WAITING, Job, differing_words, names
+from deeper.sweep.jobs import (
+    DIVERGED,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WAITING,
+    Job,
+    differing_words,
+    names,
+)  # fmt: skip
 from deeper.sweep.queue import Queue, slots, start_process
 
 RECORD = "import json; json.dump({0}, open('run.json', 'w'))"
@@ -25,6 +34,9 @@ ENDS = {
     + "; exit(1)": (DIVERGED, "Diverged: the loss"),
     RECORD.format({"status": "failed", "error": "ValueError: no"}) + "; exit(1)": (
         FAILED, "ValueError: no",
+    ),
+    RECORD.format({"status": "interrupted", "error": "Stopped: after step 9"}) + "; exit(130)": (
+        INTERRUPTED, "after step 9",
     ),
     "print('a'); print('the last word\\n'); exit(3)": (FAILED, "the last word"),
     "import os; print('so far'); os.kill(os.getpid(), 9)": (FAILED, "signal 9: status 9"),
@@ -55,7 +67,7 @@ def test_what_becomes_of_a_job(tmp_path):
         assert job_.cause == cause or cause.startswith("signal 9"), code
     assert jobs[0].objective == 0.5
     assert jobs[1].objective is None
-    assert jobs[5].cause.startswith("signal 9")
+    assert jobs[6].cause.startswith("signal 9")
 
 
 def test_what_has_ended_is_not_run_again(tmp_path):

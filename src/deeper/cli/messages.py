@@ -13,7 +13,11 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from deeper.config.errors import raised_in, suggestion, user_error
 from deeper.config.experiments import no_such_part
 from deeper.config.groups import group_options
+from deeper.config.overrides import chosen_options
 from deeper.config.translation import translation
+
+ROOT_GROUPS = ("recipe", "experiment", "debug")
+"""Groups whose options change the whole config, and that are no keys of it."""
 
 
 def mistake(error: BaseException) -> str | None:
@@ -64,10 +68,14 @@ def _in_plain_words(error: Exception) -> str:
             return f"{word}: no such option{translation(word) or suggestion(option, known)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         place = re.split("[:\n]", text)[0].rstrip(".")  # In 'recipe/mine', Could not override 'lrr'
-        key = str(cause.key)
+        key, known = str(cause.key), [*cause.parent_node]
+        if key in ROOT_GROUPS:
+            chosen = ",".join(chosen_options(key, sys.argv[1:]))
+            return f"{key}={chosen}: the first line of its file has to be # @package _global_"
+        known += ROOT_GROUPS if "scales" in known else ()  # a training's
         named = "" if key in place else f"{key}: "
         here = translation(place.rpartition(" ")[2].strip("'") if key in place else key)
-        return f"{place}: {named}no such key{here or suggestion(key, cause.parent_node)}"
+        return f"{place}: {named}no such key{here or suggestion(key, known)}"
     if found := re.search(r"'experiment/(\S+)': Could not override '([^'@]+).*'\. No match", text):
         return no_such_part(found[1], found[2], sys.argv[1:])
     lines = [line for line in text.splitlines() if not line.startswith("To append")]

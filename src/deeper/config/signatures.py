@@ -65,13 +65,17 @@ def wrong_arguments_of(
     if not open_ended:
         for argument in sorted(passed.keys() - parameters.keys()):
             yield f"{key}: {name} has to take {argument}, which it is called with"
+    if key in POSITIONAL and not node.get("_partial_"):
+        yield f"{key}: needs _partial_: true, as the program calls {name} itself"
     if node.get("_partial_") and key not in {*POSITIONAL, *PASSED}:
         return
+    partial = ", or _partial_: true if the program is to pass it"
+    otherwise = partial if key.startswith(("model.", "loss.")) else ""
     given = {*node, *passed, *[*parameters][: POSITIONAL.get(key, 0)]}
     for argument, parameter in parameters.items():
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and argument not in given and not variadic:
-            yield f"{key}.{argument}: {name} needs it; pass {key}.{argument}=<value>"
+            yield f"{key}.{argument}: {name} needs it; pass {key}.{argument}=<value>{otherwise}"
 
 
 @cache

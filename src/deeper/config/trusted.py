@@ -6,6 +6,7 @@ that they define) and single names, in configs/trusted.yaml or by `trust=[my_net
 line. Configs that come from elsewhere vouch for nothing: those of --config-dir, a run, a checkpoint.
 """
 
+import importlib
 import inspect
 import pkgutil
 import sys
@@ -68,14 +69,14 @@ def untrusted_targets(config: Any, by_place: bool = True) -> Iterator[str]:
             if is_trusted(target, kinds if by_place else [*KINDS.values()]):
                 continue
         except (ImportError, AttributeError, ValueError) as error:
-            yield f"{where}._target_: cannot import {target!r} ({error})"
+            yield f"{where}._target_: cannot import {target!r} ({_cause(target) or error})"
             continue
         wanted = f" (here a {kinds[0]} of a known library is)" if kinds else ""
         root = target.partition(".")[0]
         name = target if root in {*FIELD, *sys.stdlib_module_names} else root
         yield (
             f"{where}: _target_ {target!r} is not trusted{wanted}; if you know what it does, pass "
-            f"trust=[{name}], or add it to configs/trusted.yaml"
+            f"trust=[{name}] on the command line, or add it to configs/trusted.yaml"
         )
 
 
@@ -97,6 +98,15 @@ def is_trusted(target: str, kinds: Sequence[str]) -> bool:
         return True
     bases = tuple(pkgutil.resolve_name(kind) for kind in kinds)
     return inspect.isclass(found) and issubclass(found, bases)
+
+
+def _cause(target: str) -> ImportError | None:
+    """Why the module of a target cannot be imported, which `pkgutil.resolve_name` hides."""
+    try:
+        importlib.import_module(target.rpartition(".")[0])
+    except ImportError as error:
+        return error
+    return None
 
 
 def _torchvision_networks(kinds: Sequence[str]) -> set[str]:

@@ -61,6 +61,12 @@ class Trained(Deployed):
             f"{self.weights} weights; predict with .probabilities(images))"
         )
 
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, S, S] → logits [B, classes]. `TypeError` for images that are floats."""
+        if images.dtype != torch.uint8:
+            raise TypeError(f"expected uint8 images in 0..255, not {images.dtype}")
+        return super().forward(images)
+
     @torch.inference_mode()
     def softmax(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, S, S] → probabilities, float32 [B, classes] on the CPU."""
@@ -74,7 +80,8 @@ class Trained(Deployed):
         `TypeError` for other objects; `ValueError` or `OSError` for a file that cannot be read.
         """
         several = [images] if isinstance(images, ImageLike) else images
-        return self.softmax(torch.stack([self.view(_as_rgb(image)) for image in several]))
+        views = [self.view(_as_rgb(image)) for image in several]
+        return self.softmax(torch.stack(views)) if views else torch.empty(0, len(self.classes))
 
 
 def load(path: str | Path, weights: str = "averaged") -> Trained:

@@ -21,8 +21,8 @@ from deeper.runs.run import Run
 from deeper.table import show_accuracy
 from deeper.training.module import ImageClassifier
 
-WAITS = 0.05
-"""Fraction of the time from which on waiting for batches is more than the loop's own overhead."""
+WAITS = 0.1
+"""Fraction of the time from which on a faster loader would be worth the trouble."""
 
 
 def restore_best(trainer: L.Trainer, module: ImageClassifier) -> dict[str, float]:

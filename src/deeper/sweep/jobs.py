@@ -16,6 +16,7 @@ from deeper.config.secrets import without_secrets
 from deeper.runs import record
 
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
+INTERRUPTED = "interrupted"
 RUNNING, STOPPED, WAITING = "running", "stopped", "waiting"
 
 LOG = "job.log"
@@ -71,10 +72,10 @@ class Job:
         if self.state == STOPPED:
             self.cause = "behind the others"
         elif not self.has_ended() or (status and after.get("status") == "finished"):
-            self.state = FAILED
+            self.state = INTERRUPTED if after.get("status") == INTERRUPTED else FAILED
             ended = f"signal {-status}" if status < 0 else f"status {status}"
             error = after.get("error") if after.get("status") != "running" else None
-            self.cause = _line(error or self.last_line() or "") or ended
+            self.cause = _line(error or self.last_line() or "").removeprefix("Stopped: ") or ended
             if status < 0:
                 self.cause = f"{ended}: {self.cause}"
 

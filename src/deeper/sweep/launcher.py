@@ -26,7 +26,7 @@ from deeper.runs import directory
 from deeper.runs.identity import SEEDS
 from deeper.sweep import manifest
 from deeper.sweep.images import Images
-from deeper.sweep.jobs import DONE, FAILED, Job, names
+from deeper.sweep.jobs import DONE, FAILED, INTERRUPTED, Job, names
 from deeper.sweep.queue import Process, Queue, slots, start_process
 from deeper.sweep.table import show_final
 
@@ -156,8 +156,9 @@ class ProcessLauncher(Launcher):
 def _returned(job: Job) -> JobReturn:
     """A job that diverged is no failure: its objective is None."""
     found = JobReturn(overrides=job.overrides, cfg=job.config, working_dir=str(job.folder))
-    found.status = JobStatus.FAILED if job.state == FAILED else JobStatus.COMPLETED
+    lost = job.state in (FAILED, INTERRUPTED)
+    found.status = JobStatus.FAILED if lost else JobStatus.COMPLETED
     found.return_value = job.objective if job.state == DONE else None
-    if job.state == FAILED:
-        found.return_value = JobFailed(f"job {job.number} failed: {job.cause}: {job.folder}")
+    if lost:
+        found.return_value = JobFailed(f"job {job.number} {job.state}: {job.cause}: {job.folder}")
     return found

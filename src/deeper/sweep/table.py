@@ -11,6 +11,7 @@ from deeper.sweep.jobs import (
     DIVERGED,
     DONE,
     FAILED,
+    INTERRUPTED,
     RUNNING,
     STOPPED,
     WAITING,
@@ -18,15 +19,15 @@ from deeper.sweep.jobs import (
     differing_words,
 )  # fmt: skip
 
-COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", DIVERGED: "yellow", STOPPED: "yellow",
-           WAITING: "dim"}  # fmt: skip
+COLOURS = {DONE: "green", RUNNING: "cyan", FAILED: "red", DIVERGED: "yellow",
+           INTERRUPTED: "yellow", STOPPED: "yellow", WAITING: "dim"}  # fmt: skip
 
 
 def queue_table(jobs: Sequence[Job], height: int) -> Table:
     """Counts, then the jobs that run and failed ones, then others, as many as there is room for."""
     counts = Counter(job.state for job in jobs)
     title = ", ".join(f"{counts[state]} {state}" for state in COLOURS if counts[state])
-    order = [RUNNING, FAILED, DIVERGED, WAITING, STOPPED, DONE]
+    order = [RUNNING, FAILED, INTERRUPTED, DIVERGED, WAITING, STOPPED, DONE]
     shown = sorted(jobs, key=lambda job: (order.index(job.state), job.number))[: max(height, 3)]
     table = Table(title=title, title_justify="left")
     for name in ("job", "what", "state", ""):
