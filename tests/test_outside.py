@@ -78,11 +78,15 @@ def test_all_of_them_train_evaluate_and_resume(listed, flag):
     fast = ["debug=fast", "epochs=2", "trainer.max_epochs=1"]
     received = call(*words, *fast)
     assert received.returncode == 2
-    assert "pass trust=[mine] on the command line, or add it to configs/trusted.yaml" in received.stderr
+    assert (
+        "pass trust=[mine] on the command line, or add it to configs/trusted.yaml"
+        in received.stderr
+    )
     words.append(TRUST)
     first = call(*words, *fast)
     assert first.returncode == 0, first.stderr
     (run,) = run_dirs(logs)
+    assert f"evaluate: python src/eval.py '{TRUST}' run={run}" in first.stdout
     results = record(run)["results"]
     assert results["test/n"] == 48
     assert {"val/confidence", "test/confidence"} <= set(results)

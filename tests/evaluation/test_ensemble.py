@@ -43,7 +43,7 @@ def test_two_networks_by_two_protocols(train, evaluate, tmp_path, monkeypatch, c
     assert found["rows"][1]["nll"] == alone["rows"][0]["nll"]
     shown = " ".join(capsys.readouterr().out.split())
     assert "its gain" in shown
-    assert "over the images of this test set, not over training seeds" in shown
+    assert "over these images, not over training seeds" in shown
     for run in (one, two):  # the screen names the files as they are called
         for file in (run / "eval").iterdir():
             assert f"written to {file}" in shown

@@ -47,7 +47,7 @@ def show_evaluation(
         )  # fmt: skip
         title = (
             "models × crops: errors in %, one model is the first; gains are over the first row, their "
-            "intervals over the images of this test set, not over training seeds"
+            "intervals over these images, not over training seeds"
         )
         show_table(
             title, columns, table3([row for row in rows if row["checkpoint"] in (models[0], None)])

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,8 +182,9 @@ class Run:
         }
 
     def _word(self, key: str) -> str:
-        """`key=<directory>` to paste into the shell."""
-        return shlex.quote(f"{key}={self.directory}")
+        """`key=<directory>` to paste into the shell, after what this command trusts."""
+        trust = [word for word in sys.argv[1:] if overrides.key_of(word) == "trust"]
+        return shlex.join([*trust, f"{key}={self.directory}"])
 
 
 def _pin_precision(config: DictConfig, before: dict[str, Any]) -> None:
