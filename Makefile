@@ -43,6 +43,7 @@ gpu: $(if $(filter $(VENV)/bin/python,$(PY)),install)
 
 wandb-check: install
 	$(PY) -m pytest -m network tests/reporting/test_dashboard.py $(ARGS)
+
 figures: install
 	$(PY) -m deeper.figures
 
