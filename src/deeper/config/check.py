@@ -166,13 +166,11 @@ def _not_objects(config: dict[str, Any]) -> Iterator[str]:
 def doubtful_settings(cfg: DictConfig, words: list[str]) -> Iterator[str]:
     """What works, but perhaps not as it was meant."""
     chosen = {overrides.key_of(word) for word in words} | {*cfg.requires}
-    for part, whole in (("trainer.max_epochs", "epochs"), ("data.batch_size", "batch_size")):
-        value = OmegaConf.select(cfg, part)
-        if part in chosen and value != cfg[whole]:
-            yield (
-                f"{part}={value}: schedules and rates are still those of {whole}={cfg[whole]}; pass "
-                f"{whole}={value} to change them too"
-            )
+    if "trainer.max_epochs" in chosen and (length := cfg.trainer.max_epochs) != cfg.epochs:
+        yield (
+            f"trainer.max_epochs={length}: schedules are still those of epochs={cfg.epochs}; pass "
+            f"epochs={length} to change them too"
+        )
     own_rate = {"lr", "optimizer.lr"} & chosen or cfg.optimizer.get("lr") != cfg.lr
     if {"optimizer", "model/norm"} & chosen and not own_rate:
         yield (

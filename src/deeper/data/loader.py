@@ -1,9 +1,10 @@
 """A loader that follows a resumed run's position."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from multiprocessing import active_children
-from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Literal
 
 import torch
@@ -27,17 +28,22 @@ class LazyLoader(DataLoader[Batch]):
         try:
             yield from batches
         except (ConnectionError, EOFError, RuntimeError) as error:
-            # A worker that is killed closes its pipe before the system says that it ended, which
-            # takes seconds for a large process. Torch's handler of SIGCHLD may name it meanwhile,
-            # but Lightning removes that handler at the end of a fit.
-            if not isinstance(error, RuntimeError) or "Pin memory thread" in str(error):
-                wait([worker.sentinel for worker in workers], timeout=10)
-                for worker in workers:
-                    if (status := worker.exitcode or 0) < 0:
-                        raise RuntimeError(
-                            f"DataLoader worker (pid {worker.pid}) was killed by signal {-status}"
-                        ) from error
+            # Torch's handler of SIGCHLD, which would name a killed worker, is removed by Lightning
+            # at the end of a fit.
+            closed = not isinstance(error, RuntimeError) or "Pin memory thread" in str(error)
+            if closed and (worker := _killed(workers)):
+                raise RuntimeError(f"DataLoader worker (pid {worker.pid}) was killed") from error
             raise
+
+
+def _killed(workers: Sequence[BaseProcess]) -> BaseProcess | None:
+    """The worker that a signal ends within 10 s: its pipes close first."""
+    for _ in range(100):
+        for worker in workers:
+            if (worker.exitcode or 0) < 0:
+                return worker
+        time.sleep(0.1)
+    return None
 
 
 def worker_count(asked: int | Literal["auto"]) -> int:
