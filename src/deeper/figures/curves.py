@@ -7,7 +7,6 @@ import numpy as np
 
 from deeper.figures import stored
 from deeper.figures.picture import COLOURS, Picture
-from deeper.reporting.runs import log_rows
 
 Lines = Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]]
 """Name → x and y of each run."""
@@ -64,4 +63,6 @@ def of_run(rows: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
 
 
 def committed() -> Picture:
-    return draw(of_run(log_rows(stored.folder())))
+    from deeper.loggers import jsonl  # here, since Lightning takes seconds to import
+
+    return draw(of_run(jsonl.rows(stored.folder() / jsonl.FILE)))
