@@ -19,7 +19,7 @@ CLAIM = {
     "direction": "lower",
     "size": 0.005,
     "margin": None,
-    "says": "it helps",
+    "says": r"it helps for $5 or $\foo$",
     "metric": "test/top1",
 }
 

@@ -14,7 +14,7 @@ from entry import call
 from scipy import stats
 from stored_runs import CLAIM, SETTINGS, write_run
 
-from deeper.reporting import formats, page
+from deeper.reporting import formats, keep, page
 from deeper.reporting.ablations import ablation_table
 from deeper.reporting.runs import read_all
 
@@ -54,6 +54,15 @@ def test_other_metrics_are_compared_by_seed_alone(store):
     assert rows["no_aux"].claim is rows["no_aux"].verdict is None  # it is about test/top1
     _, rows = table(store, metric="val/top1")
     assert rows["no_aux"].difference.mean == pytest.approx(-0.2)
+
+
+def test_equal_outcomes_differ_by_nothing(store):
+    """As where all answers are among five, and where there are fewer classes than that."""
+    _, rows = table(store, metric="test/top5")
+    assert rows["no_aux"].difference.interval == (0, 0)
+    write_run(store, "no_pool", 0, classes=3)
+    _, rows = table(store, metric="test/top5")
+    assert not rows["no_pool"].dead
 
 
 def test_a_run_without_outcomes_is_compared_by_seed(store):
@@ -115,12 +124,21 @@ def test_a_dead_arm_gets_no_verdict(store):
             r"no_pool-0 differ in more than their experiments and seeds: optimizer.lr \(0.1, 0.2\)",
         ),
         ({"data": "d2"}, r"the images \(fingerprint d1, d2\); report them apart"),
-        ({"code": "s2"}, r"the code in src/ \(fingerprint s1, s2\)"),
+        ({"source": "s2"}, r"the code in src/ \(fingerprint s1, s2\)"),
     ],
 )
 def test_runs_that_differ_otherwise_are_refused_by_name(store, changes, named):
     write_run(store, "no_pool", 0, **changes)
     with pytest.raises(ValueError, match=named):
+        table(store)
+
+
+def test_a_part_of_the_users_own_may_have_its_code(store):
+    for seed in range(2):
+        write_run(store, "own", seed, code="own", source="s1")
+    assert "own" in table(store)[1]
+    write_run(store, "own", 2, code="changed", source="s1")
+    with pytest.raises(ValueError, match=r"own-2 .*: the code \(fingerprint own, changed\)"):
         table(store)
 
 
@@ -237,6 +255,18 @@ def test_what_is_kept_adds_to_what_was(store, tmp_path):
         assert done.returncode == 0, done.stderr
     _, rows = table(kept)
     assert [run.seed for run in rows["no_aux"].runs] == [0, 1, 2]
+    (tmp_path / "link").symlink_to(sweeps[0])
+    assert {run.state for run in read_all([tmp_path / "link"])} == {"finished"}
+
+
+def test_kept_settings_lack_paths_alone():
+    data = {"root": "imagenet", "scale": "imagenet", "cache": "/c"}
+    record = {"command": ["train.py", "--config-dir=/mine", "lr=0.1"],
+              "config": {"data": data, "model": {"pretrained": "/w.pth", "width": 0.5}}}  # fmt: skip
+    assert keep._without_paths(record) == {
+        "command": ["train.py", "lr=0.1"],
+        "config": {"data": {"root": "imagenet", "scale": "imagenet"}, "model": {"width": 0.5}},
+    }
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ def contests(setting: Setting) -> Iterator[Contest]:
     files = as_files(small, setting.scratch / "files")
     order = in_turn(len(originals), setting.images or IMAGES)
     train = Path(source.root) / "train"
-    for n, aims in {0: (1.9, 5.2), setting.workers: (1.9, 4.2)}.items():
+    workers = {setting.workers: (1.9, 4.2)} if setting.workers else {}
+    for n, aims in ({0: (1.9, 5.2)} | workers).items():
         with_workers = f"with {n} workers" if n else "in one process"
         yield Contest(
             f"loading {len(order)} of {len(originals)} photos, {setting.size} px, {with_workers}",

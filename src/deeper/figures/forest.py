@@ -39,14 +39,18 @@ def draw(table: Mapping[str, Any]) -> Picture:
             axes.hlines(y, unit * arm["low"], unit * arm["high"], colour, linewidth=2)
         axes.plot(unit * arm["difference"], y, "o", color=colour)
         seeds = f"{arm['pairs']} seed{'s' if arm['pairs'] > 1 else ''}"
-        words, claim = (
-            " · ".join(filter(None, (seeds, arm["verdict"]))),
-            fill(arm["claim"] or "", 45),
-        )
-        beside: Any = {"x": 1.02, "y": y, "transform": axes.get_yaxis_transform()}
+        words = " · ".join(filter(None, (seeds, arm["verdict"])))
+        claim = fill(arm["claim"] or "", 45)
+        beside: Any = {
+            "x": 1.02,
+            "y": y,
+            "transform": axes.get_yaxis_transform(),
+            "parse_math": False,
+        }
         axes.text(s=words, va="bottom" if claim else "center", color=colour, fontsize=9, **beside)
         axes.text(s=claim, va="top", color="#777777", fontsize=8, **beside)
-    axes.set_yticks(range(len(arms)), [arm["experiment"].replace("+", " + ") for arm in arms])
+    names = [arm["experiment"].replace("+", " + ") for arm in arms]
+    axes.set_yticks(range(len(arms)), names, parse_math=False)
     axes.set(xlim=(-reach, reach), ylim=(max(len(arms), 1) - 0.5, -0.5))
     points = " in points" if unit == 100 else ""
     axes.set_xlabel(

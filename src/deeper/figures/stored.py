@@ -5,6 +5,7 @@ python -m deeper.figures.stored logs/train/runs/NAME     to results/default, wit
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def store(run_directory: str) -> None:
     from deeper.runs import build
 
     (run,) = read_all([run_directory])
+    shutil.rmtree(FOLDER / "runs", ignore_errors=True)
     keep([run], [], FOLDER)
     kept, data = FOLDER / "runs" / run.directory.resolve().name, run.config["data"]
     trained = deeper.load(run.directory)

@@ -7,6 +7,8 @@ from html import escape
 from io import BytesIO
 from typing import NamedTuple
 
+from PIL.Image import Image
+
 from deeper.data.images.encoded import Encoded
 from deeper.table import printable
 
@@ -108,9 +110,10 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
 FORMATS = {"table": TableFormat, "tsv": TsvFormat, "json": JsonFormat, "html": HtmlFormat}
 
 
-def thumbnail(image: Encoded, side: int = 320) -> bytes:
+def thumbnail(image: Image | Encoded, side: int = 320) -> bytes:
     """JPEG of at most `side` pixels."""
-    small, stream = image.pil(), BytesIO()
+    small = image.pil() if isinstance(image, Encoded) else image.convert("RGB")
+    stream = BytesIO()
     small.thumbnail((side, side))
     small.save(stream, "JPEG", quality=80)
     return stream.getvalue()

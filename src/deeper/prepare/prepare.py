@@ -63,7 +63,7 @@ def prepare(
     if out is not None:
         if packed.fits(out) and made.items() <= packed.read_about(out)["made"].items():
             shutil.rmtree(progress, ignore_errors=True)  # of a run that was killed at its very end
-            report.packed(out)
+            report.packed(out, among=sum(map(len, parts.values())))
             return
         _require_free(out, root, progress)
     with _locked(folder, "paths.cache", cache), _locked(progress, "out", out):

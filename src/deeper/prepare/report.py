@@ -35,12 +35,19 @@ def verified(root: Path, folder: Path, manifest: Manifest) -> None:
     print(f"manifest  {folder / FILE}")
 
 
-def packed(out: Path) -> None:
+def packed(out: Path, among: int | None = None) -> None:
+    """Prints what a packed folder holds; and how many fewer images than its source, `among`, has now."""
     about = layout.read_about(out)
     shards = layout.shards(about)
     size = gigabytes(sum(shard["bytes"] for shard in shards))
     counts = " · ".join(f"{of['images']:,} {split}" for split, of in about["splits"].items())
     print(f"packed    {counts} images in {len(shards)} shards, {size}: {out}")
+    missing = (among or 0) - sum(of["images"] for of in about["splits"].values())
+    if missing > 0:
+        print(
+            f"{missing:,} images could not be read when these were packed; if they are mended, pack "
+            f"into a new folder"
+        )
 
 
 def require_good(folder: Path, manifest: Manifest, quarantine: bool) -> None:

@@ -155,6 +155,8 @@ def _is_dead(runs: Sequence[StoredRun], metric: str) -> bool:
     if metric not in RIGHT or not runs:
         return False
     chance = RIGHT[metric] / runs[0].record["classes"]
+    if chance >= 1:
+        return False
     images = runs[0].record["results"]["test/n"] * len(runs)
     mean = np.mean([run.result(metric) for run in runs])
     return bool(mean <= chance + 3 * sqrt(chance * (1 - chance) / images))

@@ -46,20 +46,13 @@ def _jobs(sweep: Path) -> list[dict[str, Any]]:
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
-    config, data = content["config"], content["config"]["data"]
-    known = [*config["paths"].values(), *(data.get(key) for key in ("root", "cache", "stage_to"))]
-    roots = tuple(str(path) for path in known if path)
-
     def without(value: Any) -> Any:
         if isinstance(value, dict):
-            kept = {
-                k: v for k, v in value.items() if not (isinstance(v, str) and v.startswith(roots))
-            }
-            return {key: without(value) for key, value in kept.items()}
+            return {key: without(child) for key, child in value.items() if not _is_path(child)}
         return value
 
     words = {key: _no_paths(content[key]) for key in ("command", "overrides") if key in content}
-    return content | words | {"config": without(config)}
+    return content | words | {"config": without(content["config"])}
 
 
 def _lines(run: Path) -> Iterator[str]:
@@ -70,7 +63,14 @@ def _lines(run: Path) -> Iterator[str]:
 
 
 def _no_paths(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word.partition("=")[0] not in PATH_KEYS]
+    keys = (*PATH_KEYS, "--config-dir", "-cd")
+    kept = [word for word in words if word.partition("=")[0] not in keys]
+    return [word for word in kept if not any(map(_is_path, word.split("=")))]
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a value is a place on this machine."""
+    return isinstance(value, str) and value.startswith(("/", "~"))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

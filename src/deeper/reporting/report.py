@@ -50,7 +50,7 @@ def make(cfg: Any) -> None:
     out = out.expanduser()
     out.mkdir(parents=True, exist_ok=True)
     pictures = None
-    if cfg.data.root:
+    if cfg.data.root and cfg.mistakes and table.rows[0].values:
         pictures = Pictures(first_finished(table.rows[0].runs), cfg.data.root, cfg.paths.cache)
     command = ["python", "src/report.py", *folders, f"metric={cfg.metric}"]
     texts = {

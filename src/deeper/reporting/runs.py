@@ -113,7 +113,7 @@ def _of_record(folder: Path) -> StoredRun:
 
 def _of_job(sweep: Path, name: str, words: Sequence[str]) -> StoredRun:
     """From the folder that keeps the sweep's records, or from the store."""
-    places = [sweep / "runs" / name, sweep.parent.parent / directory.STORE / name]
+    places = [sweep / "runs" / name, sweep.resolve().parents[1] / directory.STORE / name]
     for place in places:
         if (place / record.FILE).exists():
             return _of_record(place)

@@ -63,7 +63,7 @@ def crossed(outcomes: NDArray[np.integer]) -> Difference:
     rest = ((d - by_seed[:, None] - by_image + mean) ** 2).sum() / ((n - 1) * (m - 1))
     squares = np.array([seeds, images, -rest]) / (n * m)
     variance = squares.sum()
-    if variance < (least := max(seeds, images) / (n * m)):
+    if variance <= (least := max(seeds, images) / (n * m)):
         return Difference(float(mean), sqrt(least), n - 1, n)
     freedom = np.array([n - 1, m - 1, (n - 1) * (m - 1)])
     degrees = max(variance**2 / (squares**2 / freedom).sum(), n - 1)

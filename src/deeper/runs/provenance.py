@@ -30,6 +30,7 @@ def provenance(config: Any = None) -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
+        "source": code_hash(()),
         "code": code_hash(own_packages(config)),
         "command": without_secrets([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
