@@ -25,9 +25,9 @@ def main(cfg: DictConfig) -> None:
 
     from deeper.config.check import check_prepare
     from deeper.config.instantiate import build
-    from deeper.data.loader import cores
     from deeper.prepare.prepare import prepare
     from deeper.prepare.verify import Resize
+    from deeper.processes import cores
 
     check_prepare(cfg)
     root, cache = (Path(path).expanduser() for path in (cfg.data.root, cfg.paths.cache))

@@ -28,12 +28,14 @@ def main(cfg: DictConfig) -> float | None:
         check(cfg)
     # Most mistakes are answered by now, before these import torch, which takes seconds.
     from deeper.runs import build, preflight, reproduce, results, warm_start
+    from deeper.runs.record import is_main_process
 
     if run.finished:
         return results.show_finished(run)
     data = build.data(cfg)
     module = build.classifier(cfg, data.classes, data.fingerprint("test"))
-    warm_start.load_pretrained(cfg, module)
+    if run.checkpoint is None:
+        warm_start.load_pretrained(cfg, module)
     build.use_kernels(cfg, module.net)
     trainer = build.trainer(cfg, run.directory, run.lease)
     data.require_trainable(trainer, test=cfg.test)
@@ -47,7 +49,7 @@ def main(cfg: DictConfig) -> float | None:
         results.show_results(run, metrics)
         record |= {"results": metrics, "objective": results.objective(cfg, metrics)}
         record |= {"perf": results.show_bottleneck(trainer), **results.facts(trainer, module, data)}
-    if cfg.reproduce:
+    if cfg.reproduce and is_main_process():
         print(reproduce.compare(cfg, run.directory))
     return record["objective"]
 

@@ -153,6 +153,12 @@ def tiny(root: Path, mini: dict[str, Images]) -> None:
     write(root / "test/images/test_0.JPEG", jpeg(8))
 
 
+def tiny_by_class(root: Path, mini: dict[str, Images]) -> None:
+    """Tiny-ImageNet as it is often rearranged."""
+    for split, images in mini.items():
+        folders(root / split, images, "images")
+
+
 def hub(names: list[str] | None) -> dict[str, str]:
     """The schema metadata that the library `datasets` writes."""
     label = {"names": names, "_type": "ClassLabel"}
@@ -214,6 +220,7 @@ FORMS: dict[str, Callable[[Path, dict[str, Images]], None]] = {
     "archives": archives,
     "kaggle": kaggle,
     "tiny": tiny,
+    "tiny by class": tiny_by_class,
     "parquet": parquet,
     "packed": packed,
 }

@@ -14,6 +14,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,18 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path, previous: Path | Non
     needed, free = sum(t.nbytes for t in _tensors(checkpoint)), shutil.disk_usage(path.parent).free
     if needed > free:
         raise DiskFull(path, f"needs {gigabytes(needed)}, and {gigabytes(free)} are free")
+    with _disk_full(path), beside(path) as temporary:
+        with temporary.open("w+b") as file:
+            torch.save(checkpoint, file)
+            _seal(file)
+        _replace(path, temporary, previous)
+
+
+@contextmanager
+def _disk_full(path: Path) -> Iterator[None]:
+    """Raises `DiskFull` where there is no room."""
     try:
-        with beside(path) as temporary:
-            with temporary.open("w+b") as file:
-                torch.save(checkpoint, file)
-                _seal(file)
-            _replace(path, temporary, previous)
+        yield
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own.
         if any(isinstance(e, OSError) and e.errno in FULL for e in _causes(error)):
@@ -107,7 +114,7 @@ def _tensors(content: Any) -> Iterator[Tensor]:
 
 def copy_checkpoint(source: Path, target: Path, previous: Path | None = None) -> None:
     """As `save_checkpoint`, with the content of `source`, in a file of its own."""
-    with beside(target) as temporary:
+    with _disk_full(target), beside(target) as temporary:
         shutil.copyfile(source, temporary)
         _replace(target, temporary, previous)
 

@@ -42,8 +42,8 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of killed processes from a folder that is ours."""
+def remove_temporary(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; the caller alone writes there."""
     for path in folder.glob(".*"):
         if re.fullmatch(r"\..+\.\d+", path.name):
             path.unlink(missing_ok=True)

@@ -87,6 +87,13 @@ def start_of(pid: int) -> str | None:
     return "unknown"
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _obey_parent() -> None:
     while True:
         if signal.sigwaitinfo(SIGNALS).si_pid == os.getppid():

@@ -25,8 +25,24 @@ def test_a_word_is_written_without_its_secret(word, written):
 
 
 def test_a_config_is_written_without_its_secrets():
-    config = {"a": {"Secret": "abc", "token": None, "tokens": 4, "b": [{"hf_token": "abc"}]}}
-    written = {"a": {"Secret": "***", "token": None, "tokens": 4, "b": [{"hf_token": "***"}]}}
+    config = {
+        "a": {
+            "Secret": "abc",
+            "class_token": True,
+            "token": None,
+            "tokens": 4,
+            "b": [{"hf_token": "abc"}],
+        }
+    }
+    written = {
+        "a": {
+            "Secret": "***",
+            "class_token": True,
+            "token": None,
+            "tokens": 4,
+            "b": [{"hf_token": "***"}],
+        }
+    }
     assert without_secrets(config) == written
 
 

@@ -29,9 +29,9 @@ def spoiled(tmp_path):
 def test_without_a_manifest_all_are_without_bad(tmp_path):
     root = make(tmp_path / "root")
     splits = load(root, tmp_path / "cache")
-    found, census = without_bad(splits, root, tmp_path / "cache", "strict")
+    found, counts = without_bad(splits, root, tmp_path / "cache", "strict")
     assert found is splits
-    assert census == (False, 24, 0)
+    assert counts == (False, 24, 0)
 
 
 def test_strict_names_the_first(spoiled, monkeypatch):
@@ -50,9 +50,9 @@ def test_strict_names_the_first(spoiled, monkeypatch):
 def test_quarantine_leaves_out_exactly_these(spoiled):
     root, cache, bad = spoiled
     splits = load(root, cache)
-    found, census = without_bad(splits, root, cache, "quarantine")
-    assert census == (True, 98, 14)
-    assert len(found.train) + len(found.val) + len(bad) == census.total
+    found, counts = without_bad(splits, root, cache, "quarantine")
+    assert counts == (True, 98, 14)
+    assert len(found.train) + len(found.val) + len(bad) == counts.total
     names = {splits.train.name(int(i)) for i in found.train.indices}
     assert names | set(bad) == {splits.train.name(i) for i in range(len(splits.train))}
     assert not names & set(bad)
@@ -67,9 +67,9 @@ def test_nothing_bad_is_nothing_changed(tmp_path):
     prepare(root, cache)
     splits = load(root, cache)
     for policy in ("strict", "quarantine"):
-        found, census = without_bad(splits, root, cache, policy)
+        found, counts = without_bad(splits, root, cache, policy)
         assert found == splits
-        assert census == (True, 24, 0)
+        assert counts == (True, 24, 0)
 
 
 def small(root, tmp_path, *more):

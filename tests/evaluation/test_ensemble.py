@@ -3,7 +3,6 @@
 import json
 import shutil
 from functools import partial
-from types import SimpleNamespace
 
 import eval_in_process
 import numpy as np
@@ -14,7 +13,7 @@ from deeper import checkpoint
 from deeper.evaluation.runner import Evaluator
 from deeper.evaluation.unseen import require_evaluable, same_images
 from deeper.files import file_digest
-from deeper.runs import build, select
+from deeper.runs import build
 
 TINY = "model.width=0.125"
 
@@ -161,13 +160,6 @@ def test_a_fraction_of_the_batches_is_no_evaluation():
     asked.trainer = {"limit_val_batches": 3}
     with pytest.raises(ValueError, match=r"counts every image; data.limit=N takes fewer"):
         require_evaluable(asked, {"a": state()}, Here())
-
-
-def test_a_glob_over_a_sweep_may_match_its_multirun_yaml(trained_run, tmp_path):
-    (tmp_path / "multirun.yaml").touch()
-    files = [str(trained_run), str(tmp_path / "multirun.yaml")]
-    found = select.several(SimpleNamespace(files=files, run=None, ckpt=None))
-    assert found == [trained_run / "checkpoints/best.ckpt"]
 
 
 def test_the_fingerprint_of_the_test_set_knows_no_limit(configs, images, tmp_path):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deeper.files import sweep
+from deeper.files import remove_temporary
 from deeper.models.cpu import layers, library
 from deeper.models.inception import ConvNormAct, Reduced, Widths
 from deeper.models.init import He
@@ -233,5 +233,5 @@ def test_without_a_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(OSError, match="no-such-compiler"):
         library.load(tmp_path)
-    sweep(tmp_path)
+    remove_temporary(tmp_path)
     assert not [*tmp_path.iterdir()]

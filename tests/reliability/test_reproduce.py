@@ -21,11 +21,14 @@ def again(run, tmp_path, *more):
 
 @pytest.mark.parametrize("file", ["", "run.json"])
 def test_the_same_bits(original, tmp_path, file):
+    saved = {path: path.stat().st_mtime_ns for path in original.rglob("*") if path.is_file()}
     result = again(original / file, tmp_path)
     assert result.returncode == 0, result.stderr
+    assert {path: path.stat().st_mtime_ns for path in saved} == saved
     (numbers,) = re.findall(r"reproduced to the bit: (\d+) numbers", result.stdout)
     assert int(numbers) > len(record(original)["results"])  # the rows' too
     (run,) = run_dirs(tmp_path)
+    assert (run / "checkpoints/best.ckpt").exists()
     assert record(run)["identity"] == record(original)["identity"]
 
 

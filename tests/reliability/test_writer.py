@@ -9,7 +9,7 @@ import torch
 from driver import randoms
 
 from deeper.checkpoint import contents, load_checkpoint, save_checkpoint
-from deeper.files import sweep
+from deeper.files import remove_temporary
 
 
 def write_for_ever(folder) -> None:
@@ -37,7 +37,7 @@ def test_killed_within_the_writer(tmp_path, monkeypatch, kills):
             weights = load_checkpoint(path)["state_dict"].values()
             assert len({float(w[0]) for w in weights} | {float(w[-1]) for w in weights}) == 1
         left += len([*tmp_path.glob(".*")])
-        sweep(tmp_path)
+        remove_temporary(tmp_path)
         assert not [*tmp_path.glob(".*")]
     assert [*tmp_path.glob("*.ckpt")]
     assert left  # else no kill met the writer

@@ -6,8 +6,7 @@ from urllib.error import URLError
 import pytest
 import torch
 import torchvision
-from entry import shell
-from omegaconf import OmegaConf
+from entry import call, shell
 
 import deeper
 from deeper import checkpoint
@@ -56,6 +55,7 @@ def test_from_five_classes_to_five_others(train, halves, capsys):
     first = train(*SMALL, f"data.root={halves[0]}")
     file = first / "checkpoints/best.ckpt"
     words = [*SMALL, "optimizer.lr=1e-30", "seed=1", f"model.pretrained={file}"]
+    words.append("resume=auto")  # as every job of a multirun has it
     run = train(*words, f"data.root={halves[1]}")
     assert f"weights of {file}\n  new for 5 classes: aux, head\n" in capsys.readouterr().out
     before, after = net_state(file), net_state(run / "checkpoints/last.ckpt")
@@ -66,6 +66,7 @@ def test_from_five_classes_to_five_others(train, halves, capsys):
     assert not torch.equal(after["head.classifier.weight"], before["head.classifier.weight"])
     file.unlink()
     deeper.load(run)  # needs no file but its own
+    assert call(f"resume={run}", "epochs=2", "trainer.max_epochs=2").returncode == 0
 
 
 def test_the_same_classes_keep_the_whole_network(configs, made):
@@ -181,14 +182,6 @@ def test_a_pickle_is_not_run(tmp_path):
         ValueError, match=r"torch.load\(weights_only=True\) refuses it\); what is read"
     ):
         read(str(file), tmp_path)
-
-
-def test_a_resumed_run_reads_none(configs):
-    cfg = configs("model.pretrained=/nowhere")
-    with pytest.raises(ValueError, match="no such file"):
-        warm_start.read_pretrained(cfg)
-    OmegaConf.update(cfg, "resume", "logs/x")
-    warm_start.load_pretrained(cfg, None)
 
 
 def test_published_weights_need_their_preprocessing(configs, monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
+from deeper.config.errors import ConfigError
 from deeper.signals import Stopped
 from deeper.sweep.jobs import (
     DIVERGED,
@@ -23,13 +24,13 @@ from deeper.sweep.jobs import (
 )  # fmt: skip
 from deeper.sweep.queue import Queue, slots, start_process
 
-RECORD = "import json; json.dump({0}, open('run.json', 'w'))"
+RECORD = "import json; json.dump({0} | {{'starts': [1]}}, open('run.json', 'w'))"
 FINISHED = RECORD.format({"status": "finished", "objective": 0.5})
 ENDS = {
     FINISHED: (DONE, ""),
-    RECORD.format({"status": "finished", "objective": float("nan")}).replace(
-        "nan", "float('nan')"
-    ): (DIVERGED, ""),
+    RECORD.format({"status": "finished", "objective": None, "results": {"val/top1": None}}): (
+        DIVERGED, "",
+    ),
     RECORD.format({"status": "diverged", "error": "Diverged: the loss\nmore"})
     + "; exit(1)": (DIVERGED, "Diverged: the loss"),
     RECORD.format({"status": "failed", "error": "ValueError: no"}) + "; exit(1)": (
@@ -45,7 +46,12 @@ ENDS = {
 
 
 def job(tmp_path, number, words=()):
-    return Job(number, [*words], tmp_path / str(number), OmegaConf.create({"test": False}))
+    return Job(
+        number,
+        [*words],
+        tmp_path / str(number),
+        OmegaConf.create({"test": False, "objective": "val/top1"}),
+    )
 
 
 def queue(jobs, code, parallel=1):
@@ -88,6 +94,44 @@ def test_where_the_first_job_is_refused_the_others_are_not_tried(tmp_path):
     jobs = [job(tmp_path / "2", number) for number in range(3)]
     queue(jobs, [FINISHED, "exit(2)", FINISHED]).run()
     assert [job_.state for job_ in jobs] == [DONE, FAILED, DONE]
+    jobs = [job(tmp_path / "3", number) for number in range(3)]
+    busy = f"import time; time.sleep(1); {FINISHED}"
+    queue(jobs, [busy, "exit(2)", FINISHED], parallel=2).run()
+    assert [job_.state for job_ in jobs] == [DONE, FAILED, DONE]
+
+
+def test_a_refused_start_is_told_by_its_own_words(tmp_path):
+    """Not by the record of an earlier start."""
+    earlier = job(tmp_path, 0)
+    earlier.folder.mkdir()
+    ended = {"status": "interrupted", "error": "Stopped: by SIGTERM", "starts": [1]}
+    (earlier.folder / "run.json").write_text(json.dumps(ended))
+    queue([earlier], ["print('no such folder'); exit(2)"]).run()
+    assert (earlier.state, earlier.cause) == (FAILED, "no such folder")
+
+
+def test_two_jobs_of_one_run_wait_for_another(tmp_path):
+    jobs = [job(tmp_path, 0), job(tmp_path, 0), job(tmp_path, 1)]
+    alone = f"import time; open('lease', 'x'); time.sleep(1); os.remove('lease'); {FINISHED}"
+    queue(jobs, [alone, FINISHED], parallel=3).run()
+    assert [job_.state for job_ in jobs] == [DONE] * 3
+
+
+def test_a_signal_while_a_job_is_started_reaches_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
+    jobs = [job(tmp_path, 0)]
+    slow = queue(jobs, ["import time; time.sleep(60)"])
+    start = slow.start
+
+    def started(job_, slot):
+        process = start(job_, slot)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    slow.start = started
+    with pytest.raises(Stopped):
+        slow.run()
+    assert jobs[0].cause.startswith("signal 15")
 
 
 def test_jobs_run_at_a_time(tmp_path):
@@ -130,7 +174,7 @@ def test_slots_share_the_cores_or_have_gpus_of_their_own(monkeypatch):
         return slots(sweep, [OmegaConf.create({"trainer": trainer}) for trainer in trainers])
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("deeper.sweep.queue._cores", lambda: 8)
+    monkeypatch.setattr("deeper.sweep.queue.cores", lambda: 8)
     cpu, gpu = {"accelerator": "cpu"}, {"accelerator": "gpu", "devices": 1}
     assert of("auto", cpu) == [{}]
     assert of(2, cpu, cpu) == [{"OMP_NUM_THREADS": "4"}] * 2
@@ -142,6 +186,8 @@ def test_slots_share_the_cores_or_have_gpus_of_their_own(monkeypatch):
         "3,5"
     ]
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in of(4, gpu)] == ["3", "5", "6", "3"]
+    with pytest.raises(ConfigError, match="trainer: a job needs 4 GPUs, and here are 3"):
+        of("auto", gpu | {"devices": 4})
 
 
 def test_jobs_are_told_apart_by_the_words_that_differ(tmp_path):

@@ -262,6 +262,11 @@ def test_metrics_of_the_users_own_see_every_image_once(configs):
         assert row[f"{split}/micro"] == pytest.approx(row[f"{split}/top1"])
         assert 0 < row[f"{split}/calibration_error"] < 1
     assert "metrics.f1" not in " ".join(model.state_dict())
+    images = data()
+    images.setup()
+    padding = next(iter(images.val_dataloader()))
+    with torch.inference_mode():
+        model.validation_step(padding._replace(valid=torch.zeros_like(padding.valid)), 0)
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,11 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
         f"data      {len(data.classes)} classes from {data.root}",
         f"images    {train:,} train · {val:,} val ({chosen}) · {test:,} test",
     ]
-    census = data.census
-    if census.quarantined:
+    counts = data.counts
+    if counts.quarantined:
         lines.append(
-            f"bad       {census.quarantined:,} of {census.total:,} images quarantined, "
-            f"{census.good:,} good"
+            f"bad       {counts.quarantined:,} of {counts.total:,} images quarantined, "
+            f"{counts.good:,} good"
         )
     return [
         *lines,

@@ -16,7 +16,7 @@ import torch
 
 from deeper import checkpoint as checkpoints
 from deeper import signals
-from deeper.files import sweep
+from deeper.files import remove_temporary
 from deeper.loggers import mirror
 from deeper.loggers.jsonl import MetricsFile
 from deeper.training.failures import Diverged, require_finite
@@ -73,7 +73,7 @@ class Checkpoint(L.Callback):
         """Drop what killed processes left, and rows logged after the checkpoint."""
         if trainer.is_global_zero and trainer.global_step == 0:  # no second fit of one trainer
             if self.folder.exists():
-                sweep(self.folder)
+                remove_temporary(self.folder)
             mirror.rewind(trainer.loggers, self._metrics_rows, self._metrics_step)
         # Lightning would tell all ranks of a SIGTERM by a collective in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
@@ -132,8 +132,9 @@ class Checkpoint(L.Callback):
         self.best = [*self.best[:place], found, *self.best[place:]][: self.keep_best]
         if trainer.is_global_zero:
             for rank in range(len(self.best) - 1, place, -1):
-                if self._best_file(rank - 1).exists():
-                    os.replace(self._best_file(rank - 1), self._best_file(rank))
+                for path in (lambda file: file, checkpoints.digest_path):
+                    if path(self._best_file(rank - 1)).exists():
+                        os.replace(path(self._best_file(rank - 1)), path(self._best_file(rank)))
         trainer.save_checkpoint(self._best_file(place), weights_only=False)
         if trainer.is_global_zero:
             checkpoints.copy_checkpoint(self._best_file(place), self.last, self._previous)

@@ -120,7 +120,9 @@ class Meter(L.Callback):
         before, self._statistics = self._statistics, []
         if torch.stack(torch._foreach_norm(gradients)).isfinite().all():
             return
-        self.skipped += 1
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        # fp16's scale grows until gradients overflow; above 1 this is no sign of a divergence.
+        self.skipped += scaler is None or scaler.get_scale() <= 1
         if self.skipped > self.budget:
             raise Diverged("the gradient is", trainer.global_step + 1, learning_rate(trainer))
         pl_module.zero_grad(set_to_none=True)  # optimizers leave parameters without gradient alone

@@ -97,7 +97,7 @@ class ImageData(L.LightningDataModule):
         splits = self.source.load()
         if self.stage_to is not None:
             splits = packed.load_splits(staged(root, Path(self.stage_to).expanduser()))
-        official, self.census = without_bad(splits, root, cache, self.bad)
+        official, self.counts = without_bad(splits, root, cache, self.bad)
         self._partition = Partition(official, self.val_from, self.holdout, self.limit)
 
     @property
@@ -140,7 +140,7 @@ class ImageData(L.LightningDataModule):
         return RankSlice(t.global_rank, t.world_size, t.accumulate_grad_batches)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.splits.train, self._augment, self.train_sampler())
+        return self.loader(self.splits.train, self._augment, self.train_sampler())
 
     def train_sampler(self) -> TrainBatchSampler:
         n, ranks = len(self.splits.train), self.rank_slice()
@@ -154,13 +154,7 @@ class ImageData(L.LightningDataModule):
 
     def _evaluation(self, images: LabelledImages) -> DataLoader[Batch]:
         order = EvalBatchSampler(len(images), self.eval_batch_size, self.rank_slice())
-        return self._loader(images, self._evaluate, order)
-
-    def view_dataloader(
-        self, images: LabelledImages, pipeline: Pipeline, order: EvalBatchSampler
-    ) -> DataLoader[Batch]:
-        """A loader with another pipeline than validation's, for an evaluation by another protocol."""
-        return self._loader(images, pipeline, order, persistent=False)
+        return self.loader(images, self._evaluate, order)
 
     def calibration_batches(self, batches: int) -> Iterator[Batch]:
         """The batches of this process in the first `batches` steps of epoch 0, read anew.
@@ -170,7 +164,7 @@ class ImageData(L.LightningDataModule):
         ranks, images = self.rank_slice(), self.splits.train
         order = TrainBatchSampler(len(images), self.seed, self.batch_size, ranks, lambda: (0, 0))
         keys = [*islice(order, batches * ranks.accumulate)]
-        yield from self._loader(images, self._augment, keys, persistent=False)
+        yield from self.loader(images, self._augment, keys, persistent=False)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -185,13 +179,14 @@ class ImageData(L.LightningDataModule):
             return 0, 0
         return t.current_epoch, t.fit_loop.epoch_loop.batch_progress.current.ready
 
-    def _loader(
+    def loader(
         self,
         images: LabelledImages,
         pipeline: Pipeline,
         batches: Iterable[list[SampleKey]],
         persistent: bool = True,
     ) -> DataLoader[Batch]:
+        """Of `batches` of keys, by any pipeline: an evaluation by another protocol has one of its own."""
         workers = worker_count(self.workers)
         return LazyLoader(
             Samples(images, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch

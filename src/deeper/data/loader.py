@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch
-from deeper.processes import signals_held
+from deeper.processes import cores, signals_held
 
 
 class LazyLoader(DataLoader[Batch]):
@@ -47,16 +47,10 @@ def _killed(workers: Sequence[BaseProcess]) -> BaseProcess | None:
 
 
 def worker_count(asked: int | Literal["auto"]) -> int:
-    """auto: one beside a CPU that trains, else this process's share of the node's cores."""
+    """auto: one where torch has no GPU, else a GPU's share of the cores, or what SLURM gives a task."""
     if asked != "auto":
         return asked
     if not torch.cuda.is_available():
         return 1
-    return max(min(cores() // torch.cuda.device_count(), 16), 1)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    task = int(os.environ.get("SLURM_CPUS_PER_TASK", 0))  # to which it may be bound already
+    return max(min(max(cores() // torch.cuda.device_count(), task), cores(), 16), 1)

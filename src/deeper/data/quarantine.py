@@ -57,5 +57,5 @@ def without_bad(
     for split, part in parts.items():
         good = readable(manifest.splits[split])
         kept[split] = part if good.all() else Subset(part, np.flatnonzero(good))
-    census = ImageCounts(True, len(manifest.table), len(manifest.bad()))
-    return Splits.of(splits.classes, kept, kept["val"]), census
+    counts = ImageCounts(True, len(manifest.table), len(manifest.bad()))
+    return Splits.of(splits.classes, kept, kept["val"]), counts

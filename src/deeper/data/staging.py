@@ -8,7 +8,14 @@ from typing import Any
 from filelock import FileLock
 
 from deeper.data.layouts import packed
-from deeper.files import disk_full_explained, file_digest, gigabytes, require_space, sweep, whole
+from deeper.files import (
+    disk_full_explained,
+    file_digest,
+    gigabytes,
+    remove_temporary,
+    require_space,
+    whole,
+)
 
 
 def staged(root: Path, to: Path) -> Path:
@@ -37,7 +44,7 @@ def staged(root: Path, to: Path) -> Path:
 def _copy(root: Path, target: Path, about: dict[str, Any]) -> None:
     partial = target.with_name(f".{target.name}.partial")
     partial.mkdir(exist_ok=True)
-    sweep(partial)
+    remove_temporary(partial)
     missing = [shard for shard in packed.shards(about) if not (partial / shard["file"]).exists()]
     size = sum(shard["bytes"] for shard in missing)
     require_space(target.parent, size, "data.stage_to")

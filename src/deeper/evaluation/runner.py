@@ -54,7 +54,7 @@ class Evaluator(L.LightningModule):
         """Batches of whole images, with about `eval_batch_size` crops each, and at least one image."""
         batch = max(round(self.data.eval_batch_size / self.crops), 1)
         order = EvalBatchSampler(len(self.images), batch, ranks)
-        return self.data.view_dataloader(self.images, self.pipeline, order)
+        return self.data.loader(self.images, self.pipeline, order, persistent=False)
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
         self.found.append((self.probabilities(batch.images), batch.index.where(batch.valid, -1)))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """Logits of the head and of the auxiliary heads, in training and in evaluation."""
+    """Logits of the head and of the auxiliary heads."""
 
     logits: Tensor
     """[B, K]"""

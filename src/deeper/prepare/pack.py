@@ -14,7 +14,7 @@ import simplejpeg
 
 from deeper.data.layouts import packed
 from deeper.data.manifest import Manifest, readable, write_table
-from deeper.files import file_digest, sweep, whole
+from deeper.files import file_digest, remove_temporary, whole
 from deeper.prepare.verify import Resize
 
 
@@ -46,7 +46,7 @@ def finish(
     for path in out.glob("*.arrow"):  # of an earlier start with larger images
         if path.name not in named:
             path.unlink()
-    sweep(out)
+    remove_temporary(out)
     splits: dict[str, Any] = {}
     for split, names in shards.items():
         bad = [{"name": name, "why": why} for of, name, why in manifest.bad() if of == split]

@@ -23,7 +23,7 @@ from deeper.data.images.stored import StoredImages
 from deeper.data.layouts import packed
 from deeper.data.manifest import SCHEMA, Manifest, named_splits, read_table, write_table
 from deeper.data.source import Source, prepare_once
-from deeper.files import sweep
+from deeper.files import remove_temporary
 from deeper.prepare import pack, report
 from deeper.prepare.checksums import check_archives, require_shards
 from deeper.prepare.verify import Resize, Verifier, verify
@@ -79,7 +79,7 @@ def prepare(
                 shards[split] = list(groups)
         manifest = Manifest.of(tables, splits.classes, digests)
         write_table(folder / manifests.FILE, manifest.table)
-        sweep(folder)
+        remove_temporary(folder)
         report.verified(root, folder, manifest)
         report.require_good(folder, manifest, quarantine)
         if out is not None:

@@ -52,12 +52,12 @@ def run_dir(logs: str, task: str, name: str, resume: str | None, *, _root_: Any 
 
 def _newest(runs: Path, identity: str | None = None) -> Path | None:
     """The run that started last, of those of an identity; a damaged record is none."""
-    found: list[tuple[str, Path]] = []
+    found: list[tuple[datetime, Path]] = []
     for path in runs.glob(f"*/{record.FILE}"):
-        with suppress(ValueError, OSError):
+        with suppress(ValueError, OSError, KeyError):
             content = record.read_record(path.parent)
             if identity in (None, content.get("identity")):
-                found.append((str(content.get("started")), path.parent))
+                found.append((datetime.fromisoformat(content["started"]), path.parent))
     return max(found)[1] if found else None
 
 

@@ -62,6 +62,9 @@ class Lease:
             os.pwrite(file, content, 0)
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_UN)
+        except FileNotFoundError:  # its holder has released it meanwhile
+            os.close(file)
+            return cls.acquire(run)
         except BaseException:
             os.close(file)
             raise

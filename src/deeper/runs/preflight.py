@@ -19,6 +19,7 @@ from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.files import gigabytes
 from deeper.runs import build, directory, record
+from deeper.runs.provenance import host_memory
 from deeper.runs.run import Run
 from deeper.training.module import ImageClassifier
 
@@ -111,21 +112,21 @@ def _network_speed(
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return host_memory()
 
 
 def _loader_speed(data: ImageData) -> float:
     """Images/s of one process's loader; each of them is decoded, so a bad one is named."""
+    began = time.monotonic()
     batches: Iterator[Batch] = iter(data.train_dataloader())
-    next(batches)
+    first = len(next(batches).images)
     start, count = time.monotonic(), 0
     for batch in islice(batches, 10_000):
         count += len(batch.images)
         if time.monotonic() - start > SECONDS:
             break
-    return count / (time.monotonic() - start)
+    # An epoch of one batch has only the one in which workers start.
+    return count / (time.monotonic() - start) if count else first / (start - began)
 
 
 def _round_trip(run: Run, module: ImageClassifier, images: torch.Tensor) -> int:

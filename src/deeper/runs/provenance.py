@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,12 @@ def processor() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def host_memory() -> int:
+    """Bytes of this process's memory at their peak."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _git(*words: str) -> str | None:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeper.config import overrides, stored
 from deeper.config.errors import ConfigError
+from deeper.config.experiments import flattened
 from deeper.loggers import jsonl
 from deeper.runs import record
 from deeper.runs.provenance import provenance
@@ -33,7 +34,7 @@ def recorded_config(cfg: DictConfig) -> DictConfig:
 
     Raises `ConfigError` for words on the command line that would change what is computed.
     """
-    config = stored.as_config(record_of(cfg)["config"])
+    config = stored.as_config(_moved(record_of(cfg)["config"], cfg))
     problems = []
     for word in overrides.task_overrides():
         key = overrides.key_of(word).replace("/", ".")
@@ -50,6 +51,37 @@ def recorded_config(cfg: DictConfig) -> DictConfig:
         config.name = f"{config.name}-again"
         if "data.root" in map(overrides.key_of, overrides.task_overrides()):
             config.data.root = cfg.data.root
+    return config
+
+
+def _moved(config: dict[str, Any], cfg: DictConfig) -> dict[str, Any]:
+    """The config of a record with places below this run's paths for those below the record's own.
+
+    Of a record that was kept without its paths, missing keys are those of `cfg`.
+    """
+    here: Any = OmegaConf.to_container(cfg.paths, resolve=True)
+    there = {key: str(path) for key, path in config.get("paths", {}).items() if key in here}
+    longest_first = sorted(there, key=lambda key: -len(there[key]))
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: moved(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [moved(value) for value in node]
+        for key in longest_first if isinstance(node, str) else ():
+            if node == there[key] or node.startswith(f"{there[key]}/"):
+                return f"{here[key]}{node[len(there[key]) :]}"
+        return node
+
+    config = moved(config)
+    for key, value in flattened(OmegaConf.to_container(cfg)):
+        *parents, name = key.split(".")
+        if isinstance(value, str) and "${paths." in value and key != "data.root":
+            place = config
+            for parent in parents:
+                place = place.get(parent) or {}
+            if place:
+                place.setdefault(name, OmegaConf.select(cfg, key))
     return config
 
 

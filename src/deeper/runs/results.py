@@ -1,7 +1,5 @@
 """The end of a training: the best weights, the test, a table."""
 
-import resource
-import sys
 from typing import Any
 
 import lightning as L
@@ -16,6 +14,7 @@ from deeper.checkpoint import load_checkpoint, network_state
 from deeper.data.datamodule import ImageData
 from deeper.files import whole
 from deeper.models.summary import costs
+from deeper.runs.provenance import host_memory
 from deeper.runs.record import OUTCOMES, count_test_look, is_main_process
 from deeper.runs.run import Run
 from deeper.table import show_accuracy
@@ -78,16 +77,13 @@ def show_bottleneck(trainer: L.Trainer) -> dict[str, float]:
 def facts(trainer: L.Trainer, module: ImageClassifier, data: ImageData) -> dict[str, Any]:
     """What the network costs and what the training took of the machine, for run.json."""
     on_gpu = module.device.type == "cuda"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
     return {
         "classes": len(data.classes),
         "costs": costs(module.net, data.image_size),
         "processes": trainer.world_size,
         "threads": torch.get_num_threads(),
         "peak_memory": {
-            "host_mb": round(peak / 1e6),
+            "host_mb": round(host_memory() / 1e6),
             "gpu_mb": round(torch.cuda.max_memory_allocated() / 1e6) if on_gpu else None,
         },
     }

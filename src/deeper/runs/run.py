@@ -19,7 +19,7 @@ from deeper.config import experiments, overrides
 from deeper.config.errors import ConfigError
 from deeper.config.instantiate import resolved
 from deeper.config.secrets import without_secrets
-from deeper.files import sweep
+from deeper.files import remove_temporary
 from deeper.processes import lead_children
 from deeper.runs import directory, record
 from deeper.runs.identity import SEEDS, identity_of
@@ -104,7 +104,7 @@ class Run:
         directory.settle()
         main = record.is_main_process()
         if main:
-            sweep(self.directory)
+            remove_temporary(self.directory)
             if self.checkpoint not in (None, last := self.directory / directory.LAST):
                 copy_checkpoint(self.checkpoint, last)
             save_config(self.config, self.directory)
@@ -149,7 +149,7 @@ class Run:
             "precision": {"asked": asked, "used": used.name},
             "config": without_secrets(plain),
             "data": fingerprint,
-            "images": data.census._asdict(),
+            "images": data.counts._asdict(),
         }
         if resumed or cfg.reproduce:
             from deeper.runs import reproduce
@@ -204,7 +204,7 @@ def _lease(folder: Path, resume: str | None) -> Lease:
     try:
         lease = Lease.acquire(folder)
     except ValueError:
-        if resume is None:
+        if resume in (None, "auto"):
             directory.settle()  # what lies there is the holder's
         raise
     directory.remove_if_refused(lease.path, folder)
@@ -215,5 +215,9 @@ def _requeue(error: BaseException) -> None:
     """SIGUSR1 is what sbatch's --signal sends before a job's time is up: SLURM starts it again."""
     job = os.environ.get("SLURM_JOB_ID")
     if job and isinstance(error, signals.Stopped) and error.number == signal.SIGUSR1:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-        print(f"SLURM job {job}: {done.stderr.strip() or 'queued again'}", flush=True)
+        try:
+            done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+            said = done.stderr.strip() or "queued again"
+        except OSError as missing:  # as in a container
+            said = f"not queued again ({missing})"
+        print(f"SLURM job {job}: {said}", flush=True)

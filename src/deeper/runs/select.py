@@ -26,8 +26,7 @@ def several(cfg: Any) -> list[Path]:
     if cfg.run is not None or cfg.ckpt is not None:
         named_by = " ".join(map(str, cfg.files))
         raise ValueError(f"{named_by}: pass all networks without run= and ckpt=, or one with it")
-    # A glob over the folder of a sweep matches its multirun.yaml, too.
-    paths = [named(name) for name in cfg.files if Path(name).name != "multirun.yaml"]
+    paths = [named(name) for name in cfg.files]
     real = [path.resolve() for path in paths]
     for path, file in zip(paths, real, strict=True):
         if real.count(file) > 1:

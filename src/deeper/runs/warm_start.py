@@ -26,7 +26,7 @@ def load_pretrained(cfg: Any, module: ImageClassifier) -> None:
     Other classes than the weights' get a new classifier, and so do all where the weights' are not
     known. Raises `ValueError` where the weights belong to another network or need other preprocessing.
     """
-    if not cfg.model.get("pretrained") or cfg.resume:
+    if not cfg.model.get("pretrained"):
         return
     weights, classes = read_pretrained(cfg), module.checkpoint_metadata["classes"]
     _require_preprocessing(weights, resolved(cfg.preprocess))

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from deeper.runs.lease import is_held
 from deeper.sweep.jobs import WAITING, Job
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ class Images:
         return False
 
     def make_room(self, job: Job) -> None:
-        """Move the run of a job away whose images have changed."""
-        if not self.are_those_of(job):
+        """Move the run of a job away whose images have changed, unless a process still writes it."""
+        if not is_held(job.folder) and not self.are_those_of(job):
             why = self._changed[job.folder]
             stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
             earlier = job.folder.with_name(f"{job.folder.name}_until_{stamp}")

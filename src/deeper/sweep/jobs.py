@@ -1,6 +1,5 @@
 """Jobs of a multirun: what each is, and what its run directory says of it."""
 
-import math
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -34,6 +33,8 @@ class Job:
     state: str = WAITING
     cause: str = ""
     """Why it failed, or what else is to be said of it, on one line."""
+    starts: int = 0
+    """Of its run, before this multirun started it."""
 
     @property
     def words(self) -> list[str]:
@@ -51,24 +52,30 @@ class Job:
         return record.read_record(self.folder) if exists else {}
 
     @property
+    def times_started(self) -> int:
+        """How often its run was accepted; a start that was refused leaves no trace in the record."""
+        return len(self.record.get("starts", []))
+
+    @property
     def objective(self) -> float | None:
         """None for a job without one, or of which it is not a number."""
         found = self.record.get("objective") if self.state == DONE else None
-        return found if isinstance(found, int | float) and math.isfinite(found) else None
+        return found if isinstance(found, int | float) else None
 
     def has_ended(self) -> bool:
         """Whether nothing is left to do, which sets `state`. An interrupted or failed job goes on."""
         before = self.record
         tested = not self.config.get("test", False) or "test/n" in before.get("results", {})
         if before.get("status") == "finished" and tested:
-            self.state = DIVERGED if _is_nan(before.get("objective")) else DONE
+            measured = before.get("results", {}).get(self.config.get("objective"), 0.0)
+            self.state = DIVERGED if measured is None else DONE  # JSON has null for NaN
         elif before.get("status") == "diverged":
             self.state, self.cause = DIVERGED, _line(before.get("error"))
         return self.state in (DONE, DIVERGED)
 
     def end(self, status: int) -> None:
         """Set `state` after its process has ended with this exit status, negative for a signal."""
-        after = self.record
+        after = self.record if self.times_started > self.starts else {}
         if self.state == STOPPED:
             self.cause = "behind the others"
         elif not self.has_ended() or (status and after.get("status") == "finished"):
@@ -113,10 +120,6 @@ def _short(word: str) -> str:
     if key in ("experiment", "recipe"):
         return value.strip("[]").replace(",", "+")
     return f"s{value}" if key == "seed" else f"{key}={value}"
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _line(text: Any) -> str:

@@ -108,6 +108,8 @@ class ProcessLauncher(Launcher):
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             jobs.append(Job(number, [*words], folder, config))
         HydraConfig.instance().set_config(self.config)
+        if any(job.config.get("reproduce") for job in jobs):
+            raise ConfigError(["reproduce=: reproduces one run at a time; leave -m out"])
         return jobs
 
     def _check(self, jobs: Sequence[Job]) -> None:

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.live import Live
 
-from deeper.processes import SIGNALS, lead_children
+from deeper.config.errors import ConfigError
+from deeper.processes import SIGNALS, cores, lead_children
 from deeper.runs.identity import processes
 from deeper.runs.lease import is_held
 from deeper.signals import Stopped
-from deeper.sweep.jobs import DONE, RUNNING, STOPPED, WAITING, Job
+from deeper.sweep.jobs import RUNNING, STOPPED, WAITING, Job
 from deeper.sweep.table import queue_table
 from deeper.training.precision import accelerator_for
 
@@ -68,8 +68,9 @@ class Queue:
         lead_children()
         with self._signals(), self._live() as show:
             while self._running or (waiting and not self._received):
-                while waiting and self._free and not self._received:
-                    self._start(waiting.pop(0))
+                for job in self._startable(waiting):
+                    waiting.remove(job)
+                    self._start(job)
                 time.sleep(POLL_S)
                 for job, process, slot in [*self._running]:
                     if job.state == RUNNING and self.watch(job):
@@ -86,18 +87,29 @@ class Queue:
         if self._received:
             raise Stopped(self._received)
 
+    def _startable(self, waiting: Sequence[Job]) -> Iterator[Job]:
+        """Those for which there is a slot; of jobs that are the same run, one at a time."""
+        for job in [*waiting]:
+            if not self._free or self._received:
+                return
+            if job.folder not in [running.folder for running, _, _ in self._running]:
+                yield job
+
     def _is_mistake(self, job: Job, status: int) -> bool:
         """Whether the first job was refused, and not since another process writes to its run."""
-        others = any(job.state == DONE for job in self.jobs)
-        return status == REFUSED and not others and not is_held(job.folder)
+        first = all(other.state == WAITING for other in self.jobs if other is not job)
+        return status == REFUSED and first and not is_held(job.folder)
 
     def _start(self, job: Job) -> None:
         slot = self._free.pop(0)
         job.folder.mkdir(parents=True, exist_ok=True)
         log.info(f"job {job.number}: {' '.join(job.words)}")
+        job.starts = job.times_started
         process = self.start(job, slot)
         job.state = RUNNING
         self._running.append((job, process, slot))
+        if self._received:  # while it was started
+            process.send_signal(self._received)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -161,13 +173,11 @@ def slots(sweep: DictConfig, jobs: Sequence[DictConfig]) -> list[dict[str, str]]
         gpus = named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
         groups = [gpus[i : i + gpus_a_job] for i in range(0, len(gpus), gpus_a_job)]
         whole = [group for group in groups if len(group) == gpus_a_job]
+        if not whole:
+            raise ConfigError([f"trainer: a job needs {gpus_a_job} GPUs, and here are {len(gpus)}"])
         number = len(whole) if parallel == "auto" else int(parallel)
         return [{"CUDA_VISIBLE_DEVICES": ",".join(whole[i % len(whole)])} for i in range(number)]
     number = 1 if parallel == "auto" else int(parallel)
     if number == 1 or "OMP_NUM_THREADS" in os.environ:
         return [{}] * number
-    return [{"OMP_NUM_THREADS": str(max(_cores() // number, 1))}] * number
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return [{"OMP_NUM_THREADS": str(max(cores() // number, 1))}] * number

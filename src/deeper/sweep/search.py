@@ -22,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from deeper.config.errors import ConfigError, require_none
+from deeper.config.secrets import without_secrets
 from deeper.sweep.jobs import Job
 from deeper.sweep.queue import slots
 
@@ -68,7 +69,8 @@ class Sweeper(sweeper.Sweeper):
             space, fixed = _space(words)
             _require_search(self.config, space)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        content = without_secrets(OmegaConf.to_container(self.config))
+        OmegaConf.save(OmegaConf.create(content), folder / "multirun.yaml")
         if self.search is None:
             (combinations,) = BasicSweeper.split_arguments(words, None)
             jobs = [*self.launcher.launch(combinations, 0)]

@@ -65,7 +65,7 @@ def explained(error: BaseException) -> Exception | None:
     if "DataLoader worker (pid" in words:
         return OutOfMemory(
             f"a worker process of the loader was killed, by lack of memory most likely {reason}; "
-            f"continue with resume= and data.workers=<fewer>"
+            f"continue with resume=<run directory> data.workers=<fewer>"
         )
     if is_out_of_memory(error):
         return OutOfMemory(
@@ -75,7 +75,7 @@ def explained(error: BaseException) -> Exception | None:
     if isinstance(error, RuntimeError) and any(sign in words for sign in LOST):
         return ProcessLost(
             f"another process of this training ended or does not answer {reason}; its checkpoints "
-            f"are whole: continue with resume="
+            f"are whole: continue with resume=<run directory>"
         )
     return None
 

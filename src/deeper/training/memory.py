@@ -14,5 +14,6 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(MMAP_THRESHOLD, LARGEST // 2)
+        if not mallopt(MMAP_THRESHOLD, LARGEST // 2):  # before glibc 2.35
+            mallopt(MMAP_THRESHOLD, 2**25)
         mallopt(TRIM_THRESHOLD, LARGEST)

@@ -115,7 +115,7 @@ class ImageClassifier(L.LightningModule):
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         ranks = label_ranks(logits, batch.labels)
         self.topk.update(ranks, losses, batch.valid)
-        if self.metrics:
+        if self.metrics and batch.valid.any():  # the last batch may be all padding on a process
             self.metrics.update(logits.softmax(1)[batch.valid], batch.labels[batch.valid])
         return torch.stack([batch.labels, logits.argmax(1), ranks, losses.double()])
 

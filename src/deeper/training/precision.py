@@ -23,7 +23,7 @@ def accelerator_for(asked: str | None) -> Literal["cpu", "cuda"]:
 
 
 def _may_have_gpu() -> bool:
-    """Where Linux has no device of NVIDIA's (on WSL: of DirectX's) there is none, and torch need not look."""
+    """Where Linux has no device of NVIDIA's or AMD's (on WSL: of DirectX's) there is none, and torch need not look."""
     names = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
     return sys.platform != "linux" or any(map(os.path.exists, names))
 

@@ -1,7 +1,8 @@
 """Images as files: `train/<class>/*`, `val/` and `test/` alike, or a flat `val/` with a list of its labels.
 
 This is how the official archives unpack. Kaggle's download has it below `ILSVRC/Data/CLS-LOC`, and
-Tiny-ImageNet has its images in folders of their own: `train/<wnid>/images/*` and `val/images/*`.
+Tiny-ImageNet has its images in folders of their own: `train/<wnid>/images/*` and `val/images/*`
+(or, rearranged, `val/<wnid>/`).
 """
 
 import os
@@ -39,12 +40,13 @@ def _listed(root: Path) -> Index:
     watched = listing.watched(root, "train", classes, inside)
     for split in ("val", "test"):
         folder = root / split / inside
-        if not folder.is_dir():
+        if not (root / split).is_dir():
             continue
-        if not listing.has_images(folder):
+        if not (folder.is_dir() and listing.has_images(folder)):
             _require_same(root, split, classes)
-            splits[split] = listing.by_class(root, split, classes)
-            watched += listing.watched(root, split, classes)
+            within = TINY if (root / split / classes[0] / TINY).is_dir() else ""
+            splits[split] = listing.by_class(root, split, classes, within)
+            watched += listing.watched(root, split, classes, within)
         elif split == "val":  # ILSVRC's test images have no public labels
             splits[split], label_list = _flat(root, folder, classes)
             watched += [folder, label_list]

@@ -68,5 +68,5 @@ def _read(path: Path) -> Index | None:
                 split, _, name = key.partition("/")
                 splits.setdefault(split, {})[name] = arrays[key]
         return Index(about["classes"], splits, watched)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None
