@@ -12,7 +12,7 @@ import torch
 from entry import call
 
 from deeper.checkpoint import load_checkpoint
-from deeper.loggers.jsonl import rows
+from deeper.runs.metrics import rows
 
 NEVER_EQUAL = ("perf/",)
 """Prefixes of what is measured, and differs between two runs."""
@@ -103,10 +103,7 @@ def outcome(run: Path) -> dict:
     found = {n: load_checkpoint(run / f"checkpoints/{n}.ckpt") for n in ("last", "best")}
     for content in found.values():
         del content["deeper"]["config"]  # has the folder
-    logged = [
-        {k: v for k, v in row.items() if not k.startswith(NEVER_EQUAL)}
-        for row in rows(run / "metrics.jsonl")
-    ]
+    logged = [{k: v for k, v in row.items() if not k.startswith(NEVER_EQUAL)} for row in rows(run)]
     return found | {"rows": logged}
 
 

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from deeper.checkpoint import DiskFull
-from deeper.loggers.jsonl import MetricsFile, MetricsTable, rows
+from deeper.loggers.jsonl import MetricsFile, MetricsTable
+from deeper.runs.metrics import rows
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def test_rewind_drops_later_rows_and_one_that_a_crash_cut(metrics):
     assert again.rows_written == 3
     again.rewind(2)
     assert again.rows_written == 2
-    assert rows(metrics.path) == [{"step": s, "train/loss": s / 2} for s in (1, 2)]
+    assert rows(metrics.path.parent) == [{"step": s, "train/loss": s / 2} for s in (1, 2)]
     again.log_metrics({"train/loss": 1.5}, step=3)
-    assert again.rows_written == len(rows(metrics.path)) == 3
+    assert again.rows_written == len(rows(metrics.path.parent)) == 3
 
 
 @pytest.mark.parametrize("left", [0, 2])

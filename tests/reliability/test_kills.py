@@ -15,7 +15,7 @@ from driver import Process, await_rows, differences, kill_at, outcome, randoms, 
 from entry import PROJECT, call, record, run_dirs
 
 from deeper import checkpoint
-from deeper.loggers.jsonl import rows
+from deeper.runs.metrics import rows
 from deeper.training.module import ImageClassifier
 
 PLACES = {
@@ -60,7 +60,7 @@ def test_killed_at_random_it_is_the_uninterrupted_run(images, tmp_path, kills, e
     assert len(runs) <= 2  # killed before its record was written, a run is not found again
     run = max(runs, key=lambda r: record(r)["started"])
     assert differences(whole, outcome(run)) == []
-    seen = [(row["step"], "val/loss" in row) for row in rows(run / "metrics.jsonl")]
+    seen = [(row["step"], "val/loss" in row) for row in rows(run)]
     assert len(seen) == len({*seen})
     assert not [p for p in run.rglob(".*") if p.is_file() and p.suffix != ".lock"]
 
@@ -131,7 +131,7 @@ def test_of_two_starts_one_trains(images, tmp_path, starts):
         codes = [ended[0].wait(), going.wait()]
         assert codes == [2, 143], log.read_text()[-3000:]
         assert re.search(r"process \d+ on \S+ writes there since", log.read_text())
-    seen = [(row["step"], "val/loss" in row) for row in rows(run / "metrics.jsonl")]
+    seen = [(row["step"], "val/loss" in row) for row in rows(run)]
     assert len(seen) == len({*seen})
 
 

@@ -14,7 +14,8 @@ from deeper.callbacks.averaging import Averaging
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
 from deeper.checkpoint import load_checkpoint
-from deeper.loggers.jsonl import MetricsFile, rows
+from deeper.loggers.jsonl import MetricsFile
+from deeper.runs.metrics import rows
 from deeper.training.schedules import cosine
 
 EPOCHS = 2
@@ -57,7 +58,7 @@ def fit(folder, options, *stop, resume=False):
         run.fit(model, images, ckpt_path=kept.last if resume else None, weights_only=True)
     finally:
         signals.restore()
-    found = rows(folder / "metrics.jsonl")
+    found = rows(folder)
     return {name: load_checkpoint(kept.folder / f"{name}.ckpt") for name in ("last", "best")} | {
         "rows": [{k: v for k, v in row.items() if "perf" not in k} for row in found]
     }
@@ -114,7 +115,7 @@ def test_divided_otherwise_it_goes_on_with_the_same_images(tmp_path, before, aft
             run.fit(net, data(), ckpt_path=kept.last if resume else None, weights_only=True)
         finally:
             signals.restore()
-        return seen.steps, load_checkpoint(kept.last), rows(folder.parent / "metrics.jsonl")
+        return seen.steps, load_checkpoint(kept.last), rows(folder.parent)
 
     folders = [tmp_path / name / "checkpoints" for name in ("whole", "stopped")]
     for folder in folders:

@@ -7,7 +7,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.files import whole
-from deeper.loggers import jsonl
+from deeper.runs import metrics
 from deeper.runs.lease import LeaseLost
 
 
@@ -30,8 +30,7 @@ class Curves(L.Callback):
         try:
             from deeper.figures import curves  # matplotlib takes a second to import
 
-            file = self.path.with_name(jsonl.FILE)
-            if not (rows := jsonl.rows(file) if file.exists() else []):
+            if not (rows := metrics.rows(self.path.parent)):
                 return
             panels = curves.of_run(rows)
             with whole(self.path) as temporary:

@@ -7,6 +7,7 @@ import numpy as np
 
 from deeper.figures import stored
 from deeper.figures.picture import COLOURS, Picture
+from deeper.runs import metrics
 
 Lines = Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]]
 """Name → x and y of each run."""
@@ -63,6 +64,4 @@ def of_run(rows: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
 
 
 def committed() -> Picture:
-    from deeper.loggers import jsonl  # here, since Lightning takes seconds to import
-
-    return draw(of_run(jsonl.rows(stored.folder() / jsonl.FILE)))
+    return draw(of_run(metrics.rows(stored.folder())))

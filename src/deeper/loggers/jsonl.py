@@ -1,7 +1,6 @@
 """`metrics.jsonl`, the record of a run's metrics, and `metrics.csv`, a table of its rows."""
 
 import csv
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.checkpoint import DiskFull
 from deeper.files import FULL, json_text, replacement, sync, whole
-
-FILE = "metrics.jsonl"
+from deeper.runs.metrics import FILE, rows
 
 
 class _OfRun(Logger):
@@ -41,14 +39,14 @@ class MetricsFile(_OfRun):
 
     def __init__(self, run: Path) -> None:
         super().__init__(run)
-        self.rows_written = len(rows(self.path)) if self.path.exists() else 0
+        self.rows_written = len(rows(run))
 
     def rewind(self, count: int) -> list[dict[str, Any]]:
         """Keep the first `count` rows, those of the checkpoint from which training continues.
 
         Returns them. Raises `ValueError` where some are missing.
         """
-        kept = rows(self.path)[:count] if self.path.exists() else []
+        kept = rows(self.path.parent)[:count]
         if len(kept) < count:
             raise ValueError(
                 f"{self.path}: holds {len(kept)} of the {count} rows that were logged before the "
@@ -95,7 +93,7 @@ class MetricsTable(_OfRun):
     def finalize(self, status: str) -> None:
         if not self.path.exists():
             return
-        found = rows(self.path)
+        found = rows(self.path.parent)
         names = dict.fromkeys(name for row in found for name in row)
         with (
             replacement(self.path.with_suffix(".csv")) as temporary,
@@ -104,23 +102,3 @@ class MetricsTable(_OfRun):
             table = csv.DictWriter(file, [*names])
             table.writeheader()
             table.writerows(found)
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl without a last one that a crash cut short.
-
-    Raises `ValueError` for a line that is no row.
-    """
-    found, lines = [], path.read_text().splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            if not isinstance(row["step"], int):
-                raise TypeError("step is no integer")
-            found.append(row)
-        except (ValueError, TypeError, KeyError):
-            if number < len(lines):
-                raise ValueError(
-                    f"{path}, line {number}: not a row of metrics; remove the line, or start a new run"
-                ) from None
-    return found

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 
-from deeper.loggers import jsonl
 from deeper.loggers.jsonl import MetricsFile
 from deeper.loggers.media import Medium, media
+from deeper.runs import metrics
 
 GUARDED = (
     "experiment", "log_metrics", "log_hyperparams", "log_graph", "save", "finalize",
@@ -89,11 +89,11 @@ def rewind(loggers: Iterable[Logger], count: int, step: int) -> None:
 
 def rebuild(loggers: Iterable[Logger], run: Path) -> None:
     """Bring the mirrors that can be, those with a method `rebuild(rows)`, to what `run` has."""
-    file, drawn, rows = run / jsonl.FILE, media(run), []
-    for found in jsonl.rows(file) if file.exists() else []:
+    drawn, rows = media(run), []
+    for found in metrics.rows(run):
         step = found.pop("step")
-        metrics = {k: math.nan if v is None else v for k, v in found.items()}
-        rows.append(Row(step, metrics, [m for m in drawn if m.step <= step]))
+        values = {k: math.nan if v is None else v for k, v in found.items()}
+        rows.append(Row(step, values, [m for m in drawn if m.step <= step]))
         drawn = [m for m in drawn if m.step > step]
     rebuilt = [logger for logger in loggers if hasattr(logger, "rebuild")]
     _each(rebuilt, "rebuild", rows)
@@ -109,10 +109,10 @@ def _each(loggers: Iterable[Any], method: str, argument: Any) -> None:
 
 
 def replay(logger: Any, rows: Iterable[Row]) -> None:
-    for step, metrics, drawn in rows:
+    for step, values, drawn in rows:
         for medium in drawn:
             logger.log_medium(medium)
-        logger.log_metrics(metrics, step)
+        logger.log_metrics(values, step)
 
 
 def send(loggers: Iterable[Any], run: Path, record: Mapping[str, Any]) -> None:

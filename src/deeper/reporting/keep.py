@@ -8,8 +8,8 @@ from typing import Any
 
 from deeper.cli.arguments import PATH_KEYS
 from deeper.files import json_text, replacement
-from deeper.reporting.runs import LOG, StoredRun, log_rows
-from deeper.runs import record
+from deeper.reporting.runs import StoredRun
+from deeper.runs import metrics, record
 from deeper.runs.record import OUTCOMES
 from deeper.sweep import manifest
 
@@ -28,7 +28,7 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
         folder.mkdir(parents=True, exist_ok=True)
         if (run.directory / OUTCOMES).exists():
             shutil.copyfile(run.directory / OUTCOMES, folder / OUTCOMES)
-        with replacement(folder / LOG) as temporary:
+        with replacement(folder / metrics.FILE) as temporary:
             temporary.write_text("".join(_lines(run.directory)))
         _write(folder / record.FILE, _without_paths(dict(run.record)))
     jobs = {job["run"]: job for job in _jobs(target)}
@@ -57,7 +57,7 @@ def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
 
 def _lines(run: Path) -> Iterator[str]:
     """Rows of a log without what no report shows, which is most of it."""
-    for row in log_rows(run):
+    for row in metrics.rows(run):
         kept = {key: value for key, value in row.items() if not key.startswith(LEFT_OUT)}
         yield json.dumps(kept) + "\n"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from deeper.files import gigabytes
 from deeper.reporting.comparable import differing_settings
-from deeper.reporting.runs import StoredRun, log_rows, read_all
-from deeper.runs import directory, record
+from deeper.reporting.runs import StoredRun, read_all
+from deeper.runs import directory, metrics, record
 from deeper.runs.lease import is_held
 from deeper.table import show_table
 
@@ -95,7 +95,7 @@ def _show(cfg: Any, names: Sequence[str]) -> None:
 
 
 def _last_row(folder: Path) -> str:
-    rows = [*log_rows(folder)]
+    rows = metrics.rows(folder)
     return _pairs(rows[-1]) if rows else ""
 
 

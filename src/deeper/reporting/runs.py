@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.config import overrides
-from deeper.runs import directory, record
+from deeper.runs import directory, metrics, record
 from deeper.runs.record import OUTCOMES
 from deeper.sweep import manifest
 
 BASELINE = "baseline"
-
-LOG = "metrics.jsonl"
-"""As `loggers.jsonl.FILE`, which would import Lightning."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,8 @@ class StoredRun:
 
     def series(self, metric: str) -> tuple[list[float], list[float]]:
         """Epochs, as fractions, and the values that the log has of a metric."""
-        rows = [row for row in log_rows(self.directory) if metric in row]
+        rows = [row for row in metrics.rows(self.directory) if metric in row]
         return [row["epoch"] for row in rows], [row[metric] for row in rows]
-
-
-def log_rows(run: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a run's log, without one that a crash has cut; none where there is no log."""
-    lines = (run / LOG).read_text().splitlines() if (run / LOG).exists() else []
-    for line in lines:
-        with suppress(ValueError):
-            yield json.loads(line)
 
 
 def read_all(folders: Iterable[str | Path], skip_damaged: bool = False) -> list[StoredRun]:

@@ -9,8 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from deeper.config import overrides, stored
 from deeper.config.errors import ConfigError
 from deeper.config.experiments import flattened
-from deeper.loggers import jsonl
-from deeper.runs import record
+from deeper.runs import metrics, record
 from deeper.runs.provenance import provenance
 
 TOLERANCE = 0.05
@@ -124,10 +123,9 @@ def _place(cfg: Any) -> tuple[Path, str]:
 def _numbers(content: dict[str, Any], run: Path) -> dict[str, Any]:
     """The results, and every row where the run's metrics.jsonl is there."""
     numbers = {f"results {name}": value for name, value in content["results"].items()}
-    if (run / jsonl.FILE).exists():
-        for row in jsonl.rows(run / jsonl.FILE):
-            named = {k: v for k, v in row.items() if not k.startswith(MEASURED)}
-            numbers |= {f"step {row['step']} {name}": value for name, value in named.items()}
+    for row in metrics.rows(run):
+        named = {k: v for k, v in row.items() if not k.startswith(MEASURED)}
+        numbers |= {f"step {row['step']} {name}": value for name, value in named.items()}
     return numbers
 
 

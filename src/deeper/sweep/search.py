@@ -4,7 +4,6 @@ Optuna is asked for as many trials as the queue runs at a time, and told how the
 lies in the multirun's folder: the same command again goes on until the number of trials is reached.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeper.config.errors import ConfigError, require_none
 from deeper.config.secrets import without_secrets
+from deeper.runs import metrics
 from deeper.sweep.jobs import Job
 from deeper.sweep.queue import slots
 
@@ -151,8 +151,9 @@ class Study:
     def watch(self, job: Job) -> bool:
         """Whether a running job is to be stopped, by the objective of its epochs so far."""
         trial = self._running[job.number]
-        with suppress(OSError):
-            values = [*_values(job.folder / "metrics.jsonl", self.objective)]
+        with suppress(OSError, ValueError):
+            rows = metrics.rows(job.folder)
+            values = [row[self.objective] for row in rows if row.get(self.objective) is not None]
             for epoch in range(self._seen.get(job.number, 0), len(values)):
                 trial.report(values[epoch], epoch)
             self._seen[job.number] = len(values)
@@ -220,11 +221,3 @@ def _space(words: Sequence[Override]) -> tuple[dict[str, Any], list[str]]:
 
 def _words(trial: Any, space: dict[str, Any]) -> list[str]:
     return [f"{key}={trial.params[key]}" for key in space]
-
-
-def _values(rows: Path, objective: str) -> Iterator[float]:
-    """The objective after each epoch, of the rows that are whole."""
-    for line in rows.read_text().splitlines():
-        with suppress(ValueError):
-            if (value := json.loads(line).get(objective)) is not None:
-                yield float(value)
