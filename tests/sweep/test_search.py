@@ -120,7 +120,10 @@ def test_a_trial_behind_the_others_is_stopped(tmp_path, configs):
             value = 0.1 * epoch + (0.5 if number < 7 else 0.1)
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(
-                    json.dumps({"train/loss": 1}) + "\n" + json.dumps({"val/top1": value}) + "\n"
+                    json.dumps({"step": 1, "train/loss": 1})
+                    + "\n"
+                    + json.dumps({"step": 1, "val/top1": value})
+                    + "\n"
                 )
             if study.watch(job):
                 stopped.append((number, epoch))
