@@ -119,12 +119,8 @@ def test_a_trial_behind_the_others_is_stopped(tmp_path, configs):
         for epoch in range(3):
             value = 0.1 * epoch + (0.5 if number < 7 else 0.1)
             with (folder / "metrics.jsonl").open("a") as file:
-                file.write(
-                    json.dumps({"step": 1, "train/loss": 1})
-                    + "\n"
-                    + json.dumps({"step": 1, "val/top1": value})
-                    + "\n"
-                )
+                for row in ({"train/loss": 1}, {"val/top1": value}):
+                    file.write(json.dumps({"step": 1} | row) + "\n")
             if study.watch(job):
                 stopped.append((number, epoch))
                 break
