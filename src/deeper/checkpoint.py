@@ -119,6 +119,13 @@ def copy_checkpoint(source: Path, target: Path, previous: Path | None = None) ->
         _replace(target, temporary, previous)
 
 
+def move_checkpoint(source: Path, target: Path) -> None:
+    """With the digest beside it; what is not there stays away."""
+    for old, new in ((source, target), (digest_path(source), digest_path(target))):
+        if old.exists():
+            os.replace(old, new)
+
+
 def newest_checkpoint(paths: Sequence[Path]) -> Path:
     """The file of the most steps that is whole; says so where a newer one is damaged.
 

@@ -29,6 +29,7 @@ def test_a_config_is_written_without_its_secrets():
         "a": {
             "Secret": "abc",
             "class_token": True,
+            "pin_token": 1234,
             "token": None,
             "tokens": 4,
             "b": [{"hf_token": "abc"}],
@@ -38,6 +39,7 @@ def test_a_config_is_written_without_its_secrets():
         "a": {
             "Secret": "***",
             "class_token": True,
+            "pin_token": "***",
             "token": None,
             "tokens": 4,
             "b": [{"hf_token": "***"}],

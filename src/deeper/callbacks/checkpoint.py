@@ -4,7 +4,6 @@ Lightning's own callback can leave a stale `last`, and acts on signals by a coll
 handler. This one must be the trainer's last, so that a file has the state of all others.
 """
 
-import os
 import signal
 from math import inf, isnan
 from pathlib import Path
@@ -132,9 +131,7 @@ class Checkpoint(L.Callback):
         self.best = [*self.best[:place], found, *self.best[place:]][: self.keep_best]
         if trainer.is_global_zero:
             for rank in range(len(self.best) - 1, place, -1):
-                for path in (lambda file: file, checkpoints.digest_path):
-                    if path(self._best_file(rank - 1)).exists():
-                        os.replace(path(self._best_file(rank - 1)), path(self._best_file(rank)))
+                checkpoints.move_checkpoint(self._best_file(rank - 1), self._best_file(rank))
         trainer.save_checkpoint(self._best_file(place), weights_only=False)
         if trainer.is_global_zero:
             checkpoints.copy_checkpoint(self._best_file(place), self.last, self._previous)

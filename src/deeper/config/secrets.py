@@ -12,18 +12,17 @@ WORD = re.compile(
 
 
 def without_secrets(content: Any) -> Any:
-    """Plain values with *** for what stands under the key of a secret, or follows it in a word."""
+    """Plain values with *** for what stands under the key of a secret, or follows it in a word.
+
+    A switch, as class_token: true, is no secret; a number may be one.
+    """
     if isinstance(content, Mapping):
         return {
-            key: "***" if _is_secret(key, value) else without_secrets(value)
+            key: "***"
+            if value and value is not True and KEY.fullmatch(str(key))
+            else without_secrets(value)
             for key, value in content.items()
         }
     if isinstance(content, list):
         return [without_secrets(value) for value in content]
     return WORD.sub(r"\1***", content) if isinstance(content, str) else content
-
-
-def _is_secret(key: Any, value: Any) -> bool:
-    """A switch or a number, as class_token: true, is none."""
-    has_value = bool(value) and not isinstance(value, bool | int | float)
-    return has_value and KEY.fullmatch(str(key)) is not None

@@ -103,7 +103,7 @@ def is_trusted(target: str, kinds: Sequence[str]) -> bool:
 def _cause(target: str) -> ImportError | None:
     """Why the module of a target cannot be imported, which `pkgutil.resolve_name` hides."""
     try:
-        importlib.import_module(target.rpartition(".")[0])
+        importlib.import_module(target.rpartition(".")[0] or target)
     except ImportError as error:
         return error
     return None

@@ -3,7 +3,6 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -46,16 +45,13 @@ class Pictures:
     """
 
     def __init__(self, run: StoredRun, data_root: str, cache: str) -> None:
-        from deeper.config import instantiate, signatures
-        from deeper.data.partition import Partition
-        from deeper.data.quarantine import without_bad
+        from deeper.config import signatures
+        from deeper.sweep.images import partition
 
-        config = run.config["data"]["source"]
-        signatures.require_buildable({"data": {"source": config}})
-        splits = instantiate.build(config)(root=data_root, cache=cache).load()
-        data = run.config["data"]
-        official, _ = without_bad(splits, Path(data_root), Path(cache), data.get("bad", "strict"))
-        self.images = Partition(official, "official", 0.0, data.get("limit")).splits.test
+        data = run.config["data"] | {"root": data_root, "cache": cache}
+        signatures.require_buildable({"data": {"source": data["source"]}})
+        # Test images are the same with any val_from; this one hashes no training images.
+        self.images = partition(data | {"val_from": "official"}).splits.test
         if run.outcomes and not np.array_equal(self.images.labels, run.outcomes["label"]):
             raise ValueError(f"data.root={data_root}: not the test images of {run.directory}")
 

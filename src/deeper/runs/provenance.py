@@ -28,11 +28,12 @@ def provenance(config: Any = None) -> dict[str, Any]:
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     status = _git("status", "--porcelain")
+    packages, source = own_packages(config), code_hash(())
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": None if status is None else bool(status),
-        "source": code_hash(()),
-        "code": code_hash(own_packages(config)),
+        "source": source,
+        "code": code_hash(packages) if packages else source,
         "command": without_secrets([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "hardware": {

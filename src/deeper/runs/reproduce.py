@@ -59,17 +59,18 @@ def _moved(config: dict[str, Any], cfg: DictConfig) -> dict[str, Any]:
     Of a record that was kept without its paths, missing keys are those of `cfg`.
     """
     here: Any = OmegaConf.to_container(cfg.paths, resolve=True)
-    there = {key: str(path) for key, path in config.get("paths", {}).items() if key in here}
-    longest_first = sorted(there, key=lambda key: -len(there[key]))
+    there = config.get("paths", {})
+    pairs = [(str(there[key]), str(here[key])) for key in there.keys() & here.keys()]
+    pairs.sort(key=lambda pair: len(pair[0]), reverse=True)  # inner folders first
 
     def moved(node: Any) -> Any:
         if isinstance(node, dict):
             return {key: moved(value) for key, value in node.items()}
         if isinstance(node, list):
             return [moved(value) for value in node]
-        for key in longest_first if isinstance(node, str) else ():
-            if node == there[key] or node.startswith(f"{there[key]}/"):
-                return f"{here[key]}{node[len(there[key]) :]}"
+        for old, new in pairs if isinstance(node, str) else ():
+            if node == old or node.startswith(f"{old}/"):
+                return new + node.removeprefix(old)
         return node
 
     config = moved(config)

@@ -4,12 +4,15 @@ import json
 import logging
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from deeper.runs.lease import is_held
 from deeper.sweep.jobs import WAITING, Job
+
+if TYPE_CHECKING:
+    from deeper.data.partition import Partition
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +57,20 @@ class Images:
 
 
 def _fingerprint(data: dict[str, Any]) -> str | None:
-    """As `ImageData.fingerprint`, whose imports take seconds; None for images that cannot be listed."""
+    """None for images that cannot be listed."""
+    try:
+        return partition(data).fingerprint()
+    except (ValueError, OSError):
+        return None
+
+
+def partition(data: dict[str, Any]) -> "Partition":
+    """As `ImageData.partition` of the values below `data`, without its imports, which take seconds."""
     from deeper.config.instantiate import build
     from deeper.data.partition import Partition
     from deeper.data.quarantine import without_bad
 
     root, cache = Path(data["root"]).expanduser(), Path(data["cache"]).expanduser()
-    try:
-        splits = build(data["source"])(root=data["root"], cache=data["cache"]).load()
-        official, _ = without_bad(splits, root, cache, data["bad"])
-    except (ValueError, OSError):
-        return None
-    return Partition(official, data["val_from"], data["holdout"], data["limit"]).fingerprint()
+    splits = build(data["source"])(root=data["root"], cache=data["cache"]).load()
+    official, _ = without_bad(splits, root, cache, data["bad"])
+    return Partition(official, data["val_from"], data["holdout"], data["limit"])

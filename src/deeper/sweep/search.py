@@ -151,14 +151,15 @@ class Study:
     def watch(self, job: Job) -> bool:
         """Whether a running job is to be stopped, by the objective of its epochs so far."""
         trial = self._running[job.number]
+        rows = []
         with suppress(OSError, ValueError):
             rows = metrics.rows(job.folder)
-            values = [row[self.objective] for row in rows if row.get(self.objective) is not None]
-            for epoch in range(self._seen.get(job.number, 0), len(values)):
-                trial.report(values[epoch], epoch)
-            self._seen[job.number] = len(values)
-            if self.search.prune and values and trial.should_prune():
-                self._pruned.add(job.number)
+        values = [row[self.objective] for row in rows if row.get(self.objective) is not None]
+        for epoch in range(self._seen.get(job.number, 0), len(values)):
+            trial.report(values[epoch], epoch)
+        self._seen[job.number] = max(self._seen.get(job.number, 0), len(values))
+        if self.search.prune and values and trial.should_prune():
+            self._pruned.add(job.number)
         return job.number in self._pruned
 
     def tell(self, trial: Any, value: float | None) -> None:
