@@ -5,7 +5,7 @@ pair the outcome of every test image is known, so a difference varies with the s
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
@@ -18,6 +18,9 @@ from deeper.config.schema import Claim
 
 LEVEL = 0.95
 POWER = 0.8
+
+MOST = 1000
+"""The most pairs that are considered."""
 
 Verdict = Literal["holds", "contradicted", "not resolved"]
 
@@ -94,23 +97,19 @@ def detectable(deviation: float, pairs: int, degrees: float | None = None) -> fl
     return deviation * float(optimize.brentq(missing_power, 1e-6, 100.0))
 
 
-def pairs_needed(deviation: float, difference: float, most: int = 1000) -> int | None:
-    """The fewest pairs with which `difference` is detectable; None where `most` are too few."""
-    if deviation == 0:
-        return 2
-    numbers = range(2, most + 1)
-    place = bisect_left(numbers, True, key=lambda n: detectable(deviation, n) <= difference)
-    return numbers[place] if place < len(numbers) else None
+def pairs_needed(deviation: float, difference: float) -> int | None:
+    """The fewest pairs with which `difference` is detectable; None where `MOST` are too few."""
+    return _fewest(lambda n: detectable(deviation, n) <= difference)
 
 
-def equivalence_pairs(deviation: float, margin: float, most: int = 1000) -> int | None:
+def equivalence_pairs(deviation: float, margin: float) -> int | None:
     """The fewest pairs that show, in 4 of 5 studies, a true difference of zero to be within `margin`."""
-    numbers = range(2, most + 1)
     least = (1 + LEVEL) / 2, (1 + POWER) / 2  # of each test; both must reject
+    return _fewest(lambda n: sum(stats.t.ppf(least, n - 1)) * deviation / sqrt(n) <= margin)
 
-    def enough(n: int) -> bool:
-        return bool(sum(stats.t.ppf(least, n - 1)) * deviation / sqrt(n) <= margin)
 
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    numbers = range(2, MOST + 1)
     place = bisect_left(numbers, True, key=enough)
     return numbers[place] if place < len(numbers) else None
 
@@ -122,28 +121,23 @@ def verdicts(found: Mapping[str, tuple[Claim, Difference]]) -> dict[str, Verdict
     is so in the other one. A claim of no effect holds where the difference is significantly within its
     margin (two one-sided tests), and is contradicted where it is significantly beyond.
     """
-    tests: dict[tuple[str, Verdict], float] = {}
-    for name, (claim, d) in found.items():
-        for_it, against = _p_values(claim, d)
-        tests[name, "holds"], tests[name, "contradicted"] = for_it, against
     answers: dict[str, Verdict] = dict.fromkeys(found, "not resolved")
+    tests = [(*min(_tests(claim, d)), name) for name, (claim, d) in found.items()]
     # Of the two tests of a claim at most one can reject, so that both share half of its level each.
-    order = sorted(found, key=lambda name: min(tests[name, "holds"], tests[name, "contradicted"]))
-    for place, name in enumerate(order):
-        p, verdict = min((tests[name, v], v) for v in ("holds", "contradicted"))
-        if 2 * p > (1 - LEVEL) / (len(order) - place):
+    for place, (p, verdict, name) in enumerate(sorted(tests)):
+        if 2 * p > (1 - LEVEL) / (len(tests) - place):
             break
-        answers[name] = verdict  # type: ignore[assignment]
+        answers[name] = verdict
     return answers
 
 
-def _p_values(claim: Claim, d: Difference) -> tuple[float, float]:
+def _tests(claim: Claim, d: Difference) -> list[tuple[float, Verdict]]:
     """One-sided p values of the tests that the claim holds, and that it does not."""
     mirrored = Difference(-d.mean, d.error, d.degrees, d.pairs)
     if claim.direction == "none":
         margin = claim.margin or 0.0
         beyond = [d.p_value(margin), mirrored.p_value(margin)]
         within = [d.p_value(-margin), mirrored.p_value(-margin)]
-        return max(within), min(1.0, 2 * min(beyond))
-    up, down = d.p_value(0.0), mirrored.p_value(0.0)
-    return (up, down) if claim.direction == "higher" else (down, up)
+        return [(max(within), "holds"), (min(1.0, 2 * min(beyond)), "contradicted")]
+    up, down = (d, mirrored) if claim.direction == "higher" else (mirrored, d)
+    return [(up.p_value(0.0), "holds"), (down.p_value(0.0), "contradicted")]
