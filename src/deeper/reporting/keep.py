@@ -31,18 +31,13 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
         with replacement(folder / metrics.FILE) as temporary:
             temporary.write_text("".join(_lines(run.directory)))
         _write(folder / record.FILE, _without_paths(dict(run.record)))
-    jobs = {job["run"]: job for job in _jobs(target)}
-    for sweep in map(Path, folders):
-        jobs |= {job["run"]: job for job in _jobs(sweep)}
+    jobs = {job["run"]: job for job in manifest.read(target)}
+    for sweep in folders:
+        jobs |= {job["run"]: job for job in manifest.read(Path(sweep))}
     if jobs:
         listed = [job | {"overrides": _no_paths(job["overrides"])} for job in jobs.values()]
         _write(target / manifest.FILE, {"jobs": listed})
     return len(done)
-
-
-def _jobs(sweep: Path) -> list[dict[str, Any]]:
-    file = sweep / manifest.FILE
-    return json.loads(file.read_text())["jobs"] if file.exists() else []
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Stored runs: what reports read of their directories. Imports no torch."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -77,8 +76,7 @@ def read_all(folders: Iterable[str | Path], skip_damaged: bool = False) -> list[
 
 
 def _read(folder: Path, skip_damaged: bool) -> Iterator[StoredRun]:
-    if (folder / manifest.FILE).exists():
-        jobs = json.loads((folder / manifest.FILE).read_text())["jobs"]
+    if jobs := manifest.read(folder):
         yield from (_of_job(folder, job["run"], job["overrides"]) for job in jobs)
         listed = {job["run"] for job in jobs}
         others = sorted(folder.glob(f"runs/*/{record.FILE}"))

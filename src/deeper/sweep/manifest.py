@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from deeper.config.errors import ConfigError
 from deeper.files import json_text, replacement
@@ -15,15 +16,20 @@ from deeper.sweep.jobs import DIVERGED, DONE, Job, differing_words
 FILE = "sweep.json"
 
 
+def read(sweep: Path) -> list[dict[str, Any]]:
+    """The number, the run and the words of each job; none where there is no file."""
+    file = sweep / FILE
+    return json.loads(file.read_text())["jobs"] if file.exists() else []
+
+
 def write(sweep: Path, jobs: Sequence[Job]) -> None:
     """The identity and the words of each job, and a link `<number>-<what differs>` to its run.
 
     Jobs of a search come in batches, whose numbers go on.
     """
     rows = {job.number: {"run": job.folder.name, "overrides": job.words} for job in jobs}
-    if jobs[0].number and (sweep / FILE).exists():
-        before = json.loads((sweep / FILE).read_text())["jobs"]
-        rows = {row.pop("job"): row for row in before} | rows
+    if jobs[0].number:
+        rows = {row.pop("job"): row for row in read(sweep)} | rows
     content = {"jobs": [{"job": number} | rows[number] for number in sorted(rows)]}
     with replacement(sweep / FILE) as temporary:
         temporary.write_text(json_text(content, indent=1) + "\n")
