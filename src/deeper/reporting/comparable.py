@@ -15,9 +15,8 @@ def require_comparable(runs: Sequence[StoredRun]) -> None:
     for run in runs[1:]:
         first = runs[0]
         if run.record["cell"] != first.record["cell"]:
-            same_arm = next(
-                (r for r in runs if r.arm == run.arm and _cell(r) == _cell(first)), first
-            )
+            same_cell = [r for r in runs if r.record["cell"] == first.record["cell"]]
+            same_arm = next((r for r in same_cell if r.arm == run.arm), first)
             raise ValueError(_refusal(same_arm, run, _differing_keys(same_arm.config, run.config)))
         # A part of the user's own is in packages that the baseline does not have.
         peer = next(r for r in runs if r.arm == run.arm)
@@ -27,10 +26,6 @@ def require_comparable(runs: Sequence[StoredRun]) -> None:
             one, two = (r.record.get(key, r.record["code"]) for r in (other, run))
             if one != two:
                 raise ValueError(_refusal(other, run, f"{what} (fingerprint {one}, {two})"))
-
-
-def _cell(run: StoredRun) -> str:
-    return str(run.record["cell"])
 
 
 def _refusal(a: StoredRun, b: StoredRun, differs: str) -> str:

@@ -14,6 +14,7 @@ TO_LATEX = str.maketrans({
     "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
     "<": r"$<$", ">": r"$>$", "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\dots{}",
+    "Δ": r"$\Delta$",
 })  # fmt: skip
 
 TEXT = ("experiment", "the paper says", "verdict", "missing")
@@ -107,13 +108,11 @@ def markdown(table: AblationTable) -> str:
 def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """For the packages booktabs and inputenc; compiles with pdflatex."""
     align = "".join("l" if name in TEXT else "r" for name in columns)
-    lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (columns, *rows)]
+    lines = [
+        " & ".join(cell.translate(TO_LATEX) for cell in row) + r" \\" for row in (columns, *rows)
+    ]
     body = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
     return "\n".join([*body, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _latex(text: str) -> str:
-    return text.translate(TO_LATEX).replace("Δ", r"$\Delta$")
 
 
 def comma_separated(table: AblationTable) -> str:

@@ -73,6 +73,7 @@ def _show(cfg: Any, names: Sequence[str]) -> None:
         raise ValueError("show: name one run directory; `python src/runs.py` lists yours")
     run = _one(names[0])
     content, folder = run.record, run.directory
+    rows = metrics.rows(folder)
     facts = {
         "run": str(folder),
         "command": record.command(content),
@@ -87,16 +88,11 @@ def _show(cfg: Any, names: Sequence[str]) -> None:
         "code": f"commit {content['commit']}, src/ {content['code']}",
         "images": f"fingerprint {content['data']}, {content['images']['total']:,} in all",
         "identity": content["identity"],
-        "last row": _last_row(folder),
+        "last row": _pairs(rows[-1]) if rows else "",
         "files": ", ".join(f"{path.relative_to(folder)} ({gigabytes(path.stat().st_size)})"
                            for path in sorted(folder.glob("checkpoints/*.ckpt"))),
     }  # fmt: skip
     show_table(folder.name, {"": "left", " ": "left"}, [[k, v] for k, v in facts.items() if v])
-
-
-def _last_row(folder: Path) -> str:
-    rows = metrics.rows(folder)
-    return _pairs(rows[-1]) if rows else ""
 
 
 def _pairs(content: Mapping[str, Any]) -> str:
