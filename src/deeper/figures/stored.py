@@ -37,7 +37,7 @@ def store(run_directory: str) -> None:
     import deeper
     from deeper.figures import gradients, saliency
     from deeper.reporting.keep import keep
-    from deeper.reporting.mistakes import Pictures, worst
+    from deeper.reporting.mistakes import images_of, worst
     from deeper.reporting.runs import read_all
     from deeper.runs import build
 
@@ -53,7 +53,7 @@ def store(run_directory: str) -> None:
             "conv1_initial": build.network(trained.config, trained.classes),
         }.items()
     }
-    images = Pictures(run, data["root"], data["cache"]).images
+    images = images_of(run, data["root"], data["cache"])
     found["index"] = [mistake.index for mistake in worst([run], MISTAKES)]
     pixels = torch.stack([trained.view(images[index][0]) for index in found["index"]])
     for key in ("label", "predicted"):

@@ -37,6 +37,10 @@ class Row:
     """Seeds without a result by what became of them: missing, failed, diverged …"""
 
     @property
+    def finished(self) -> list[StoredRun]:
+        return [run for run in self.runs if run.state == "finished"]
+
+    @property
     def mean(self) -> float:
         return float(np.mean(self.values)) if self.values else np.nan
 
@@ -110,8 +114,8 @@ def _row(
     done = {seed: value for seed, value in values.items() if value is not None}
     both = [s for s in done if s in baseline and baseline[s].result(metric) is not None]
     difference = _difference([(runs[s], baseline[s]) for s in both], metric) if both else None
-    detectable = np.inf
-    if difference:
+    detectable = None
+    if difference and difference.pairs > 1:
         deviation = difference.error * sqrt(difference.pairs)
         detectable = statistics.detectable(deviation, difference.pairs, difference.degrees)
     absent: dict[str, list[int]] = {}
@@ -120,8 +124,7 @@ def _row(
             state = runs[seed].state if seed in runs else "missing"
             absent.setdefault("not measured" if state == "finished" else state, []).append(seed)
     return Row(
-        arm, [*runs.values()], [*done.values()], difference,
-        detectable if np.isfinite(detectable) else None,
+        arm, [*runs.values()], [*done.values()], difference, detectable,
         _claim(arm, [*runs.values()], metric), None, _is_dead([runs[seed] for seed in done], metric), absent,
     )  # fmt: skip
 

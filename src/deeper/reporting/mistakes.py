@@ -1,11 +1,11 @@
 """The test images that runs were most certain of and wrong about."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from deeper.data.source import LabelledImages
 from deeper.reporting.runs import StoredRun
 
 
@@ -38,26 +38,18 @@ def worst(runs: Sequence[StoredRun], number: int) -> list[Mistake]:
     ]  # fmt: skip
 
 
-class Pictures:
-    """Small copies of the test images of a run, whose data set lies in `data_root`.
+def images_of(run: StoredRun, data_root: str, cache: str) -> LabelledImages:
+    """The test images of a run, whose data set lies in `data_root`.
 
     Raises `ValueError` for a folder with other images.
     """
+    from deeper.config import signatures
+    from deeper.sweep.images import partition
 
-    def __init__(self, run: StoredRun, data_root: str, cache: str) -> None:
-        from deeper.config import signatures
-        from deeper.sweep.images import partition
-
-        data = run.config["data"] | {"root": data_root, "cache": cache}
-        signatures.require_buildable({"data": {"source": data["source"]}})
-        # Test images are the same with any val_from; this one hashes no training images.
-        self.images = partition(data | {"val_from": "official"}).splits.test
-        if run.outcomes and not np.array_equal(self.images.labels, run.outcomes["label"]):
-            raise ValueError(f"data.root={data_root}: not the test images of {run.directory}")
-
-    def __call__(self, index: int) -> str:
-        """A data URL."""
-        from deeper.inference.outputs import thumbnail
-
-        image, _ = self.images[index]
-        return "data:image/jpeg;base64," + b64encode(thumbnail(image)).decode()
+    data = run.config["data"] | {"root": data_root, "cache": cache}
+    signatures.require_buildable({"data": {"source": data["source"]}})
+    # Test images are the same with any val_from; this one hashes no training images.
+    images = partition(data | {"val_from": "official"}).splits.test
+    if run.outcomes and not np.array_equal(images.labels, run.outcomes["label"]):
+        raise ValueError(f"data.root={data_root}: not the test images of {run.directory}")
+    return images

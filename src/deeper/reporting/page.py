@@ -1,21 +1,21 @@
 """The report as one page of HTML: no script, no other file, no request."""
 
 import shlex
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeper.data.source import LabelledImages
 from deeper.figures import confusion, curves, forest
+from deeper.inference.outputs import thumbnail
 from deeper.reporting import formats
 from deeper.reporting.ablations import AblationTable
 from deeper.reporting.mistakes import Mistake, worst
 from deeper.reporting.runs import StoredRun
-
-Thumbnail = Callable[[int], str]
-"""The index of a test image → a data URL."""
 
 CLASSES_SHOWN = 20
 """The most classes of a confusion matrix."""
@@ -32,10 +32,13 @@ figure img { width: 100% } figcaption { font-size: 12px } .holds { color: #22883
 
 
 def html(
-    table: AblationTable, command: Sequence[str], mistakes: int = 0, image: Thumbnail | None = None
+    table: AblationTable,
+    command: Sequence[str],
+    mistakes: int = 0,
+    images: LabelledImages | None = None,
 ) -> str:
-    """`image` makes the pictures of the worst `mistakes`, which are named without it."""
-    baseline = [run for run in table.rows[0].runs if run.state == "finished"]
+    """The worst `mistakes` are shown by their `images`, the test images, and named without these."""
+    baseline = table.rows[0].finished
     parts = [
         f"<h1>Ablations of recipe={escape(table.recipe)}</h1>",
         f"<p>{escape(formats.title(table))}</p>",
@@ -48,7 +51,7 @@ def html(
         curves.draw({"val/top1": _validation(table)}, "epoch").svg(),
         "<p>Lines are means over seeds, bands reach from the worst to the best seed.</p>",
         *_confusion(baseline),
-        *_mistakes(baseline, mistakes, image),
+        *_mistakes(baseline, mistakes, images),
         "<h2>What was run</h2>",
         _facts(table),
         f"<pre>{escape(shlex.join(command))}</pre>",
@@ -81,10 +84,7 @@ def _kind(column: str, text: str) -> str:
 
 
 def _validation(table: AblationTable) -> curves.Lines:
-    found = {
-        row.arm: [run.series("val/top1") for run in row.runs if run.state == "finished"]
-        for row in table.rows
-    }
+    found = {row.arm: [run.series("val/top1") for run in row.finished] for row in table.rows}
     return {arm: known for arm, lines in found.items() if (known := [xy for xy in lines if xy[0]])}
 
 
@@ -99,19 +99,22 @@ def _confusion(runs: Sequence[StoredRun]) -> list[str]:
     return ["<h2>Confusion</h2>", about, confusion.draw(counts, names.tolist()).svg()]
 
 
-def _mistakes(runs: Sequence[StoredRun], number: int, image: Thumbnail | None) -> list[str]:
+def _mistakes(runs: Sequence[StoredRun], number: int, images: LabelledImages | None) -> list[str]:
     found = worst(runs, number)
     if not found:
         return []
     return [
         "<h2>Worst mistakes</h2>",
         f"<p>Test images with the largest loss of their label, over {len(runs)} seeds of the baseline.</p>",
-        *(_figure(mistake, image) for mistake in found),
+        *(_figure(mistake, images) for mistake in found),
     ]
 
 
-def _figure(mistake: Mistake, image: Thumbnail | None) -> str:
-    picture = f'<img alt="" src="{image(mistake.index)}">' if image else ""
+def _figure(mistake: Mistake, images: LabelledImages | None) -> str:
+    picture = ""
+    if images is not None:
+        jpeg = b64encode(thumbnail(images[mistake.index][0])).decode()
+        picture = f'<img alt="" src="data:image/jpeg;base64,{jpeg}">'
     words = f"image {mistake.index}: {mistake.label}, taken for {mistake.predicted}; loss {mistake.loss:.1f}"
     return f"<figure>{picture}<figcaption>{escape(words)}</figcaption></figure>"
 

@@ -9,9 +9,9 @@ from deeper.files import json_text, whole
 from deeper.reporting import formats, page
 from deeper.reporting.ablations import ablation_table
 from deeper.reporting.keep import keep
-from deeper.reporting.mistakes import Pictures
+from deeper.reporting.mistakes import images_of
 from deeper.reporting.plan import Plan, plan
-from deeper.reporting.runs import StoredRun, read_all
+from deeper.reporting.runs import read_all
 from deeper.table import show_table
 
 PLAN = "plan"
@@ -37,7 +37,7 @@ def make(cfg: Any) -> None:
     if cfg.speed:
         from deeper.reporting.speed import images_per_second  # imports torch
 
-        arms = {row.arm: first_finished(row.runs) for row in table.rows if row.values}
+        arms = {row.arm: row.finished[0] for row in table.rows if row.values}
         table = replace(table, speeds=images_per_second(arms, cfg.paths.cache))
     columns, rows = formats.cells(table)
     shown = [place for place, name in enumerate(columns) if name not in formats.FILES_ONLY]
@@ -49,25 +49,21 @@ def make(cfg: Any) -> None:
     out = Path(cfg.out or Path(cfg.paths.logs) / "report" / Path(folders[0]).resolve().name)
     out = out.expanduser()
     out.mkdir(parents=True, exist_ok=True)
-    pictures = None
+    images = None
     if cfg.data.root and cfg.mistakes and table.rows[0].values:
-        pictures = Pictures(first_finished(table.rows[0].runs), cfg.data.root, cfg.paths.cache)
+        images = images_of(table.rows[0].finished[0], cfg.data.root, cfg.paths.cache)
     command = ["python", "src/report.py", *folders, f"metric={cfg.metric}"]
     texts = {
         "table.md": formats.markdown(table),
         "table.tex": formats.latex(columns, rows),
         "table.csv": formats.comma_separated(table),
         "table.json": json_text(formats.numbers(table), indent=1) + "\n",
-        "index.html": page.html(table, command, cfg.mistakes, pictures),
+        "index.html": page.html(table, command, cfg.mistakes, images),
     }
     for name, text in texts.items():
         with whole(out / name) as path:
             path.write_text(text)
     print(f"{out}: {', '.join(texts)}")
-
-
-def first_finished(runs: Sequence[StoredRun]) -> StoredRun:
-    return next(run for run in runs if run.state == "finished")
 
 
 def show_plan(found: Plan) -> None:
