@@ -4,7 +4,6 @@ Ours begin with uint8 images, torchvision's with float images. Weights are rando
 """
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -12,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deeper.benchmarks import reference
 from deeper.benchmarks.setting import Setting
 from deeper.benchmarks.timing import Contest, Counts, Figure
 from deeper.checkpoint import save_checkpoint
-from deeper.export import metadata, onnx
+from deeper.export import onnx
 from deeper.export.graph import Graph, folded
 from deeper.inference.model import load
 from deeper.models.deployed import Deployed
 from deeper.runs import build
 
-RUN, EAGER, RUNTIME = "torchvision as run", "ours", "ONNX Runtime, ours"
-FOLDED, FROZEN, HALF = "ours, folded", "ours, frozen", "ours, folded, bf16"
+RUN, RUNTIME, HALF = "torchvision as run", "ONNX Runtime, ours", "ours, folded, bf16"
 
 
 def contests(setting: Setting) -> Iterator[Contest | Counts]:
@@ -39,9 +37,8 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
     build.use_kernels(setting.config(), half)
     networks: dict[str, Callable[[], Any]] = {
         RUN: lambda: theirs(floats),
-        EAGER: lambda: eager(images),
-        FOLDED: lambda: fold(images),
-        FROZEN: partial(frozen(fold, images), images),
+        "ours": lambda: eager(images),
+        "ours, folded": lambda: fold(images),
         HALF: lambda: half(fold.preprocess(images).bfloat16()).logits,
     }
     if setting.device.type == "cpu":
@@ -82,15 +79,7 @@ def new_graph(setting: Setting) -> Graph:
     """As export has it of a checkpoint, here one of new weights."""
     module, path = setting.classifier(), setting.scratch / "new.ckpt"
     save_checkpoint({"state_dict": module.state_dict(), "deeper": module.checkpoint_metadata}, path)
-    trained = load(path)
-    return Graph(trained, metadata.describe(trained))
-
-
-def frozen(net: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated, and the only one that freezes
-        traced: Any = torch.jit.freeze(torch.jit.trace(net, images))  # type: ignore[no-untyped-call]
-    return traced  # type: ignore[no-any-return]
+    return Graph(load(path))
 
 
 def onnx_runtime(graph: Graph, images: Tensor, scratch: Path) -> Callable[[], Any]:

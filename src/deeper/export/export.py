@@ -61,7 +61,7 @@ def export(
     Raises `ValueError`, and leaves no file, where one exists already, where the disk is full, or where
     the logits of a form differ by more than `bound`.
     """
-    graph = Graph(trained, metadata.describe(trained))
+    graph = Graph(trained)
     text = json.dumps(graph.metadata, indent=2, ensure_ascii=False) + "\n"
     existing = [form.FILE for form in formats if (out / form.FILE).exists()]
     described = out / metadata.FILE

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from deeper.export.metadata import describe
 from deeper.export.parity import noise
 from deeper.inference.model import Trained
 from deeper.models.deployed import Deployed
@@ -22,8 +23,10 @@ class Graph:
     """A trained network in the forms that exporters need, each made once."""
 
     trained: Trained
-    metadata: dict[str, Any]
-    """As `metadata.describe(trained)`."""
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        return describe(self.trained)
 
     @cached_property
     def example(self) -> Tensor:
