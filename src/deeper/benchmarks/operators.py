@@ -39,7 +39,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.convolution.default:
-            self.convolutions.append((args, torch.randn_like(result)))
+            detached = tuple(a.detach() if isinstance(a, Tensor) else a for a in args)
+            self.convolutions.append((detached, torch.randn_like(result)))
         view = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
         if not view:
             tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor)]
@@ -71,10 +72,6 @@ def record(step: Callable[[], Any]) -> Recorder:
     recorder = Recorder()
     with recorder:
         step()
-    recorder.convolutions = [
-        (tuple(a.detach() if isinstance(a, Tensor) else a for a in args), grad)
-        for args, grad in recorder.convolutions
-    ]
     return recorder
 
 
