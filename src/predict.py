@@ -21,7 +21,6 @@ from deeper.cli import main as cli
 @hydra.main(version_base="1.3", config_path=cli.CONFIGS, config_name="predict")
 @cli.task
 def main(cfg: DictConfig) -> None:
-    import signal
     import sys
 
     from deeper.runs import select
@@ -31,8 +30,8 @@ def main(cfg: DictConfig) -> None:
     from deeper.inference.predict import predict
 
     check_predict(cfg)
-    if hasattr(signal, "SIGPIPE") and cfg.out is None:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `predict.py … | head` ends without an error
+    if cfg.out is None:
+        cli.end_with_pipe()
     _, bad = predict(cfg)
     if bad:
         sys.exit(1)
