@@ -30,9 +30,9 @@ STYLE: Any = {
 class Picture(Figure):
     """A figure of `width` × `height` inches, which notebooks show as SVG without a magic word."""
 
-    def __init__(self, width: float = 7.0, height: float = 4.0, **kwargs: Any) -> None:
+    def __init__(self, width: float, height: float) -> None:
         with mpl.rc_context(STYLE):
-            super().__init__(figsize=(width, height), **kwargs)
+            super().__init__(figsize=(width, height))
 
     def add_subplot(self, *args: Any, **kwargs: Any) -> Axes:
         """`subplots` and `subplot_mosaic` make their axes by this too."""

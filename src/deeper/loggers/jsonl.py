@@ -41,10 +41,10 @@ class MetricsFile(_OfRun):
         super().__init__(run)
         self.rows_written = len(rows(run))
 
-    def rewind(self, count: int) -> list[dict[str, Any]]:
+    def rewind(self, count: int) -> None:
         """Keep the first `count` rows, those of the checkpoint from which training continues.
 
-        Returns them. Raises `ValueError` where some are missing.
+        Raises `ValueError` where some are missing.
         """
         kept = rows(self.path.parent)[:count]
         if len(kept) < count:
@@ -57,7 +57,6 @@ class MetricsFile(_OfRun):
             with whole(self.path) as temporary:
                 temporary.write_text("".join(json_text(row) + "\n" for row in kept))
         self.rows_written = count
-        return kept
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
