@@ -1,8 +1,8 @@
 """How many seeds a study needs, from pilot runs of its baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import yaml
@@ -14,42 +14,20 @@ from deeper.reporting.ablations import by_arm
 from deeper.reporting.comparable import require_comparable
 from deeper.reporting.runs import BASELINE, StoredRun
 from deeper.reporting.statistics import detectable, equivalence_pairs, pairs_needed
+from deeper.table import show_table
 
 SEEDS = (3, 5, 10, 20)
 
 CONFIDENCE = 0.8
 
 
-@dataclass(frozen=True)
-class Need:
-    experiment: str
-    claim: Claim
-    pairs: int | None
-    """None: more than a thousand."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    metric: str
-    pilots: int
-    mean: float
-    deviation: float
-    """Of a baseline's result over seeds."""
-    limit: float
-    """Its upper limit, with which the rest is computed."""
-    detectable: dict[int, float]
-    """Pairs → the smallest difference that they find in 4 of 5 studies."""
-    needs: Sequence[Need]
-    hours: float
-    """Of one run, as the pilots took."""
-
-
-def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
-    """Raises `ValueError` for fewer than two finished baselines.
+def show_plan(runs: Sequence[StoredRun], metric: str) -> None:
+    """Print which differences some numbers of seeds find, and the seeds that each claim needs.
 
     Of the deviation over seeds the upper 80 % limit is taken, as few pilots may look alike by chance
     (Browne, 1995). Two runs of a pair count as independent: the deviation of their difference is √2
-    times that of one. Both ask for too many seeds rather than too few.
+    times that of one. Both ask for too many seeds rather than too few. Raises `ValueError` for fewer
+    than two finished baselines.
     """
     done = [run for run in runs if run.arm == BASELINE and run.result(metric) is not None]
     if len(done) < 2:
@@ -60,19 +38,33 @@ def plan(runs: Sequence[StoredRun], metric: str = "test/top1") -> Plan:
     require_comparable(done)
     by_arm(done)  # refuses a seed that is given twice
     values = np.array([run.result(metric) for run in done], np.float64)
-    deviation = float(values.std(ddof=1))
-    degrees = len(done) - 1
+    deviation, degrees = values.std(ddof=1), len(done) - 1
     limit = deviation * sqrt(degrees / stats.chi2.ppf(1 - CONFIDENCE, degrees))
     of_pairs = sqrt(2) * limit
-    needs = [
-        Need(name, claim, equivalence_pairs(of_pairs, claim.margin) if claim.margin
-             else pairs_needed(of_pairs, claim.size) if claim.size else None)
-        for name, claim in _claims().items()
-        if claim.metric == metric and (claim.margin or claim.size)
-    ]  # fmt: skip
-    hours = float(np.mean([run.record["seconds"] for run in done])) / 3600
-    found = {n: detectable(of_pairs, n) for n in SEEDS}
-    return Plan(metric, len(done), float(values.mean()), deviation, limit, found, needs, hours)
+    hours = np.mean([run.record["seconds"] for run in done]) / 3600
+    print(
+        f"{len(done)} pilots: {metric} {values.mean():.2%} ± {deviation:.2%} over seeds "
+        f"(at most {limit:.2%}, 80 % confidence), {hours * 60:.1f} min a run"
+    )
+    for seeds in SEEDS:
+        difference = detectable(of_pairs, seeds)
+        print(f"{seeds:>3} seeds find a difference of {difference:.2%} in 4 of 5 studies")
+
+    rows = []
+    for experiment, claim in _claims().items():
+        if claim.metric != metric:
+            continue
+        if claim.margin:
+            claimed, pairs = f"within {claim.margin:.2%}", equivalence_pairs(of_pairs, claim.margin)
+        elif claim.size:
+            claimed, pairs = f"{claim.size:.2%}", pairs_needed(of_pairs, claim.size)
+        else:
+            continue
+        needed = ["over 1000", ""] if pairs is None else [str(pairs), f"{2 * pairs * hours:.1f}"]
+        rows.append([experiment, claim.says, claimed, *needed])
+    columns: Any = {"experiment": "left", "the paper says": "left", "difference": "right",
+                    "seeds": "right", "hours": "right"}  # fmt: skip
+    show_table("Seeds that would find what is claimed, and the hours of both arms", columns, rows)
 
 
 def _claims() -> dict[str, Claim]:

@@ -1,6 +1,5 @@
 """What src/report.py prints and writes."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from deeper.reporting import formats, page
 from deeper.reporting.ablations import ablation_table
 from deeper.reporting.keep import keep
 from deeper.reporting.mistakes import images_of
-from deeper.reporting.plan import Plan, plan
+from deeper.reporting.plan import show_plan
 from deeper.reporting.runs import read_all
 from deeper.table import show_table
 
@@ -31,7 +30,7 @@ def make(cfg: Any) -> None:
     if cfg.keep:
         print(f"kept {keep(runs, folders, Path(cfg.keep).expanduser())} runs in {cfg.keep}")
     if wants_plan:
-        show_plan(plan(runs, cfg.metric))
+        show_plan(runs, cfg.metric)
         return
     table = ablation_table(runs, cfg.metric)
     if cfg.speed:
@@ -64,25 +63,3 @@ def make(cfg: Any) -> None:
         with whole(out / name) as path:
             path.write_text(text)
     print(f"{out}: {', '.join(texts)}")
-
-
-def show_plan(found: Plan) -> None:
-    lines: Sequence[Sequence[str]] = [
-        [
-            need.experiment,
-            need.claim.says,
-            f"within {need.claim.margin:.2%}" if need.claim.margin else f"{need.claim.size:.2%}",
-            "over 1000" if need.pairs is None else str(need.pairs),
-            "" if need.pairs is None else f"{2 * need.pairs * found.hours:.1f}",
-        ]
-        for need in found.needs
-    ]
-    columns: Any = {"experiment": "left", "the paper says": "left", "difference": "right",
-                    "seeds": "right", "hours": "right"}  # fmt: skip
-    print(
-        f"{found.pilots} pilots: {found.metric} {found.mean:.2%} ± {found.deviation:.2%} over seeds "
-        f"(at most {found.limit:.2%}, 80 % confidence), {found.hours * 60:.1f} min a run"
-    )
-    for pairs, difference in found.detectable.items():
-        print(f"{pairs:>3} seeds find a difference of {difference:.2%} in 4 of 5 studies")
-    show_table("Seeds that would find what is claimed, and the hours of both arms", columns, lines)
