@@ -336,10 +336,6 @@ def test_refusals(configs, tmp_path, refused, monkeypatch):
     net = written(configs, tmp_path / "net.ckpt")
     ckpt = f"ckpt={net.path}"
     for words, message in [
-        ([], "say which network: run=<run directory> for its best checkpoint, or ckpt=<file>"),
-        (["run=/nowhere"], "/nowhere: no such run directory; `ls -d logs/train/runs/*`"),
-        ([f"run={tmp_path}"], "not a run directory: it holds no run.json"),
-        (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
         ([ckpt, "format=onxx"], "Invalid value 'onxx', expected one of [all, safetensors, onnx"),
         ([ckpt, "formt=onnx"], "Could not override 'formt': no such key; did you mean 'format'?"),
         ([ckpt, "bound=2"], "bound=2.0: a fraction of the largest logit, between 0 and 1"),

@@ -1,7 +1,6 @@
 """A network out of its checkpoint answers as it did where it was evaluated."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,15 +27,6 @@ def test_it_counts_as_eval_does(images, trained_run, tmp_path):
     loss = -found.gather(1, labels[:, None]).log().mean().item()
     assert loss == pytest.approx(evaluated["test/loss"], abs=1e-4)
     assert best.any(1).sum().item() > 5
-
-
-def test_pictures_may_be_decoded_already(images, trained_run):
-    trained = deeper.load(str(trained_run))
-    file = next((images / "val").rglob("*.*"))
-    one = trained.probabilities([Encoded(file.read_bytes(), file.name)])
-    other = trained.probabilities([Image.open(file).convert("RGB")])
-    torch.testing.assert_close(one, other)
-    assert one.sum().item() == pytest.approx(1)
 
 
 def test_a_checkpoint_file_and_its_run_are_the_same_network(trained_run):
@@ -84,10 +74,3 @@ def test_averaged_weights_with_stale_statistics_are_refused(trained_run, tmp_pat
     assert deeper.load(file, "live").weights == "live"
     checkpoint.save_checkpoint(state | {"averaged_statistics": "current"}, file)
     deeper.load(file)
-
-
-def test_what_is_no_run_is_said():
-    with pytest.raises(ValueError, match="no such checkpoint file"):
-        deeper.load("/nowhere.ckpt")
-    with pytest.raises(ValueError, match="no such run directory"):
-        deeper.load(Path("/nowhere"))

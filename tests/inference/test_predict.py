@@ -185,11 +185,6 @@ def test_a_shell_gives_names_exactly_and_gets_a_status(folder, trained_run, expe
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run=/nowhere"], "/nowhere: no such run directory"),
-        (["ckpt=/nowhere.ckpt"], "/nowhere.ckpt: no such checkpoint file"),
-        (["run=null"], "say which network: run="),
-        (["run="], "run=: no such run directory"),
-        (["run=/r", "ckpt=/c"], "run=/r and ckpt=/c: both were given; pass one of them"),
         (["files=[]"], "say which images: files, folders, globs, or -"),
         (["top=0", "batch_size=0", "zero=true", "files=[a]"], "3 problems in the configuration"),
         (["out=/nowhere/at/all"], "out=/nowhere/at/all: No such file or directory; choose another"),
