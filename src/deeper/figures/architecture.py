@@ -122,12 +122,6 @@ def _numbers(axes: Axes, rows: Sequence[StageSummary], values: Sequence[float], 
     heads = [value for row, value in zip(rows, values, strict=True) if row.stage.startswith("aux.")]
     end = TOP + ROW * len(rows)
     axes.plot([x - 0.6, x + BAR], [end + 0.05] * 2, color="#555555", lw=0.8)
-    axes.text(
-        x - 0.06,
-        end + 0.2,
-        f"{sum(values) - sum(heads):,.0f}",
-        va="center",
-        ha="right",
-        weight="bold",
-    )
-    axes.text(x - 0.06, end + 0.42, f"{sum(values):,.0f}", va="center", ha="right")
+    total, inference = sum(values), sum(values) - sum(heads)
+    axes.text(x - 0.06, end + 0.2, f"{inference:,.0f}", va="center", ha="right", weight="bold")
+    axes.text(x - 0.06, end + 0.42, f"{total:,.0f}", va="center", ha="right")
