@@ -96,9 +96,9 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
             f"<li><span>{escape(printable(words))}</span><span>{p:.1%}</span></li>"
             for _, words, p in prediction.guesses
         )
-        name, image = escape(printable(prediction.file)), b64encode(thumbnail(prediction.image))
+        name = escape(printable(prediction.file))
         return (
-            f'<figure><img alt="{name}" src="data:image/jpeg;base64,{image.decode()}">'
+            f'<figure><img alt="{name}" src="{thumbnail(prediction.image)}">'
             f"<figcaption>{name}</figcaption><ol>{guesses}</ol></figure>\n"
         )
 
@@ -110,10 +110,10 @@ li { display: flex; justify-content: space-between; } li:first-child { font-weig
 FORMATS = {"table": TableFormat, "tsv": TsvFormat, "json": JsonFormat, "html": HtmlFormat}
 
 
-def thumbnail(image: Image | Encoded, side: int = 320) -> bytes:
-    """JPEG of at most `side` pixels."""
+def thumbnail(image: Image | Encoded, side: int = 320) -> str:
+    """A data URL with a JPEG of at most `side` pixels."""
     small = image.pil() if isinstance(image, Encoded) else image.convert("RGB")
     stream = BytesIO()
     small.thumbnail((side, side))
     small.save(stream, "JPEG", quality=80)
-    return stream.getvalue()
+    return f"data:image/jpeg;base64,{b64encode(stream.getvalue()).decode()}"

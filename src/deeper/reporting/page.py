@@ -1,7 +1,6 @@
 """The report as one page of HTML: no script, no other file, no request."""
 
 import shlex
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -111,10 +110,7 @@ def _mistakes(runs: Sequence[StoredRun], number: int, images: LabelledImages | N
 
 
 def _figure(mistake: Mistake, images: LabelledImages | None) -> str:
-    picture = ""
-    if images is not None:
-        jpeg = b64encode(thumbnail(images[mistake.index][0])).decode()
-        picture = f'<img alt="" src="data:image/jpeg;base64,{jpeg}">'
+    picture = f'<img alt="" src="{thumbnail(images[mistake.index][0])}">' if images else ""
     words = f"image {mistake.index}: {mistake.label}, taken for {mistake.predicted}; loss {mistake.loss:.1f}"
     return f"<figure>{picture}<figcaption>{escape(words)}</figcaption></figure>"
 
