@@ -7,7 +7,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
@@ -62,9 +62,9 @@ def command(kind: Any) -> str:
 
 def keys_of_schema(kind: Any, known: set[str], above: str = "") -> Iterator[tuple[str, str, str]]:
     told, from_file = field_docstrings(kind), dict(keys(CONFIG_FOLDER / "train.yaml"))
+    defaults = kind()
     for field in fields(kind):
-        made = field.default_factory is not MISSING and field.default_factory()
-        value, key = made if made is not False else field.default, above + field.name
+        value, key = getattr(defaults, field.name), above + field.name
         if key in known:
             continue
         if is_dataclass(value):
