@@ -21,13 +21,11 @@ class Medium(NamedTuple):
 def media(run: Path) -> list[Medium]:
     """All of a run, in the order of steps."""
     folder = run / FOLDER
-    files = [*folder.rglob("[!.]*.png"), *folder.rglob("[!.]*.json")]
-    found = [
-        Medium(int(f.stem), f.parent.relative_to(folder).as_posix(), f)
-        for f in files
-        if f.stem.isdigit()
-    ]
-    return sorted(found)
+    return sorted(
+        Medium(int(file.stem), file.parent.relative_to(folder).as_posix(), file)
+        for file in (*folder.rglob("*.png"), *folder.rglob("*.json"))
+        if file.stem.isdigit()
+    )
 
 
 def histograms(medium: Medium) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:

@@ -27,10 +27,9 @@ def images_per_second(arms: Mapping[str, StoredRun], cache: str) -> dict[str, fl
     Batches of the run's size, of noise in memory. Raises `ConfigError` for a config that may not be built.
     """
     silence_lightning()
-    steps = {arm: _step(run, cache) for arm, run in arms.items()}
-    sizes = {arm: run.config["data"]["batch_size"] for arm, run in arms.items()}
-    contest = Contest("training", dict(steps), "images/s")
-    return {a: sizes[a] / median(taken) for a, taken in seconds(contest, ROUNDS).items()}
+    contest = Contest("training", {arm: _step(run, cache) for arm, run in arms.items()}, "images/s")
+    taken = seconds(contest, ROUNDS)
+    return {arm: run.config["data"]["batch_size"] / median(taken[arm]) for arm, run in arms.items()}
 
 
 def _step(run: StoredRun, cache: str) -> Any:
