@@ -250,7 +250,7 @@ def test_what_is_kept_adds_to_what_was(store, tmp_path):
                 for i, arm in enumerate(("baseline", "no_aux"))]  # fmt: skip
         (sweep / "sweep.json").write_text(json.dumps({"jobs": jobs}))
         sweeps.append(str(sweep))
-    for words in ([sweeps[0]], [sweeps[1], str(store / "no_aux-2")]):
+    for words in ([sweeps[0]], [sweeps[1], str(store / "no_aux-2")], [str(kept)]):
         done = call(*words, f"keep={kept}", f"out={tmp_path / 'a'}", script="report")
         assert done.returncode == 0, done.stderr
     _, rows = table(kept)

@@ -20,11 +20,13 @@ def keep(runs: Sequence[StoredRun], folders: Sequence[str], target: Path) -> int
     """Copy the finished and the diverged runs to `target`/runs, without paths of this machine.
 
     A multirun's list of jobs goes along, so that missing runs are known to be missing. Returns the
-    number of runs copied.
+    number of these runs.
     """
     done = [run for run in runs if run.state in ("finished", "diverged")]
     for run in done:
         folder = target / "runs" / run.directory.resolve().name
+        if folder.resolve() == run.directory.resolve():  # an earlier call has kept it
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         if (run.directory / OUTCOMES).exists():
             shutil.copyfile(run.directory / OUTCOMES, folder / OUTCOMES)
