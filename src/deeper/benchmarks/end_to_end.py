@@ -17,7 +17,7 @@ def contests(setting: Setting) -> Iterator[Contest]:
     source = loading.photos(setting)
     images = BATCHES * setting.batch_size
     small = loading.pack(source, setting.scratch)
-    as_run, module = reference.Trainable(setting), setting.classifier()
+    as_run, module = reference.training_step(setting), setting.classifier()
     theirs = reference.loader(
         Path(source.root) / "train", loading.in_turn(len(small), images), setting.size,
         setting.batch_size, setting.workers,
@@ -26,7 +26,7 @@ def contests(setting: Setting) -> Iterator[Contest]:
 
     def torchvision_epoch() -> None:
         for floats, labels in theirs:
-            as_run.step(floats.to(setting.device), labels.to(setting.device))
+            as_run(floats.to(setting.device), labels.to(setting.device))
 
     def our_epoch() -> None:
         for batch in ours:

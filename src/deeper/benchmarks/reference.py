@@ -1,7 +1,6 @@
 """torchvision's GoogLeNet and its users' way to train it and to load its images."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +23,26 @@ def network() -> nn.Module:
     return net
 
 
-class Trainable:
-    """A training step on float images: fp32 and contiguous as people run it, or `tuned`."""
+def training_step(setting: Setting, tuned: bool = False) -> Callable[[Tensor, Tensor], None]:
+    """On float images: fp32 and contiguous as people run it, or `tuned`."""
+    layout = torch.channels_last if tuned else torch.contiguous_format
+    net = network().to(setting.device).to(memory_format=layout).train()
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=tuned or None
+    )
 
-    def __init__(self, setting: Setting, tuned: bool = False) -> None:
-        self.layout = torch.channels_last if tuned else torch.contiguous_format
-        self.net = network().to(setting.device).to(memory_format=self.layout).train()
-        self.context: Callable[[], AbstractContextManager[Any]] = (
-            (lambda: setting.autocast) if tuned else torch_defaults
-        )
-        self.optimizer = torch.optim.SGD(
-            self.net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=tuned or None
-        )
-
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.context():
-            logits, aux2, aux1 = self.net(images)
+    def step(images: Tensor, labels: Tensor) -> None:
+        # cuDNN's TF32 as torch has it; our fp32 turns it off for the whole process.
+        usual = torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
+        optimizer.zero_grad(set_to_none=True)
+        with setting.autocast if tuned else usual:
+            logits, aux2, aux1 = net(images)
             aux = F.cross_entropy(aux1, labels) + F.cross_entropy(aux2, labels)
             loss = F.cross_entropy(logits, labels) + 0.3 * aux
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        optimizer.step()
 
-
-def torch_defaults() -> AbstractContextManager[Any]:
-    """cuDNN's TF32 as torch has it; our fp32 turns it off for the whole process."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
+    return step
 
 
 def normalized(images: Tensor) -> Tensor:

@@ -37,12 +37,13 @@ FIGURES = (
 def contests(setting: Setting) -> Iterator[Contest | Counts]:
     batch = setting.batch()
     floats = reference.normalized(batch.images)
-    as_run, tuned = reference.Trainable(setting), reference.Trainable(setting, tuned=True)
+    as_run = reference.training_step(setting)
+    tuned = reference.training_step(setting, tuned=True)
     tuned_floats = floats.contiguous(memory_format=torch.channels_last)
     ours = partial(training_step(setting.classifier()), batch)
     steps: dict[str, Callable[[], None]] = {
-        RUN: lambda: as_run.step(floats, batch.labels),
-        TUNED: lambda: tuned.step(tuned_floats, batch.labels),
+        RUN: partial(as_run, floats, batch.labels),
+        TUNED: partial(tuned, tuned_floats, batch.labels),
         OURS: ours,
         LRN: partial(training_step(setting.classifier("model/norm=lrn")), batch),
         SAME: partial(training_step(setting.classifier(*ARCHITECTURE)), batch),
