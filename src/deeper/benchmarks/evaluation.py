@@ -49,9 +49,8 @@ def contest(setting: Setting, net: Deployed, workers: int) -> Contest:
     evaluator = Evaluator(net, Paper144(size), size, some, data, "mean", save=lambda p: None)
     ready = [batch.images.to(setting.device) for batch in evaluator.batches(RankSlice())]
     trainer = L.Trainer(
-        accelerator=setting.device.type, devices=1, precision=setting.precision.plugin,  # type: ignore[arg-type]
-        logger=False, enable_checkpointing=False, enable_model_summary=False,
-        enable_progress_bar=False, use_distributed_sampler=False, default_root_dir=setting.scratch,
+        barebones=True, use_distributed_sampler=False, accelerator=setting.device.type, devices=1,
+        precision=setting.precision.plugin,  # type: ignore[arg-type]
     )  # fmt: skip
 
     @torch.inference_mode()

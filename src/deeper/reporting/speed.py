@@ -41,9 +41,8 @@ def _step(run: StoredRun, cache: str) -> Any:
     build.use_kernels(cfg, module.net)
     chosen, device = build.precision(cfg), build.accelerator(cfg)
     module.trainer = L.Trainer(
-        accelerator=device, devices=1, logger=False, max_epochs=1,
+        barebones=True, accelerator=device, devices=1, max_epochs=1,
         precision=chosen.plugin,  # type: ignore[arg-type]
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     batch = noise(cfg.data.batch_size, cfg.data.image_size, module.num_classes, device)
     return partial(training_step(module.to(device)), batch)
