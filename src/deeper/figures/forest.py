@@ -62,4 +62,10 @@ def draw(table: Mapping[str, Any]) -> Picture:
 
 
 def committed() -> Picture:
-    return draw(json.loads((PROJECT / "results/remeasured/table.json").read_text()))
+    """Of both studies of the paper."""
+    ours, of_2014 = (
+        json.loads((PROJECT / "results" / name / "table.json").read_text())
+        for name in ("remeasured", "remeasured_2014")
+    )
+    arms = [arm | {"experiment": f"{arm['experiment']}, net of 2014"} for arm in of_2014["arms"]]
+    return draw(ours | {"arms": ours["arms"] + arms})
