@@ -13,7 +13,7 @@ import pyarrow as pa
 import simplejpeg
 
 from deeper.data.layouts import packed
-from deeper.data.manifest import Manifest, readable, write_table
+from deeper.data.manifest import Manifest, read_table, readable, write_table
 from deeper.files import file_digest, remove_temporary, whole
 from deeper.prepare.verify import Resize
 
@@ -66,6 +66,5 @@ def finish(
 
 
 def _described(path: Path) -> dict[str, Any]:
-    images = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).num_rows
-    size, digest = path.stat().st_size, file_digest(path)
-    return {"file": path.name, "images": images, "bytes": size, "sha256": digest}
+    images, size = len(read_table(path)), path.stat().st_size
+    return {"file": path.name, "images": images, "bytes": size, "sha256": file_digest(path)}

@@ -24,7 +24,6 @@ from deeper.data.manifest import OK, SCHEMA, name_string, readable
 IMAGES = 256
 """Images that a worker process verifies at a time: about a second of a core."""
 
-Bytes = bytes | memoryview
 Row = dict[str, Any]
 
 
@@ -35,7 +34,7 @@ class Resize:
     size: int
     quality: int
 
-    def __call__(self, pixels: NDArray[np.uint8], data: Bytes) -> Bytes:
+    def __call__(self, pixels: NDArray[np.uint8], data: bytes) -> bytes:
         """Smaller images keep their bytes. Lanczos over the whole image, 4:2:0 as photos mostly are,
         and a restart marker after each row of blocks: 55 bytes an image, for which a crop need not
         decode other rows (`deeper.data.images.strip`).

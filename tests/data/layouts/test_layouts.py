@@ -83,7 +83,7 @@ def test_every_form_is_the_same_set(form, mini, tmp_path, monkeypatch):
     assert image.name.startswith(f"{root}/")
     assert snapshot(root) == before
     copy = pickle.loads(pickle.dumps(splits.train))
-    assert bytes(copy.read(3)) == splits.train.read(3)
+    assert copy.read(3) == splits.train.read(3)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if "parquet" not in form])

@@ -80,7 +80,7 @@ def test_any_order(form, optional, tmp_path, groups_read):
     found = train(tmp_path / "root")
     for _ in range(3):
         for index in np.random.default_rng(1).permutation(len(rows)).tolist():
-            assert bytes(found.read(index)) == rows[index]
+            assert found.read(index) == rows[index]
     if form in SINGLE or (
         form != "zstd" and not optional
     ):  # then a page has no levels before its values

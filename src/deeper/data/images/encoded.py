@@ -42,7 +42,7 @@ class Encoded:
     more than `MAX_PIXELS`. No decoder notices a flipped byte; the digests of prepare.py do.
     """
 
-    def __init__(self, data: bytes | memoryview, name: str) -> None:
+    def __init__(self, data: bytes, name: str) -> None:
         self.data, self.name = data, name
 
     @property

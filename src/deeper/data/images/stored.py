@@ -33,14 +33,14 @@ class StoredImages:
     def __getitem__(self, index: int) -> tuple[Encoded, int]:
         return Encoded(self.read(index), self.where(index)), int(self.labels[index])
 
-    def read(self, index: int) -> bytes | memoryview:
+    def read(self, index: int) -> bytes:
         """The bytes of an image. Raises `ValueError` that names it."""
         try:
             return self._read(index)
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"cannot read the image {self.where(index)}: {error}") from error
 
-    def _read(self, index: int) -> bytes | memoryview:
+    def _read(self, index: int) -> bytes:
         raise NotImplementedError
 
     def name(self, index: int) -> str:

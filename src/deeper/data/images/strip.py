@@ -33,7 +33,7 @@ class Header(NamedTuple):
     """Offset of the coded data."""
 
 
-def strip(data: bytes | memoryview, top: float, bottom: float) -> Strip | None:
+def strip(data: bytes, top: float, bottom: float) -> Strip | None:
     """A JPEG that has at least the pixel rows `top` to `bottom`, equal to the whole image's to the bit.
 
     It has one more row of blocks at either end, since chroma is interpolated between rows. None if
@@ -59,7 +59,7 @@ def strip(data: bytes | memoryview, top: float, bottom: float) -> Strip | None:
     return Strip(b"".join((head, body, END)), first * header.block, height)
 
 
-def _header(data: bytes | memoryview) -> Header | None:
+def _header(data: bytes) -> Header | None:
     """None for a JPEG without a marker after every row of blocks."""
     at, frame, interval = 2, 0, 0
     while at + 5 < len(data) and data[at] == 0xFF:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from deeper.data.images.stored import FileImages, StoredImages
+from deeper.data.manifest import read_table
 from deeper.data.source import Splits
 
 FORMAT = 1
@@ -80,53 +80,43 @@ class PackedImages(StoredImages):
 
     def __init__(self, root: Path, files: Sequence[str]) -> None:
         self.root, self.files = root, list(files)
-        self._shards = [_mapped(root / file) for file in files]
-        self._starts: list[int] = [0, *np.cumsum([len(shard) for shard in self._shards]).tolist()]
-        self.labels = np.concatenate([shard["label"] for shard in self._shards])
+        shards = [_mapped(root / file) for file in files]
+        self._ends = np.cumsum([len(shard) for shard in shards])
+        self._table = pa.concat_tables(shards)
+        self.labels = np.concatenate([shard["label"] for shard in shards])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process maps the shards itself."""
         return type(self), (self.root, self.files)
 
-    def _read(self, index: int) -> memoryview:
-        """A view of the mapped file: nothing is copied."""
-        number, row = self._at(index)
-        _, offsets, data = self._shards[number]["image"].buffers()
-        start, stop = np.frombuffer(offsets, np.int64, count=2, offset=8 * row).tolist()
-        return memoryview(data).cast("B")[start:stop]
+    def _read(self, index: int) -> bytes:
+        return bytes(self._table["image"][index].as_py())
 
     def name(self, index: int) -> str:
         """The name that the image had in the root that was packed."""
-        number, row = self._at(index)
-        return str(self._shards[number]["name"][row])
+        return str(self._table["name"][index])
 
     def where(self, index: int) -> str:
         return f"{self.path(index)}:{self.name(index)}"
 
     def path(self, index: int) -> str:
-        return os.path.join(self.root, self.files[self._at(index)[0]])
+        return os.path.join(self.root, self.files[np.searchsorted(self._ends, index, "right")])
 
     @property
     def names(self) -> pa.Array:  # type: ignore[override]
-        return pa.concat_arrays([shard["name"] for shard in self._shards])
+        return self._table["name"].combine_chunks()
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """[n], bytes of each image."""
-        return np.concatenate([pc.binary_length(shard["image"]) for shard in self._shards])
-
-    def _at(self, index: int) -> tuple[int, int]:
-        """The number of the shard, and the row in it."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        number = bisect_right(self._starts, index) - 1
-        return number, index - self._starts[number]
+        sizes: NDArray[np.int64] = pc.binary_length(self._table["image"]).to_numpy()
+        return sizes
 
 
-def _mapped(path: Path) -> pa.RecordBatch:
+def _mapped(path: Path) -> pa.Table:
     """A shard, in memory as far as it is read."""
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).select(COLUMNS)
+        return read_table(path).select(COLUMNS)
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: not a shard of a packed form ({error}); pack anew") from error
 
