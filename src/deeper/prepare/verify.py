@@ -2,10 +2,7 @@
 
 import hashlib
 import io
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -20,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from deeper.data.images.encoded import ADVICE, Encoded
 from deeper.data.images.stored import StoredImages
 from deeper.data.manifest import OK, SCHEMA, name_string, readable
+from deeper.processes import signals_held, start_worker
 
 IMAGES = 256
 """Images that a worker process verifies at a time: about a second of a core."""
@@ -111,16 +109,12 @@ def verify(verifier: Verifier, start: int, workers: int) -> Iterator[pa.Table]:
         batch_size=None,
         sampler=order,
         num_workers=workers,
-        worker_init_fn=_end_with_parent,
+        worker_init_fn=start_worker,
         multiprocessing_context="spawn" if workers else None,  # a fork would copy locks of Arrow
     )
-    # Workers inherit that Ctrl-C is blocked: this process ends them, and they print no tracebacks.
     resource_tracker.ensure_running()  # its start, with the first worker, would unblock Ctrl-C
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with signals_held():  # until `start_worker` has begun in each worker
         batches = iter(loader)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         yield from batches
     except RuntimeError as error:
@@ -130,18 +124,6 @@ def verify(verifier: Verifier, start: int, workers: int) -> Iterator[pa.Table]:
             "a worker process was killed, by lack of memory most likely; run the same command again "
             f"with fewer, e.g. workers={max(workers // 2, 1)}: it continues where it was"
         ) from error
-
-
-def _end_with_parent(worker: int) -> None:
-    """A worker whose parent was killed would wait for ever to hand over its rows."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None  # noqa: S101
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _reason(error: Exception, name: str) -> str:
