@@ -17,7 +17,6 @@ from torch import nn
 from deeper.benchmarks.setting import Setting
 from deeper.benchmarks.timing import Contest, Figure
 from deeper.data.batch import Batch
-from deeper.data.datamodule import ImageData
 from deeper.models.preprocess import Preprocess
 from deeper.runs import build
 from deeper.runs.lease import Lease
@@ -122,8 +121,6 @@ class Ready(L.LightningDataModule):
     def __init__(self, batches: list[Batch]) -> None:
         super().__init__()
         self.batches, self.batch_size = batches, BATCH
-
-    transfer_batch_to_device = ImageData.transfer_batch_to_device  # as in a training
 
     def train_dataloader(self) -> Any:
         return torch.utils.data.DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]

@@ -166,12 +166,6 @@ class ImageData(L.LightningDataModule):
         keys = [*islice(order, batches * ranks.accumulate)]
         yield from self.loader(images, self._augment, keys, persistent=False)
 
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Lightning would search the batch for tensors."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
-
     def _position(self) -> tuple[int, int]:
         """The epoch and its finished batches, read when a pass begins: a resumed loader goes on there."""
         t = self.trainer
