@@ -77,7 +77,7 @@ class ParquetImages(StoredImages):
         if (places := _places(file, group)) is not None:
             with suppress(OSError, pa.ArrowException):  # the group's reading tells what is damaged
                 return read_value(file, *places[row].tolist())
-        data = _row_group(file, group, os.getpid())[row].as_py()
+        data = _row_group(file, group)[row].as_py()
         if data is None:
             raise OSError("the row has no bytes")
         return bytes(data)
@@ -92,7 +92,7 @@ class ParquetImages(StoredImages):
 @cached
 def _places(path: Path, group: int) -> NDArray[np.int64] | None:
     """Where the images of a row group lie in the file, 4 kB; None if they can't be read one by one."""
-    return find_values(path, _chunk(path, group), _row_group(path, group, os.getpid()))
+    return find_values(path, _chunk(path, group), _row_group(path, group))
 
 
 def _chunk(path: Path, group: int) -> pq.ColumnChunkMetaData:
@@ -102,8 +102,8 @@ def _chunk(path: Path, group: int) -> pq.ColumnChunkMetaData:
 
 
 @lru_cache(1)  # for reading in order
-def _row_group(path: Path, group: int, process: int) -> pa.Array:
-    """The image bytes of a row group. `process` makes a forked process read its own."""
+def _row_group(path: Path, group: int) -> pa.Array:
+    """The image bytes of a row group."""
     with pq.ParquetFile(path, memory_map=True) as opened:
         # The library's threads do not survive a fork.
         column = opened.read_row_group(group, [COLUMN], use_threads=False)["image"]
