@@ -50,9 +50,10 @@ def _first_list(folder: Path, places: list[Path]) -> tuple[Path, dict[str, str]]
                 return path, _devkit(path, path.read_text(errors="replace"))
         if (path := place / DEVKIT).is_file():
             return path, _devkit(path, _member(path))
-        for name, read in ((KAGGLE, _kaggle), (TINY, _tiny)):
+        for name, separator, headings in ((KAGGLE, ",", 1), (TINY, "\t", 0)):
             if (path := place / name).is_file():
-                return path, read(path, path.read_text("utf-8-sig", errors="replace"))
+                lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+                return path, _boxes(path, lines[headings:], separator)
     raise ValueError(
         f"{folder} holds images without class folders, and no list of their classes lies in "
         f"{' or '.join(map(str, places))}; expected {DEVKIT}, {OFFICIAL}, {KAGGLE} or {TINY}"
@@ -84,17 +85,8 @@ def _devkit(path: Path, text: str) -> dict[str, str]:
     return labels
 
 
-def _kaggle(path: Path, text: str) -> dict[str, str]:
-    """A heading, then an image's name and its boxes per line: a wnid and four numbers each."""
-    return _one_wnid_each(path, text.splitlines()[1:], separator=",")
-
-
-def _tiny(path: Path, text: str) -> dict[str, str]:
-    """File name, wnid and the four numbers of a box, between tabs."""
-    return _one_wnid_each(path, text.splitlines(), separator="\t")
-
-
-def _one_wnid_each(path: Path, lines: list[str], separator: str) -> dict[str, str]:
+def _boxes(path: Path, lines: list[str], separator: str) -> dict[str, str]:
+    """An image's name and its boxes per line, a wnid and four numbers each; all of an image have one wnid."""
     labels = {}
     for line in filter(None, lines):
         name, _, boxes = line.partition(separator)
