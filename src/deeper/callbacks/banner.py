@@ -57,7 +57,7 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
     if counts.quarantined:
         lines.append(
             f"bad       {counts.quarantined:,} of {counts.total:,} images quarantined, "
-            f"{counts.good:,} good"
+            f"{counts.total - counts.quarantined:,} good"
         )
     return [
         *lines,

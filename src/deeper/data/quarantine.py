@@ -24,10 +24,6 @@ class ImageCounts(NamedTuple):
     quarantined: int
     """Unreadable, and left out."""
 
-    @property
-    def good(self) -> int:
-        return self.total - self.quarantined
-
 
 def without_bad(
     splits: Splits, root: Path, cache: Path, bad: BadImages
