@@ -156,8 +156,6 @@ class PaddedCrop(Crop):
     def __init__(
         self, size: int, padding: int = 4, border: Literal["constant", "reflect"] = "constant"
     ) -> None:
-        if border not in ("constant", "reflect"):
-            raise ValueError(f"border={border!r}: choose from constant, reflect")
         self._whole = CenterCrop(size, crop=1.0)
         self._shift = v2.RandomCrop(size, padding=padding, padding_mode=border)
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
@@ -80,11 +79,10 @@ def cut(image: Image.Image | Encoded, scales: Sequence[Scale], size: int) -> Ten
     views = []
     for scale in scales:
         resized = whole.resize(scale.size, Resampling.BILINEAR)
-        done = {box: _resized(resized.crop(box), size) for box in {*scale.boxes, *scale.mirrored}}
+        done = {
+            box: np.asarray(resized.crop(box).resize((size, size), Resampling.BILINEAR))
+            for box in {*scale.boxes, *scale.mirrored}
+        }
         views += [done[box] for box in scale.boxes]
         views += [done[box][:, ::-1] for box in scale.mirrored]
     return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
-
-
-def _resized(crop: Image.Image, size: int) -> NDArray[np.uint8]:
-    return np.asarray(crop.resize((size, size), Resampling.BILINEAR))

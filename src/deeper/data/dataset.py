@@ -37,7 +37,6 @@ class Pipeline:
                 raise ValueError(
                     f"augment.{name}: {step!r} is no transform; give it a _target_ that builds one"
                 )
-        self.size = size
         self.shape = (3, size, size) if views == 1 else (views, 3, size, size)
         self._decodes = isinstance(next(iter(self.transforms.values()), None), Crop)
 
