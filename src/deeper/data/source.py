@@ -63,15 +63,12 @@ def path_key(path: Path) -> str:
 def prepare_once(source: Source, root: Path, cache: Path) -> None:
     """Calls `source.prepare()`, one process at a time among all that share the cache."""
     locks = cache.expanduser() / "locks"  # in the cache, since `root` may be read-only
-    lock = FileLock(locks / f"{path_key(root.expanduser().absolute())}.lock")
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = FileLock(locks / f"{path_key(root.expanduser().absolute())}.lock").acquire()
     except OSError as error:
         raise ValueError(
             f"paths.cache={cache}: cannot be written ({error}); pass paths.cache=<a folder that can>"
         ) from error
-    try:
+    with lock:
         source.prepare()
-    finally:
-        lock.release()
