@@ -7,7 +7,6 @@ from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from deeper.augment import views
 from deeper.data.images.encoded import Encoded
 from deeper.evaluation.protocol import Paper144, Single, Ten, crop_count
 
@@ -71,13 +70,6 @@ def test_144_crops_are_the_papers(kind, size):
     bag = as_bag(view.permute(1, 2, 0).contiguous().numpy() for view in ours)
     assert bag == as_bag(expected)
     assert len(set(bag)) == (48 if kind == "square" else 144)
-
-
-def test_the_scales_are_the_papers():
-    scales = views.paper144(500, 375, 224)
-    assert [min(scale.size) for scale in scales] == [256, 288, 320, 352]
-    assert [min(scale.size) for scale in views.paper144(500, 375, 128)] == [146, 165, 183, 201]
-    assert all(len(scale.boxes) == 18 for scale in scales)
 
 
 def test_views_lie_as_pictures_do_and_a_file_is_decoded_once(monkeypatch):

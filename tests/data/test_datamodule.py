@@ -4,7 +4,6 @@ import random
 import re
 import threading
 import time
-from pathlib import Path
 from tempfile import gettempdir
 
 import numpy as np
@@ -341,23 +340,6 @@ def test_splits_come_after_setup():
     )
     with pytest.raises(RuntimeError, match=r"^call prepare_data\(\) and setup\(\) first$"):
         module.classes  # noqa: B018
-
-
-@pytest.mark.parametrize("root_exists", [False, True])
-def test_prepare_data_prepares_once(tmp_path: Path, root_exists):
-    class Counting(Memory):
-        calls = 0
-
-        def prepare(self):
-            self.calls += 1
-
-    source, root = Counting(), tmp_path / "new" / "images"
-    if root_exists:
-        root.mkdir(parents=True)
-    module = data(source)
-    module.root = str(root)
-    module.prepare_data()
-    assert source.calls == 1
 
 
 @pytest.mark.parametrize(
