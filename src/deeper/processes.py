@@ -38,10 +38,14 @@ def start_worker(*_: object) -> None:
 
     One that the training sends ends the worker, as it does where Python ends.
     """
+    from multiprocessing import parent_process
+
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=_obey_parent, daemon=True).start()
     _end_with_parent(signal.SIGKILL)
+    if (parent := parent_process()) and not parent.is_alive():  # it ended while this was spawned
+        os._exit(1)
 
 
 @contextmanager
