@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 BLOCK = 2**16
 LENGTH = 4
-"""Bytes of the number before a value, and of that before the levels, which tell the missing values."""
-DICTIONARY = 7
-"""The field in the header of a page that has distinct values and no levels."""
+"""Bytes of the number before a value."""
 CODECS = ("SNAPPY", "UNCOMPRESSED")
 
 
@@ -29,8 +27,6 @@ class Page(NamedTuple):
     """[n, 2], places in the file and in `data` at which blocks begin and end; none in a plain page."""
     start: int
     """Of a plain page's data in the file."""
-    first: int
-    """The first value in `data`, in a column that may lack values, as Hugging Face's do."""
 
 
 def find_values(path: Path, chunk: Any, values: pa.Array) -> NDArray[np.int64] | None:
@@ -43,11 +39,13 @@ def find_values(path: Path, chunk: Any, values: pa.Array) -> NDArray[np.int64] |
         return None
     places: list[tuple[int, int, int, int, int]] = []
     for page in _pages(path, chunk):
-        at = page.first
+        at = LENGTH
         while len(places) < len(values):
             value = values[len(places)].as_buffer()
             if at > page.data.size or page.data[at : at + value.size] != value:
-                at = page.data.to_pybytes().find(value)
+                at = page.data.to_pybytes().find(
+                    value
+                )  # the first one after what tells missing values
             if at < 0:
                 break
             places.append(_place(page, at, value.size))
@@ -94,10 +92,7 @@ def _pages(path: Path, chunk: Any) -> Iterator[Page]:
                 cuts = _cuts(page, start + at)
             else:
                 unpacked, cuts = pa.py_buffer(page), np.empty((0, 2), np.int64)
-            first = LENGTH
-            if DICTIONARY not in header:
-                first += LENGTH + int.from_bytes(unpacked[:LENGTH], "little")
-            yield Page(unpacked, cuts, start + at, first)
+            yield Page(unpacked, cuts, start + at)
             at += len(page)
 
 
