@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_its_parent_ends_it(worker):
     worker.terminate()
     worker.join(5)
     assert worker.exitcode == 0
+
+
+def orphan() -> None:
+    multiprocessing.parent_process = lambda: SimpleNamespace(is_alive=lambda: False)
+    start_worker()
+
+
+def test_a_worker_ends_whose_parent_ended_while_it_was_spawned():
+    process = multiprocessing.get_context("fork").Process(target=orphan)
+    with signals_held():
+        process.start()
+    process.join(10)
+    assert process.exitcode == 1
 
 
 def test_a_parent_that_ended_before_it_could_be_followed(monkeypatch):
