@@ -6,7 +6,8 @@ import os
 import pytest
 from photos import jpeg
 
-from deeper.inference.inputs import find_images, read_image, reason
+from deeper.data.images.encoded import reason
+from deeper.inference.inputs import find_images, read_image
 from deeper.table import printable
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from deeper.data.images.encoded import ADVICE, SUFFIXES, UNREAD, Encoded
+from deeper.data.images.encoded import SUFFIXES, UNREAD, Encoded
 
 
 def find_images(names: Iterable[str], stdin: BinaryIO, separator: bytes = b"\n") -> Iterator[str]:
@@ -32,14 +32,6 @@ def find_images(names: Iterable[str], stdin: BinaryIO, separator: bytes = b"\n")
 def read_image(path: str) -> Encoded:
     """`ValueError` or `OSError` for a file that is no image; damage is found when it is decoded."""
     return Encoded(Path(path).read_bytes(), path)
-
-
-def reason(error: Exception, path: str) -> str:
-    """The message of an error without the path and the advice for data sets."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error) or type(error).__name__
-    return text.removeprefix(f"cannot read the image {path}: ").removesuffix(ADVICE)
 
 
 def _expanded(name: str) -> Iterator[str]:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from deeper.data.classes import words
 from deeper.data.dataset import Pipeline
+from deeper.data.images.encoded import reason
 from deeper.files import whole
-from deeper.inference.inputs import find_images, read_image, reason
+from deeper.inference.inputs import find_images, read_image
 from deeper.inference.model import Trained, load
 from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
 from deeper.runs import select

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from deeper.data.images.encoded import ADVICE, Encoded
+from deeper.data.images.encoded import Encoded, reason
 from deeper.data.images.stored import StoredImages
 from deeper.data.manifest import OK, SCHEMA, name_string, readable
 from deeper.processes import signals_held, start_worker
@@ -76,7 +76,7 @@ class Verifier(Dataset[pa.Table]):
             row["height"], row["width"] = pixels.shape[:2]
             row["image"] = self.resize(pixels, data) if self.resize else data
         except (OSError, ValueError) as error:
-            row["status"] = _reason(error, name)
+            row["status"] = reason(error, name)
         return row
 
     def listed(self, index: int) -> Row:
@@ -124,12 +124,3 @@ def verify(verifier: Verifier, start: int, workers: int) -> Iterator[pa.Table]:
             "a worker process was killed, by lack of memory most likely; run the same command again "
             f"with fewer, e.g. workers={max(workers // 2, 1)}: it continues where it was"
         ) from error
-
-
-def _reason(error: Exception, name: str) -> str:
-    """Why an image cannot be read, in the same words wherever the root lies."""
-    for of_system in (error, error.__cause__):
-        if isinstance(of_system, OSError) and of_system.strerror:
-            return of_system.strerror  # its text has the path
-    text = str(error).removesuffix(ADVICE)
-    return " ".join((text.partition(f"{name}: ")[2] or text).split())

@@ -133,3 +133,12 @@ class Encoded:
 
     def _unreadable(self, why: object) -> ValueError:
         return ValueError(f"cannot read the image {self.name}: {why}{ADVICE}")
+
+
+def reason(error: Exception, name: str) -> str:
+    """Why an image cannot be read, in the same words wherever it lies, and without the advice."""
+    for of_system in (error, error.__cause__):
+        if isinstance(of_system, OSError) and of_system.strerror:
+            return of_system.strerror  # its text has the path
+    text = str(error).removesuffix(ADVICE) or type(error).__name__
+    return " ".join((text.partition(f"{name}: ")[2] or text).split())
