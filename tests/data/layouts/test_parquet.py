@@ -116,7 +116,7 @@ def test_rows_without_bytes(tmp_path):
 
 
 def test_damage_after_listing(tmp_path):
-    """An image is named, as if its row group were read; those of other blocks are read still."""
+    """An image is named; those of other blocks are read still."""
     rows = [np.random.default_rng(n).bytes(200_000) for n in range(4)]
     path = write(tmp_path / "root", rows)
     found = train(tmp_path / "root")

@@ -8,7 +8,6 @@ are compressed otherwise than the Hub does it, each image costs its group, unles
 import logging
 import os
 import re
-from contextlib import suppress
 from functools import cache as cached
 from functools import lru_cache
 from pathlib import Path
@@ -75,8 +74,7 @@ class ParquetImages(StoredImages):
     def _read(self, index: int) -> bytes:
         file, group, row = self._place(index)
         if (places := _places(file, group)) is not None:
-            with suppress(OSError, pa.ArrowException):  # the group's reading tells what is damaged
-                return read_value(file, *places[row].tolist())
+            return read_value(file, *places[row].tolist())
         data = _row_group(file, group)[row].as_py()
         if data is None:
             raise OSError("the row has no bytes")
