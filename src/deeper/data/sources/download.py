@@ -5,7 +5,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 from PIL.Image import Image
@@ -74,7 +73,7 @@ def _has_train(root: Path) -> bool:
 def _download(name: str, root: Path, dataset: Callable[..., Any]) -> None:
     try:
         dataset(root, download=True)
-    except (URLError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         with suppress(OSError):
             root.rmdir()  # torchvision makes the folder before it looks for the network
         raise ValueError(
