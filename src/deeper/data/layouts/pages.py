@@ -43,9 +43,8 @@ def find_values(path: Path, chunk: Any, values: pa.Array) -> NDArray[np.int64] |
         while len(places) < len(values):
             value = values[len(places)].as_buffer()
             if at > page.data.size or page.data[at : at + value.size] != value:
-                at = page.data.to_pybytes().find(
-                    value
-                )  # the first one after what tells missing values
+                # The first value of a page stands behind what tells the missing ones.
+                at = page.data.to_pybytes().find(value)
             if at < 0:
                 break
             places.append(_place(page, at, value.size))
