@@ -4,13 +4,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
 from hydra.core import utils
 from omegaconf import DictConfig, OmegaConf
 
 from deeper.config.compositions import Compositions
 from deeper.config.errors import require_none
-from deeper.config.groups import config_folders
 from deeper.config.secrets import without_secrets
 from deeper.config.trusted import untrusted_targets
 
@@ -19,11 +17,10 @@ BUILT = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
 
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
-_load_configuration, _load_job, _save_config, _get_mode = (
+_load_configuration, _load_job, _save_config = (
     ConfigLoaderImpl.load_configuration,
     ConfigLoaderImpl.load_sweep_config,
     utils._save_config,
-    Hydra.get_mode,
 )
 
 
@@ -36,7 +33,6 @@ def guard_hydra() -> None:
     ConfigLoaderImpl.load_configuration = _checked_configuration  # type: ignore[assignment,method-assign]
     ConfigLoaderImpl.load_sweep_config = _job_config  # type: ignore[assignment,method-assign]
     utils._save_config = _save_without_secrets  # type: ignore[assignment]
-    Hydra.get_mode = _mode  # type: ignore[assignment,method-assign]
 
 
 def _checked_configuration(loader: ConfigLoaderImpl, *args: Any, **options: Any) -> Any:
@@ -66,14 +62,6 @@ def _job_config(
 
 _jobs: WeakKeyDictionary[ConfigLoaderImpl, Compositions] = WeakKeyDictionary()
 """Of the multirun whose configs a loader loads."""
-
-
-def _mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
-    """Hydra composes the whole config once to read hydra.mode, and again to run; rarely is it set."""
-    files = (file.read_text() for folder in config_folders() for file in folder.rglob("*.yaml"))
-    if any("hydra." in word for word in overrides) or any("MULTIRUN" in text for text in files):
-        return _get_mode(hydra, config_name, overrides)
-    return None
 
 
 def _save_without_secrets(cfg: Any, filename: str, folder: Any) -> None:
