@@ -2,14 +2,16 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from deeper.runs.lease import is_held
-from deeper.sweep.jobs import WAITING, Job
+from deeper.sweep.jobs import Job
 
 if TYPE_CHECKING:
     from deeper.data.partition import Partition
@@ -17,49 +19,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Images:
-    """Fingerprints of the images as they are now, each found once."""
+def changed(jobs: Sequence[Job]) -> dict[Path, str]:
+    """Run directories whose images are not those of their records → how they differ.
 
-    def __init__(self) -> None:
-        self._found: dict[str, str | None] = {}
-        self._changed: dict[Path, str] = {}
-        """Directory of a run → what is different."""
-
-    def are_those_of(self, job: Job) -> bool:
-        """Whether the images are those of its record; where they cannot be read, nothing is known.
-
-        Where they are not, the job waits again.
-        """
-        before = job.record.get("data")
-        now = self._fingerprint(job) if before else None
-        if now in (None, before):
-            return True
-        self._changed[job.folder] = f"fingerprint {before} then, {now} now"
-        job.state, job.cause = WAITING, ""
-        return False
-
-    def make_room(self, job: Job) -> None:
-        """Move the run of a job away whose images have changed, unless a process still writes it."""
-        if not is_held(job.folder) and not self.are_those_of(job):
-            why = self._changed[job.folder]
-            stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-            earlier = job.folder.with_name(f"{job.folder.name}_until_{stamp}")
-            job.folder.rename(earlier)
-            log.info(f"job {job.number}: its images have changed ({why}), so it runs anew; the "
-                     f"earlier run is {earlier}")  # fmt: skip
-
-    def _fingerprint(self, job: Job) -> str | None:
-        data: Any = OmegaConf.to_container(job.config.data, resolve=True)
-        key = json.dumps(data, sort_keys=True, default=str)
-        if key not in self._found:
-            self._found[key] = _fingerprint(data)
-        return self._found[key]
+    Where images cannot be read, nothing is known.
+    """
+    now = cache(_fingerprint)  # jobs of the same data have the same images
+    found = {}
+    for job in jobs:
+        if before := job.record.get("data"):
+            data = OmegaConf.to_container(job.config.data, resolve=True)
+            after = now(json.dumps(data, sort_keys=True))
+            if after not in (None, before):
+                found[job.folder] = f"fingerprint {before} then, {after} now"
+    return found
 
 
-def _fingerprint(data: dict[str, Any]) -> str | None:
-    """None for images that cannot be listed."""
+def make_room(job: Job, why: str) -> None:
+    """Move the run of a job away whose images have changed, unless a process still writes it."""
+    if not is_held(job.folder):
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        earlier = job.folder.with_name(f"{job.folder.name}_until_{stamp}")
+        job.folder.rename(earlier)
+        log.info(f"job {job.number}: its images have changed ({why}), so it runs anew; the "
+                 f"earlier run is {earlier}")  # fmt: skip
+
+
+def _fingerprint(data: str) -> str | None:
+    """Of a data config as JSON; None for images that cannot be listed."""
     try:
-        return partition(data).fingerprint()
+        return partition(json.loads(data)).fingerprint()
     except (ValueError, OSError):
         return None
 

@@ -24,8 +24,7 @@ from deeper.config.errors import ConfigError
 from deeper.config.secrets import without_secrets
 from deeper.runs import directory
 from deeper.runs.identity import SEEDS
-from deeper.sweep import manifest
-from deeper.sweep.images import Images
+from deeper.sweep import images, manifest
 from deeper.sweep.jobs import DONE, FAILED, INTERRUPTED, Job, names
 from deeper.sweep.queue import Process, Queue, slots, start_process
 from deeper.sweep.table import show_final
@@ -75,14 +74,15 @@ class ProcessLauncher(Launcher):
         if not job_overrides:
             raise ConfigError(["the sweep has no jobs: a glob or a list of values is empty"])
         jobs = self._composed(initial_job_idx, job_overrides)
-        images = Images()
-        to_do = [job for job in jobs if not (job.has_ended() and images.are_those_of(job))]
+        changed = images.changed(jobs)
+        to_do = [job for job in jobs if job.folder in changed or not job.has_ended()]
         self._check(to_do)
         strict = OmegaConf.select(self.config, "sweep.strict", default=False)
         manifest.refuse_other_code(jobs, strict)
         directory.settle()
         for job in to_do:
-            images.make_room(job)
+            if why := changed.pop(job.folder, None):
+                images.make_room(job, why)
         manifest.write(self.sweep, jobs)
         self.names = names(jobs, self.searched)
         log.info(f"{len(jobs)} jobs, {len(jobs) - len(to_do)} of them done before: {self.sweep}")
