@@ -11,8 +11,6 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -142,12 +140,6 @@ def vouched() -> set[str]:
     Not in the config, whose files and stored copies may come from elsewhere.
     """
     file = CONFIG_FOLDER / "trusted.yaml"  # an installed wheel has none
-    listed = _listed(file, file.stat().st_mtime_ns) if file.exists() else ()
+    lists = yaml.safe_load(file.read_text()) if file.exists() else None
+    listed = [name for names in (lists or {}).values() for name in names or []]
     return {*listed, *chosen_options("trust", sys.argv[1:])}
-
-
-@cache
-def _listed(file: Path, changed: int) -> frozenset[str]:
-    """Names in a file that was last changed at this time."""
-    lists = yaml.safe_load(file.read_text()) or {}
-    return frozenset(name for names in lists.values() for name in names or [])
