@@ -177,8 +177,7 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
 
 def epochs_done(checkpoint: dict[str, Any]) -> int:
     """Epochs whose steps are all done."""
-    loop = checkpoint.get("loops", {}).get("fit_loop", {})
-    done: int = loop["epoch_progress"]["current"]["processed"] if loop else checkpoint["epoch"] + 1
+    done: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     return done
 
 
@@ -246,10 +245,9 @@ def _replace(path: Path, temporary: Path, previous: Path | None) -> None:
         _write_digest(previous)
     os.replace(temporary, path)
     _write_digest(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def _write_digest(path: Path) -> None:

@@ -56,8 +56,7 @@ def start(main: Callable[..., Any], files: bool = False) -> None:
 
 def end_with_pipe() -> None:
     """For what only prints: `| head` is no crash."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def task(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from deeper.processes import start_of
 from deeper.runs import record
 
 LAST = "checkpoints/last.ckpt"
@@ -212,7 +213,7 @@ def _format(seconds: float) -> str:
 
 def _start_time(pid: int) -> float:
     """Start of a process in seconds since 1970, precise to a clock tick (Linux)."""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    ticks = int(start_of(pid) or 0)
     boot = re.search(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
     assert boot is not None  # noqa: S101
     return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK")

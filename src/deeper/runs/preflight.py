@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from deeper.callbacks.duration import duration, speed
-from deeper.checkpoint import load_checkpoint, network_state, save_checkpoint
+from deeper.checkpoint import AtomicCheckpointIO, load_checkpoint, network_state, save_checkpoint
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.files import gigabytes
@@ -143,8 +143,7 @@ def _round_trip(run: Run, module: ImageClassifier, images: torch.Tensor) -> int:
         size = path.stat().st_size
     finally:
         module.train()
-        path.unlink()
-        path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
+        AtomicCheckpointIO().remove_checkpoint(path)
         with suppress(OSError):  # a resumed run has checkpoints there
             path.parent.rmdir()
     if not torch.equal(expected, found):
