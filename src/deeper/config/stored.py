@@ -1,6 +1,5 @@
 """The config that a checkpoint holds, checked against the code of today."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,3 @@ def as_config(plain: dict[str, Any]) -> DictConfig:
     made = OmegaConf.create(verbatim(plain))
     assert isinstance(made, DictConfig)  # noqa: S101
     return made
-
-
-def eval_crop(data: Mapping[Any, Any]) -> float:
-    """Fraction of the shorter side that the centre crop keeps; a data set of one's own may omit it."""
-    return float(data.get("eval_crop", 0.875))

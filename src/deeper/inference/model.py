@@ -49,8 +49,10 @@ class Trained(Deployed):
         """A label is an index into this list."""
         self.weights = weights if "averaged_state_dict" in state else "live"
         """averaged or live: the weights that were loaded."""
-        self.image_size, self.eval_crop = int(config.data.image_size), stored.eval_crop(config.data)
-        """S in pixels, and the fraction of the shorter side that the centre crop keeps."""
+        self.image_size = int(config.data.image_size)
+        """S in pixels."""
+        self.eval_crop = float(config.data.get("eval_crop", 0.875))
+        """Fraction of the shorter side that the centre crop keeps; a data set of one's own may omit it."""
         protocol = build(config.protocol)(self.image_size, self.eval_crop)
         self.view = Pipeline({"protocol": protocol}, self.image_size)
         """PIL RGB or `Encoded` → uint8 [3, S, S], by the protocol that the training validated with."""
