@@ -16,11 +16,6 @@ class SlurmLauncher(slurm.SlurmLauncher):
 
 
 @dataclass
-class ProcessLauncherConf:
-    _target_: str = "hydra_plugins.launchers.ProcessLauncher"
-
-
-@dataclass
 class SlurmLauncherConf:
     _target_: str = "hydra_plugins.launchers.SlurmLauncher"
     partition: str | None = None
@@ -34,5 +29,6 @@ class SlurmLauncherConf:
     """Seconds before the end of a job's time at which it saves and is queued again."""
 
 
-for name, node in (("process", ProcessLauncherConf), ("slurm", SlurmLauncherConf)):
+process = {"_target_": "hydra_plugins.launchers.ProcessLauncher"}
+for name, node in (("process", process), ("slurm", SlurmLauncherConf)):
     ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="deeper")
