@@ -25,7 +25,7 @@ from deeper.config.secrets import without_secrets
 from deeper.runs import directory
 from deeper.runs.identity import SEEDS
 from deeper.sweep import images, manifest
-from deeper.sweep.jobs import DONE, FAILED, INTERRUPTED, Job, names
+from deeper.sweep.jobs import FAILED, INTERRUPTED, Job, names
 from deeper.sweep.queue import Process, Queue, slots, start_process
 from deeper.sweep.table import show_final
 
@@ -160,7 +160,7 @@ def _returned(job: Job) -> JobReturn:
     found = JobReturn(overrides=job.overrides, cfg=job.config, working_dir=str(job.folder))
     lost = job.state in (FAILED, INTERRUPTED)
     found.status = JobStatus.FAILED if lost else JobStatus.COMPLETED
-    found.return_value = job.objective if job.state == DONE else None
+    found.return_value = job.objective
     if lost:
         found.return_value = JobFailed(f"job {job.number} {job.state}: {job.cause}: {job.folder}")
     return found

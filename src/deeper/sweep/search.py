@@ -75,20 +75,14 @@ class Sweeper(sweeper.Sweeper):
             (combinations,) = BasicSweeper.split_arguments(words, None)
             jobs = [*self.launcher.launch(combinations, 0)]
         else:
-            study = Study(folder / JOURNAL, self.config, self.search)
-            jobs = self._searched(self.config, self.launcher, study, space, fixed)
+            jobs = self._searched(Study(folder / JOURNAL, self.config, self.search), space, fixed)
         for job in jobs:
             _ = job.return_value  # raises the failure of a job that failed
         return jobs
 
-    def _searched(
-        self,
-        config: DictConfig,
-        launcher: Any,
-        study: "Study",
-        space: dict[str, Any],
-        fixed: list[str],
-    ) -> list[JobReturn]:
+    def _searched(self, study: "Study", space: dict[str, Any], fixed: list[str]) -> list[JobReturn]:
+        config: Any = self.config
+        launcher: Any = self.launcher
         done: list[JobReturn] = []
         launcher.watch, launcher.shows_each, launcher.searched = study.watch, False, space
         for batch in study.batches(space, len(slots(config, [config]))):
