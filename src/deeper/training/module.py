@@ -19,13 +19,7 @@ from deeper.models.output import Output
 from deeper.training.failures import Diverged
 from deeper.training.hooks import skip_empty_hooks
 from deeper.training.loss import AuxWeighted, training_loss
-from deeper.training.metrics import (
-    TopK,
-    collection,
-    label_ranks,
-    log_row,
-    single_numbers,
-)  # fmt: skip
+from deeper.training.metrics import TopK, collection, label_ranks, log_row, single_numbers
 from deeper.training.optimizers import OptimizerFactory, learning_rate, make_optimizer
 from deeper.training.schedules import Progress
 
@@ -63,11 +57,9 @@ class ImageClassifier(L.LightningModule):
 
     def forward(self, images: Tensor) -> Output:
         """uint8 [B, 3, S, S] → `Output`, in evaluation by the averaged network if there is one."""
-        net = (
-            self.net
-            if self.training or not self._evaluation_network
-            else self._evaluation_network[0]
-        )
+        net = self.net
+        if self._evaluation_network and not self.training:
+            (net,) = self._evaluation_network
         output = net(self.preprocess(images))
         return output if isinstance(output, Output) else Output(output, {})
 
@@ -92,19 +84,16 @@ class ImageClassifier(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         seed = self.step_seed(batch_idx)
-        torch.default_generator.manual_seed(
-            seed
-        )  # torch.manual_seed takes a tenth of a millisecond
+        # torch.manual_seed takes a tenth of a millisecond.
+        torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         seed = self.step_seed(batch_idx)
         images, targets = self.mix(batch.images, batch.labels, self.num_classes, seed)
-        losses: dict[str, Tensor] = self.loss(
-            self(images), targets, self.progress(self.global_step)
-        )
-        return losses
+        progress = self.progress(self.global_step)
+        return self.loss(self(images), targets, progress)  # type: ignore[no-any-return]
 
     def step_seed(self, batch_idx: int) -> int:
         return derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
@@ -169,7 +158,7 @@ class ImageClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.optimizer, self.net)
-        schedule = OneFactor(optimizer, lambda step: self.scheduler(self.progress(step)))
+        schedule = LambdaLR(optimizer, lambda step: self.scheduler(self.progress(step)))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -185,14 +174,6 @@ class ImageClassifier(L.LightningModule):
             return Progress(0.0, 0.0, epochs)
         steps = steps_per_epoch(self.trainer)
         return Progress(step / (steps * epochs), step / steps, epochs)
-
-
-class OneFactor(LambdaLR):
-    """The same factor for all parameter groups, computed once a step."""
-
-    def get_lr(self) -> list[float | Tensor]:
-        factor = self.lr_lambdas[0](self.last_epoch)
-        return [rate * factor for rate in self.base_lrs]
 
 
 def steps_per_epoch(trainer: L.Trainer) -> int:
