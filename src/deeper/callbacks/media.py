@@ -16,6 +16,7 @@ from torchvision.utils import make_grid
 from deeper.data.batch import Batch
 from deeper.files import json_text, whole
 from deeper.loggers.media import Medium
+from deeper.training.metrics import gathered
 from deeper.training.module import ImageClassifier
 
 IMAGES = 16
@@ -81,9 +82,9 @@ class Media(L.Callback):
         if self.mistakes:
             wrong = batch.valid & (label != predicted)
             found = [loss.nan_to_num().where(wrong, -torch.inf), label, predicted, batch.images]
-            self._worst = _largest(
-                [*zip(self._worst or [f[:0] for f in found], found, strict=True)]
-            )
+            if self._worst:
+                found = [torch.cat(both) for both in zip(self._worst, found, strict=True)]
+            self._worst = _largest(found)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         """Before the row of the validation is logged. All processes join what is gathered."""
@@ -91,11 +92,10 @@ class Media(L.Callback):
             return
         classes = pl_module.checkpoint_metadata["classes"]
         if self._worst:
-            parts = [(_gathered(pl_module, part),) for part in self._worst]
-            worst = _largest(parts)
+            worst = _largest([gathered(pl_module, part) for part in self._worst])
             self._draw(trainer, "images/mistakes", lambda: _mistakes(classes, *worst))
         if self._outcomes:
-            outcomes = _gathered(pl_module, torch.cat(self._outcomes, dim=1).T)
+            outcomes = gathered(pl_module, torch.cat(self._outcomes, dim=1).T)
             self._draw(trainer, "images/confusion", lambda: _confusion(classes, outcomes))
         if self.conv1 and (filters := _first_filters(pl_module.net)) is not None:
             self._draw(trainer, "images/conv1", lambda: _filters(filters))
@@ -136,19 +136,11 @@ def _loggers(trainer: L.Trainer) -> list[Any]:
     return [logger for logger in trainer.loggers if hasattr(logger, "log_medium")]
 
 
-def _largest(parts: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Of losses, labels … in parts, those of the `IMAGES` largest losses. Waits for no device."""
-    losses, *others = [torch.cat(tensors) for tensors in parts]
+def _largest(found: Sequence[Tensor]) -> list[Tensor]:
+    """Of losses, labels …, those of the `IMAGES` largest losses. Waits for no device."""
+    losses = found[0]
     order = losses.topk(min(IMAGES, len(losses))).indices
-    return [losses[order], *(tensor[order] for tensor in others)]
-
-
-def _gathered(module: L.LightningModule, found: Tensor) -> Tensor:
-    """[N, …] of all processes, each of which has equally many."""
-    if module.trainer.world_size == 1:
-        return found
-    everyone = module.all_gather(found.contiguous())
-    return everyone.flatten(0, 1)  # type: ignore[union-attr]
+    return [tensor[order] for tensor in found]
 
 
 def _png(image: Any) -> bytes:

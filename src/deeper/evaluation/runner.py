@@ -13,6 +13,7 @@ from deeper.data.dataset import Pipeline
 from deeper.data.sampler import EvalBatchSampler, RankSlice
 from deeper.data.source import LabelledImages
 from deeper.evaluation.protocol import CropProtocol, crop_count
+from deeper.training.metrics import gathered
 
 Fusion = Literal["mean", "max"]
 
@@ -74,17 +75,11 @@ class Evaluator(L.LightningModule):
         return best / best.sum(1, keepdim=True)
 
     def on_validation_epoch_end(self) -> None:
-        rows, index = (torch.cat(parts) for parts in zip(*self.found, strict=True))
-        rows, index = self._gathered(rows), self._gathered(index)
+        rows, index = (
+            gathered(self, torch.cat(parts)).cpu() for parts in zip(*self.found, strict=True)
+        )
         rows, index = rows[index >= 0], index[index >= 0]
         n = len(self.images)
         assert index.sort().values.equal(torch.arange(n)), f"not each of {n} images once"  # noqa: S101
         if self.trainer.is_global_zero:
             self.save(torch.empty_like(rows).index_copy_(0, index, rows))
-
-    def _gathered(self, tensor: Tensor) -> Tensor:
-        """The rows of all processes on the CPU; each process has equally many."""
-        if self.trainer.world_size == 1:
-            return tensor.cpu()
-        gathered: Tensor = self.all_gather(tensor)  # type: ignore[assignment]
-        return gathered.flatten(0, 1).cpu()

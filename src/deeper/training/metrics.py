@@ -84,6 +84,13 @@ def single_numbers(computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.float() for name, value in computed.items()}
 
 
+def gathered(module: L.LightningModule, rows: Tensor) -> Tensor:
+    """[N, …] of all processes, each of which has equally many, with padding."""
+    if module.trainer.world_size == 1:
+        return rows
+    return module.all_gather(rows.contiguous()).flatten(0, 1)  # type: ignore[union-attr]
+
+
 def log_row(trainer: L.Trainer, row: Mapping[str, float]) -> None:
     """Write one row to all loggers, under the number of optimizer steps that were done.
 

@@ -19,7 +19,7 @@ from deeper.models.output import Output
 from deeper.training.failures import Diverged
 from deeper.training.hooks import skip_empty_hooks
 from deeper.training.loss import AuxWeighted, training_loss
-from deeper.training.metrics import TopK, collection, label_ranks, log_row, single_numbers
+from deeper.training.metrics import TopK, collection, gathered, label_ranks, log_row, single_numbers
 from deeper.training.optimizers import OptimizerFactory, learning_rate, make_optimizer
 from deeper.training.schedules import Progress
 
@@ -126,9 +126,7 @@ class ImageClassifier(L.LightningModule):
         loader: Any = self.trainer.test_dataloaders
         limit = self.trainer.limit_test_batches
         self._report("test", self._computed(loader, limit))
-        found = torch.cat(self._outcomes, dim=1)
-        if self.trainer.world_size > 1:  # each process has equally many, with padding
-            found = self.all_gather(found).transpose(0, 1).flatten(1)  # type: ignore[union-attr]
+        found = gathered(self, torch.cat(self._outcomes, dim=1).T).T
         found = found[:, found[0] >= 0].cpu()
         if found.shape[1] == len(loader.dataset):  # no limit left out some
             self.test_outcomes = found[1:, found[0].argsort()]
