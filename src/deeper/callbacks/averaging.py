@@ -24,6 +24,9 @@ class Averaging(L.Callback):
     "current" or "stale" (saved after steps without an evaluation, or never estimated).
     """
 
+    average: nn.Module
+    """The averaged network, up to date at each evaluation and in each checkpoint."""
+
     def __init__(
         self,
         kind: Literal["polyak", "ema"] = "ema",
@@ -40,32 +43,24 @@ class Averaging(L.Callback):
         self.kind, self.decay, self.start, self.bn_batches = kind, decay, start, bn_batches
         self.steps = 0
         """Steps averaged so far."""
-        self._average: nn.Module | None = None
         self._sums: list[Tensor] = []
         self._fresh_at = self._estimated_at = -1
         self._seen_step = -1
-        self._real: tuple[list[Tensor], list[Tensor]] | None = None
+        self._pair: tuple[list[Tensor], list[Tensor]] | None = None
         """Tensors of the average and of the live network: to walk both takes longer than to average."""
-        self._counts: tuple[list[Tensor], list[Tensor]] = [], []
-        """The same of integers, which are copied."""
-
-    @property
-    def average(self) -> nn.Module:
-        """The averaged network, up to date at each evaluation and in each checkpoint."""
-        assert self._average is not None, "setup() comes first"  # noqa: S101
-        return self._average
 
     def setup(self, trainer: L.Trainer, pl_module: ImageClassifier, stage: str) -> None:  # type: ignore[override]
-        if self._average is None:
-            self._average = deepcopy(pl_module.net).requires_grad_(False).eval()
+        if not hasattr(self, "average"):
+            self.average = deepcopy(pl_module.net).requires_grad_(False).eval()
             if self.kind == "polyak":
                 # A float32 mean stops moving once a step adds less than half a unit in the last place.
-                self._sums = [torch.zeros_like(p, dtype=torch.float64) for p in self._weights()]
+                parameters = self.average.parameters()
+                self._sums = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.average.to(pl_module.device)
         self._sums = [total.to(pl_module.device) for total in self._sums]
-        self._real = None
+        self._pair = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the step of a resumed run, which is not yet restored in on_fit_start."""
@@ -81,28 +76,23 @@ class Averaging(L.Callback):
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
         """Average one more step's network, which is the same one in each step."""
-        real, live = self._real = self._real or self._tensors(net)
+        averaged, live = self._pair = self._pair or self._tensors(net)
         if self.kind == "polyak":
-            torch._foreach_add_(real, live)
+            torch._foreach_add_(averaged, live)
         else:
             n = self.steps
             decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
-            torch._foreach_lerp_(real, live, 1 - decay)
-            if self._counts[0]:
-                torch._foreach_copy_(*self._counts)
+            torch._foreach_lerp_(averaged, live, 1 - decay)
         self.steps += 1
 
     def _tensors(self, net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
         if self.kind == "polyak":
             return self._sums, [*net.parameters()]
-        pairs = [
-            *zip(self.average.parameters(), net.parameters(), strict=True),
-            *zip(self.average.buffers(), net.buffers(), strict=True),
-        ]
-        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
-        self._counts = [a for a, _ in counts], [b for _, b in counts]
-        real = [pair for pair in pairs if pair[0].is_floating_point()]
-        return [a for a, _ in real], [b for _, b in real]
+        averaged, live = (
+            [t for t in (*n.parameters(), *n.buffers()) if t.is_floating_point()]
+            for n in (self.average, net)
+        )
+        return averaged, live
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:  # type: ignore[override]
         if self.steps == 0:
@@ -141,9 +131,6 @@ class Averaging(L.Callback):
             if checkpoint["averaged_statistics"] == "current":
                 self._estimated_at = self.steps
 
-    def _weights(self) -> list[Tensor]:
-        return [p.detach() for p in self.average.parameters()]
-
     @torch.no_grad()
     def _refresh(self, trainer: L.Trainer, pl_module: ImageClassifier) -> None:
         """Bring `average` up to date, and make it the same on all ranks."""
@@ -151,9 +138,10 @@ class Averaging(L.Callback):
             return
         self._fresh_at = self.steps
         if self.kind == "polyak":
-            for weight, total in zip(self._weights(), self._sums, strict=True):
+            for weight, total in zip(self.average.parameters(), self._sums, strict=True):
                 weight.copy_(total / self.steps)
-            for buffer, live in zip(self.average.buffers(), pl_module.net.buffers(), strict=True):
+        for buffer, live in zip(self.average.buffers(), pl_module.net.buffers(), strict=True):
+            if self.kind == "polyak" or not buffer.is_floating_point():  # ema averages the others
                 buffer.copy_(live)
         # Each rank's statistics are of its own batches. Rank 0's are in the checkpoint, so that they
         # count for all: a mean over ranks would make a training depend on when it is saved.
