@@ -37,11 +37,10 @@ class Meter(L.Callback):
         """Steps skipped so far."""
         self._statistics: list[Tensor] = []
         """The network's buffers before the step, with `nonfinite=skip`."""
-        self._earlier: dict[str, Tensor] = {}
-        """Losses [n] since the last row that this process has from a checkpoint."""
         self._losses: dict[str, list[Tensor]] = {}
+        """Losses of each batch since the last row; a resumed run has the first from its checkpoint."""
         self._batches: list[tuple[int, float, Tensor]] = []
-        """Step, rate and `Batch.index` of each batch since the last row."""
+        """Step, rate and `Batch.index` of each batch since the last row or the start."""
         self._norms: dict[str, Tensor] = {}
         self._waited, self._images, self._step = 0.0, 0, -1
         self._started = self._left = 0.0
@@ -105,10 +104,9 @@ class Meter(L.Callback):
         self._images += len(batch.images) * trainer.world_size
         before, self._left = self._left, perf_counter()
         self._all_trained += self._left - before
-        row_ends = trainer.global_step != self._step and self._row_ends(
-            trainer, trainer.global_step
-        )
-        self._step = trainer.global_step
+        step = trainer.global_step
+        row_ends = step != self._step and self._row_ends(trainer, step)
+        self._step = step
         if row_ends or trainer.is_last_batch:
             values = self._values(trainer)
             if row_ends:
@@ -136,26 +134,20 @@ class Meter(L.Callback):
     def _values(self, trainer: L.Trainer) -> dict[str, float]:
         """Losses and norms so far, with one device sync. Raises `Diverged` on all ranks."""
         mean = torch.nanmean if self.nonfinite == "skip" else torch.mean
-        row = {name: mean(values) for name, values in self._stacked().items()} | self._norms
+        losses = {name: mean(torch.stack(values)) for name, values in self._losses.items()}
+        row = losses | self._norms
         means = trainer.strategy.reduce(torch.stack([*row.values()]), reduce_op="mean")
         values = dict(zip(row, means.tolist(), strict=True))
         if not isfinite(values["train/loss"]) and self.nonfinite == "stop":
             raise self._diverged(trainer)
         return values
 
-    def _stacked(self) -> dict[str, Tensor]:
-        """Losses [n] since the last row, of this process."""
-        found = {name: torch.stack(values) for name, values in self._losses.items()}
-        for name, values in self._earlier.items():
-            parts = [values, *([found[name]] if name in found else [])]
-            found[name] = torch.cat([part.to(parts[-1].device) for part in parts])
-        return found
-
     def _diverged(self, trainer: L.Trainer) -> Diverged:
         """Names the first step since the last row whose loss is not finite, on whichever rank."""
         n = len(self._batches)
         index = torch.stack([index for *_, index in self._batches])
-        losses = trainer.strategy.all_gather(torch.stack(self._losses["train/loss"])).view(-1, n)
+        losses = torch.stack(self._losses["train/loss"][-n:])
+        losses = trainer.strategy.all_gather(losses).view(-1, n)
         index = trainer.strategy.all_gather(index).view(len(losses), n, -1)
         bad = ~losses.isfinite()
         first = int(bad.any(dim=0).nonzero()[0])
@@ -172,19 +164,18 @@ class Meter(L.Callback):
             "perf/data_wait": self._waited / elapsed,
         }
         log_row(trainer, values)
-        self._earlier, self._losses, self._norms, self._batches = {}, {}, {}, []
+        self._losses, self._norms, self._batches = {}, {}, []
         self._waited, self._images, self._started = 0.0, 0, now
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """The losses [world, n] of an unfinished row. Raises `Diverged` where one is not finite."""
-        losses = self._stacked()
-        if self._losses and losses:
+        if self._losses:
             self._values(trainer)
-        gathered = {n: trainer.strategy.all_gather(v) for n, v in losses.items()}
         checkpoint["unfinished_row"] = {
-            n: v.view(trainer.world_size, -1) for n, v in gathered.items()
+            name: trainer.strategy.all_gather(torch.stack(values)).view(trainer.world_size, -1)
+            for name, values in self._losses.items()
         }
 
     def on_load_checkpoint(
@@ -196,7 +187,8 @@ class Meter(L.Callback):
             if now != before:  # a step counts once, in however many micro-batches
                 losses = losses.unflatten(1, (-1, before)).mean(-1).repeat_interleave(now, dim=1)
             same_world = len(losses) == trainer.world_size
-            self._earlier[name] = losses[trainer.global_rank] if same_world else losses.mean(0)
+            own = losses[trainer.global_rank] if same_world else losses.mean(0)
+            self._losses[name] = [*own.to(trainer.strategy.root_device)]
 
     def state_dict(self) -> dict[str, Any]:
         return {"skipped": self.skipped}
@@ -222,7 +214,5 @@ def _norms(module: L.LightningModule) -> dict[str, Tensor]:
     for stage, child in module.net.named_children():  # type: ignore[union-attr]
         gradients = [p.grad for p in child.parameters() if p.grad is not None]
         if gradients:
-            norms[stage] = torch.linalg.vector_norm(
-                torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients])
-            )
+            norms[stage] = torch.nn.utils.get_total_norm(gradients)
     return norms
