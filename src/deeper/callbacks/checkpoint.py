@@ -5,6 +5,7 @@ handler. This one must be the trainer's last, so that a file has the state of al
 """
 
 import signal
+from contextlib import suppress
 from math import inf, isnan
 from pathlib import Path
 from time import monotonic
@@ -151,10 +152,8 @@ class Checkpoint(L.Callback):
         between = done.ready == done.completed and done.ready % trainer.accumulate_grad_batches == 0
         trains = trainer.training and trainer.global_step
         if bad_data and between and trains and trainer.world_size == 1:
-            try:
+            with suppress(Diverged):
                 self._save_last(trainer, pl_module)
-            except Diverged:
-                return
 
     def _save_last(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         require_finite(trainer, pl_module.net)  # type: ignore[arg-type]
@@ -211,11 +210,6 @@ class Checkpoint(L.Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if "metrics_rows" not in checkpoint:
-            raise ValueError(
-                "the run's checkpoint is of a version that counted no rows of metrics.jsonl: evaluate "
-                "it, or start a new run from it with model.pretrained=<run directory>"
-            )
         self._metrics_rows = checkpoint["metrics_rows"]
         self._metrics_step = checkpoint["global_step"]
         now = trainer.accumulate_grad_batches
