@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from rich.console import Console
+from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.callbacks.duration import duration, speed
 from deeper.training.module import steps_per_epoch
@@ -23,7 +23,7 @@ class Banner(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Not earlier: Lightning knows the number of batches of an epoch from here on."""
         for line in facts(trainer, pl_module):
-            _print(trainer, line)
+            rank_zero_only(print)(line, flush=True)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Timed from the second batch on: the first one warms caches and compiles."""
@@ -37,7 +37,8 @@ class Banner(L.Callback):
             left = epoch * (trainer.max_epochs or 1) - done
             images = batches * trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
             estimate = f"about {duration(elapsed / batches * left)} of training"
-            _print(trainer, f"time      {estimate}, at {speed(images, elapsed)}")
+            line = f"time      {estimate}, at {speed(images, elapsed)}"
+            rank_zero_only(print)(line, flush=True)
 
 
 def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
@@ -67,11 +68,6 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
         f"hardware  {_device(trainer)}",
         f"rate      peak {trainer.optimizers[0].defaults['lr']:g}",
     ]
-
-
-def _print(trainer: L.Trainer, line: str) -> None:
-    if trainer.is_global_zero:
-        Console().print(line, highlight=False, soft_wrap=True)
 
 
 def _device(trainer: L.Trainer) -> str:

@@ -48,7 +48,8 @@ class ProgressBar(RichProgressBar):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero:
-            self._print(self._line(trainer))
+            console = self.progress.console if self.progress is not None else Console()
+            console.print(self._line(trainer), highlight=False, soft_wrap=True)
 
     def _line(self, trainer: L.Trainer) -> str:
         now = perf_counter()
@@ -69,10 +70,6 @@ class ProgressBar(RichProgressBar):
             f"{duration(left)} left",
         ]
         return " · ".join(parts)
-
-    def _print(self, line: str) -> None:
-        console = self.progress.console if self.progress is not None else Console()
-        console.print(line, highlight=False, soft_wrap=True)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """No metrics: a tensor in the bar would cost a device sync at each refresh."""
