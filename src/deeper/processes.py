@@ -98,6 +98,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def cpu_flags() -> list[str]:
+    """Features of the processor that Linux lists; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = (line for line in lines if line.startswith(("flags", "Features")))
+    return next(flags, "").partition(":")[2].split()
+
+
 def _obey_parent() -> None:
     while True:
         if signal.sigwaitinfo(SIGNALS).si_pid == os.getppid():

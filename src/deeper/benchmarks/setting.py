@@ -16,7 +16,7 @@ from deeper.data.batch import Batch
 from deeper.runs import build
 from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
+from deeper.training.precision import Precision, accelerator_for, resolved_precision
 from deeper.training.silence import silence_lightning
 
 CLASSES = [str(number) for number in range(1000)]
@@ -25,7 +25,7 @@ CLASSES = [str(number) for number in range(1000)]
 @dataclass(frozen=True)
 class Setting:
     device: torch.device
-    precision: ResolvedPrecision
+    precision: Precision
     batch_size: int
     size: int
     """Height and width of images in pixels."""
@@ -43,7 +43,7 @@ class Setting:
         """With a folder for files of benchmarks, beside the results and so on the same disk."""
         silence_lightning()
         device = torch.device(accelerator_for(cfg.device.value))
-        precision = Precision(cfg.precision.value).resolve(device.type)  # type: ignore[arg-type]
+        precision = resolved_precision(cfg.precision.value, device.type)  # type: ignore[arg-type]
         precision.apply()
         if device.type == "cpu":
             keep_freed_memory()  # as in training, for all contestants

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from deeper.config import overrides
 from deeper.config.errors import suggestion
-from deeper.training.precision import Name, Precision, accelerator_for
+from deeper.training.precision import Name, accelerator_for, resolved_precision
 
 EVALUATED = ("loss", "top1", "top5")
 """Metrics of every validation, beside those of the group `metrics`."""
@@ -73,6 +73,6 @@ def missing_hardware(config: Mapping[str, Any]) -> Iterator[str]:
 def missing_precision(name: Name, accelerator: Literal["cpu", "cuda"]) -> Iterator[str]:
     """A line for a number format that the accelerator has no arithmetic for."""
     try:
-        Precision(name).resolve(accelerator)
+        resolved_precision(name, accelerator)
     except ValueError as error:
         yield str(error)

@@ -23,7 +23,7 @@ from deeper.inference.model import Trained, load
 from deeper.inference.outputs import FORMATS, Guess, Prediction, TableFormat
 from deeper.runs import select
 from deeper.table import printable
-from deeper.training.precision import Precision, accelerator_for
+from deeper.training.precision import accelerator_for, resolved_precision
 
 
 def predict(cfg: Any) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def _network(cfg: Any) -> tuple[Trained, torch.autocast]:
     """The network on its device, and the number format that a training would have there."""
     device = _device(cfg.device)
     trained = load(select.one(cfg), cfg.weights.value).to(device)
-    precision = Precision(cfg.precision).resolve(accelerator_for(device.type))
+    precision = resolved_precision(cfg.precision, accelerator_for(device.type))
     precision.apply()
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision.name)
     return trained, torch.autocast(device.type, half, enabled=half is not None)

@@ -23,7 +23,7 @@ from deeper.models.cpu import layers
 from deeper.runs.lease import Lease
 from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Precision, ResolvedPrecision, accelerator_for
+from deeper.training.precision import Precision, accelerator_for, resolved_precision
 from deeper.training.silence import silence_lightning
 
 
@@ -82,9 +82,9 @@ def accelerator(cfg: Any) -> Literal["cpu", "cuda"]:
     return accelerator_for(cfg.trainer.get("accelerator"))
 
 
-def precision(cfg: Any) -> ResolvedPrecision:
+def precision(cfg: Any) -> Precision:
     """The precision that the config's name stands for on this machine, applied to torch."""
-    chosen: ResolvedPrecision = Precision(cfg.precision).resolve(accelerator(cfg))
+    chosen = resolved_precision(cfg.precision, accelerator(cfg))
     chosen.apply()
     return chosen
 

@@ -25,7 +25,7 @@ from deeper.runs import directory, record
 from deeper.runs.identity import SEEDS, identity_of
 from deeper.runs.lease import Lease
 from deeper.runs.resume import resumed_config, save_config
-from deeper.training.precision import Precision, accelerator_for
+from deeper.training.precision import accelerator_for, resolved_precision
 
 if TYPE_CHECKING:  # `open` answers a mistake before torch and Lightning are imported
     from lightning.pytorch.loggers import Logger
@@ -141,9 +141,8 @@ class Run:
         resumed = cfg.resume is not None and (self.directory / record.FILE).exists()
         earlier = record.read_record(self.directory) if resumed else {}
         asked = earlier.get("precision", {}).get("asked", plain["precision"])
-        used = Precision(plain["precision"]).resolve(
-            accelerator_for(cfg.trainer.get("accelerator"))
-        )
+        accelerator = accelerator_for(cfg.trainer.get("accelerator"))
+        used = resolved_precision(plain["precision"], accelerator)
         facts = {
             "identity": identity_of(cfg, precision=asked),
             "precision": {"asked": asked, "used": used.name},
@@ -191,7 +190,7 @@ def _pin_precision(config: DictConfig, before: dict[str, Any]) -> None:
     """`auto` stays what it meant when the run started; another machine may choose otherwise."""
     pinned = before.get("precision", {}).get("used")
     if config.precision == "auto" and pinned:
-        here = Precision("auto").resolve(accelerator_for(config.trainer.get("accelerator")))
+        here = resolved_precision("auto", accelerator_for(config.trainer.get("accelerator")))
         if here.name != pinned:
             print(
                 f"resume: precision={pinned} as when the run started; here it would be {here.name} "

@@ -5,8 +5,9 @@ torch is imported where it is asked, since checks that need none of it import th
 
 import os
 import sys
-from pathlib import Path
 from typing import Literal
+
+from deeper.processes import cpu_flags
 
 Name = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
@@ -29,27 +30,6 @@ def _may_have_gpu() -> bool:
 
 
 class Precision:
-    """The number format that the config asks for."""
-
-    def __init__(self, name: Name = "auto") -> None:
-        if name != "auto" and name not in LIGHTNING:
-            raise ValueError(f"precision={name!r}: choose from auto, {', '.join(LIGHTNING)}")
-        self.asked = name
-
-    def resolve(self, accelerator: Literal["cpu", "cuda"]) -> "ResolvedPrecision":
-        """Raises `ValueError` for what the accelerator has no arithmetic for."""
-        if self.asked == "auto":
-            native, reason = bf16_in_hardware(accelerator)
-            return ResolvedPrecision("bf16" if native else "fp32", f"auto: {reason}")
-        if accelerator == "cpu" and self.asked in ("fp16", "tf32"):
-            raise ValueError(
-                f"precision={self.asked} needs a CUDA GPU; on CPU these work: "
-                f"precision=fp32, precision=bf16, precision=auto"
-            )
-        return ResolvedPrecision(self.asked, "as asked")
-
-
-class ResolvedPrecision:
     """A number format by `name`, Lightning's `plugin` word for it, and the `reason` it was chosen."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -63,6 +43,19 @@ class ResolvedPrecision:
         torch.backends.cudnn.allow_tf32 = self.name == "tf32"
 
 
+def resolved_precision(name: Name, accelerator: Literal["cpu", "cuda"]) -> Precision:
+    """What the config's name stands for. `ValueError` if the accelerator has no arithmetic for it."""
+    if name == "auto":
+        native, reason = bf16_in_hardware(accelerator)
+        return Precision("bf16" if native else "fp32", f"auto: {reason}")
+    if accelerator == "cpu" and name in ("fp16", "tf32"):
+        raise ValueError(
+            f"precision={name} needs a CUDA GPU; on CPU these work: "
+            f"precision=fp32, precision=bf16, precision=auto"
+        )
+    return Precision(name, "as asked")
+
+
 def bf16_in_hardware(accelerator: Literal["cpu", "cuda"]) -> tuple[bool, str]:
     """Whether bfloat16 is native, and why. Emulated bfloat16 is slower than float32 (torch #118499)."""
     if accelerator == "cuda":
@@ -70,26 +63,8 @@ def bf16_in_hardware(accelerator: Literal["cpu", "cuda"]) -> tuple[bool, str]:
 
         major, minor = torch.cuda.get_device_capability()
         native = major >= 8
-        return native, f"compute capability {major}.{minor} {_has(native)} bfloat16"
-    flags = _cpu_flags()
-    if found := flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        has = "has" if native else "has no"
+        return native, f"compute capability {major}.{minor} {has} bfloat16"
+    if found := {"avx512_bf16", "amx_bf16", "bf16"}.intersection(cpu_flags()):
         return True, f"the CPU has bfloat16 ({', '.join(sorted(found))})"
     return False, "the CPU has no bfloat16 arithmetic"
-
-
-def _has(native: bool) -> str:
-    return "has" if native else "has no"
-
-
-def _cpu_flags() -> set[str]:
-    """CPU features that Linux lists; empty elsewhere, so that `auto` falls back to float32."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return set()
-    lines = path.read_text().splitlines()
-    return {
-        flag
-        for line in lines
-        if line.lower().startswith(("flags", "features"))
-        for flag in line.partition(":")[2].split()
-    }

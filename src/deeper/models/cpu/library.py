@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from deeper.files import replacement
+from deeper.processes import cpu_flags
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = "-std=c++17 -O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp -shared -fPIC"
@@ -63,7 +64,9 @@ def _argument(value: Tensor | int | float) -> object:
 
 def _library(folder: Path, words: list[str]) -> ctypes.CDLL:
     command = [*shlex.split(os.environ.get("CXX") or "c++"), *FLAGS.split(), *words]
-    about = f"{command} {_processor()}".encode()
+    # What -march=native depends on: a folder may serve machines with different processors.
+    processor = cpu_flags() or platform.processor()
+    about = f"{command} {processor}".encode()
     digest = hashlib.sha256(about + SOURCE.read_bytes()).hexdigest()[:16]
     path = folder / f"kernels-{digest}.so"
     if not path.exists():
@@ -74,11 +77,3 @@ def _library(folder: Path, words: list[str]) -> ctypes.CDLL:
             if done.returncode:
                 raise OSError(f"{command[0]} failed: {' '.join(done.stderr.split())[-300:]}")
     return ctypes.CDLL(str(path))
-
-
-def _processor() -> str:
-    """What -march=native depends on; a folder may serve machines with different processors."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    flags = [line for line in lines if line.startswith(("flags", "Features"))]
-    return flags[0] if flags else platform.processor()
