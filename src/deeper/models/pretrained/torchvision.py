@@ -20,8 +20,6 @@ def renamed(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Under our names. Raises `ValueError` for another network's state dict."""
     if "inception3a.branch1.conv.weight" not in state:
         raise ValueError("no state dict of torchvision's googlenet")
-    if wrong := [name for name, value in state.items() if not isinstance(value, Tensor)]:
-        raise ValueError(f"{wrong[0]} is no tensor")
     ours = {_our_name(name): value for name, value in state.items()}
     for name in [name for name in ours if name.endswith(".norm.running_mean")]:
         # Files of torch 0.4 and before have no counter, which is used only where momentum is null.
