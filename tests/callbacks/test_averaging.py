@@ -266,13 +266,6 @@ def test_norms_that_do_not_run_keep_their_statistics():
     assert torch.equal(nets[-1]["conv.weight"], again[-1]["conv.weight"])
 
 
-def test_statistics_that_are_kept_do_not_touch_the_live_ones():
-    nets, average, model, _ = fit(Averaging("polyak", bn_batches=2))
-    live = model.net.state_dict()
-    assert all(torch.equal(live[name], nets[-1][name]) for name in STATISTICS)
-    assert not any(torch.equal(average[name], live[name]) for name in STATISTICS)
-
-
 def test_a_network_without_batch_norm():
     nets, average, _, run = fit(Averaging("polyak", bn_batches=2), net=Net(norm=False))
     names = list(nets[0])

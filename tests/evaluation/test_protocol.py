@@ -39,15 +39,3 @@ def test_single_is_torchvisions_resize_and_center_crop(image_size, size, crop):
 def test_single_is_the_centre_of_ten(image_size):
     image = noise(*image_size)
     assert torch.equal(Single(64)(image), Ten(64)(image)[4])
-
-
-def test_single_is_deterministic():
-    single, image = Single(16, 0.5), noise(50, 40)
-    assert torch.equal(single(image), single(image))
-
-
-@pytest.mark.parametrize("crop", [0.5, 0.875, 1.0])
-def test_a_constant_image_stays_constant(crop):
-    result = Single(10, crop)(Image.new("RGB", (33, 21), (10, 20, 30)))
-    assert result.shape == (3, 10, 10)
-    assert (result == torch.tensor([10, 20, 30]).view(3, 1, 1)).all()
