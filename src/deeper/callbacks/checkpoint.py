@@ -51,19 +51,13 @@ class Checkpoint(L.Callback):
             raise ValueError(f"keep_best={keep_best}: must be at least 1")
         self.folder, self.monitor, self.mode = Path(folder), monitor, mode
         self.every_minutes, self.keep_best = every_minutes, keep_best
+        self.last, self.best_file = self.folder / "last.ckpt", self.folder / "best.ckpt"
+        self._previous = self.folder / "previous.ckpt"
         self.best: list[dict[str, float]] = []
         """Of each best checkpoint, all metrics known when it was written, with its epoch (from 1)."""
         self._metrics_rows = self._metrics_step = 0
         self._validated = False
         self._step, self._saved_at = -1, monotonic()
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def best_file(self) -> Path:
-        return self.folder / "best.ckpt"
 
     @property
     def best_metrics(self) -> dict[str, float]:
@@ -160,10 +154,6 @@ class Checkpoint(L.Callback):
         previous = {"previous": self._previous}
         trainer.save_checkpoint(self.last, weights_only=False, storage_options=previous)
         self._saved_at = monotonic()
-
-    @property
-    def _previous(self) -> Path:
-        return self.folder / "previous.ckpt"
 
     def _best_file(self, place: int) -> Path:
         return self.best_file if place == 0 else self.folder / f"best-{place + 1}.ckpt"

@@ -1,6 +1,5 @@
 """Progress on screen: a bar with the time left on a terminal, one line per epoch everywhere."""
 
-from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -16,20 +15,12 @@ class ProgressBar(RichProgressBar):
 
     def __init__(self, refresh_rate: int = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
+        if not Console().is_terminal:
+            self.disable()  # a file gets the epochs' lines alone
         self._epoch_start = self._fit_start = 0.0
         self._first_epoch = 0
         self._trained_at: float | None = None
         """When this epoch's training ended and its validation began; None without validation."""
-
-    @property
-    def is_enabled(self) -> bool:
-        """Only on a terminal; a file gets the epochs' lines alone."""
-        return super().is_enabled and self._on_terminal
-
-    @cached_property
-    def _on_terminal(self) -> bool:
-        """Asked for in each step, and a tenth of a millisecond to find out."""
-        return Console().is_terminal
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """A run that is resumed within an epoch has no start of an epoch."""

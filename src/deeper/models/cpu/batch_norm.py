@@ -89,9 +89,8 @@ class BatchNormReLUPool(BatchNormReLU):
 class _BatchNormReLUPool(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, *geometry: Any
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, size: Any, pool: Tensor
     ) -> Any:
-        size, pool = geometry
         x = x.contiguous(memory_format=torch.channels_last)
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
         source, index = torch.empty_like(y), torch.empty_like(y, dtype=torch.uint8)
