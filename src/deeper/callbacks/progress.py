@@ -39,8 +39,7 @@ class ProgressBar(RichProgressBar):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero:
-            console = self.progress.console if self.progress is not None else Console()
-            console.print(self._line(trainer), highlight=False, soft_wrap=True)
+            print(self._line(trainer), flush=True)
 
     def _line(self, trainer: L.Trainer) -> str:
         now = perf_counter()
