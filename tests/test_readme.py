@@ -1,5 +1,6 @@
 """Commands, recipes and experiments of the README and of the site's pages exist."""
 
+import json
 import re
 import shlex
 import sys
@@ -52,6 +53,18 @@ def test_every_recipe_and_experiment_is_in_its_table():
 def test_every_link_leads_to_a_file():
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", README):
         assert (PROJECT / link).exists(), link
+
+
+@pytest.mark.parametrize("study", ["remeasured", "remeasured_2014"])
+def test_the_studys_table_is_that_of_the_stored_runs(study):
+    """Difference, interval and verdict of each arm, in points."""
+    arms = json.loads((PROJECT / "results" / study / "table.json").read_text())["arms"]
+    for arm in (arm for arm in arms if arm["difference"] is not None):
+        name = arm["experiment"].replace("+", "` + `")
+        numbers = (f"{100 * arm[key]:+.1f}".replace("-", "−") for key in ("difference", "low", "high"))
+        row = "| `{}` | {} ({} to {}) |".format(name, *numbers)
+        (line,) = (line for line in README.splitlines() if line.startswith(row))
+        assert line.endswith(f"| {arm['verdict'] or ''} |")
 
 
 def test_it_is_short():
