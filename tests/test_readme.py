@@ -61,7 +61,9 @@ def test_the_studys_table_is_that_of_the_stored_runs(study):
     arms = json.loads((PROJECT / "results" / study / "table.json").read_text())["arms"]
     for arm in (arm for arm in arms if arm["difference"] is not None):
         name = arm["experiment"].replace("+", "` + `")
-        numbers = (f"{100 * arm[key]:+.1f}".replace("-", "−") for key in ("difference", "low", "high"))
+        numbers = (
+            f"{100 * arm[key]:+.1f}".replace("-", "−") for key in ("difference", "low", "high")
+        )
         row = "| `{}` | {} ({} to {}) |".format(name, *numbers)
         (line,) = (line for line in README.splitlines() if line.startswith(row))
         assert line.endswith(f"| {arm['verdict'] or ''} |")

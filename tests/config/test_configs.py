@@ -153,7 +153,8 @@ def test_every_experiment_says_what_is_claimed_of_it(name, configs):
 
 
 SWEEPS = {"aux": [], "head": [], "block": [], "augment": ["recipe=paper"], "norm": ["recipe=paper"],
-          "ablations": ["recipe=paper"], "remeasured": [], "remeasured_2014": []}  # fmt: skip
+          "ablations": ["recipe=paper"], "remeasured": [], "remeasured_2014": [],
+          "remeasured_confirmed": []}  # fmt: skip
 """Sweeps of experiments, with the words that their headers have."""
 
 
