@@ -1,12 +1,5 @@
-"""What the committed pictures show of a trained network.
+"""What the committed pictures show of a trained network; `deeper.figures.store` writes it."""
 
-python src/train.py data.workers=0
-python -m deeper.figures.stored logs/train/runs/NAME     to results/default, with a copy of the run's record
-"""
-
-import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +9,6 @@ from deeper.config.groups import PROJECT
 
 FOLDER = PROJECT / "results/default"
 ARRAYS, GRADIENTS = "pictures.npz", "gradients.json"
-MISTAKES = 6
 
 
 def folder() -> Path:
@@ -29,45 +21,3 @@ def arrays() -> dict[str, Any]:
     """conv1 and conv1_initial [N, 3, h, w]; of the worst mistakes index, label, predicted and Grad-CAM maps."""
     with np.load(folder() / ARRAYS) as found:
         return dict(found)
-
-
-def store(run_directory: str) -> None:
-    import torch
-
-    import deeper
-    from deeper.figures import gradients, saliency
-    from deeper.reporting.keep import keep
-    from deeper.reporting.mistakes import images_of, worst
-    from deeper.reporting.runs import read_all
-    from deeper.runs import build
-
-    (run,) = read_all([run_directory])
-    shutil.rmtree(FOLDER / "runs", ignore_errors=True)
-    keep([run], [], FOLDER)
-    kept, data = FOLDER / "runs" / run.directory.resolve().name, run.config["data"]
-    trained = deeper.load(run.directory)
-    found: dict[str, Any] = {
-        name: net.get_parameter("conv1.conv.weight").detach().numpy().astype(np.float16)
-        for name, net in {
-            "conv1": trained.net,
-            "conv1_initial": build.network(trained.config, trained.classes),
-        }.items()
-    }
-    images = images_of(run, data["root"], data["cache"])
-    found["index"] = [mistake.index for mistake in worst([run], MISTAKES)]
-    pixels = torch.stack([trained.view(images[index][0]) for index in found["index"]])
-    for key in ("label", "predicted"):
-        found[key] = (run.outcomes or {})[key][found["index"]].astype(int)
-        found[f"{key}_map"] = saliency.heat_maps(trained, pixels, found[key]).astype(np.float16)
-    np.savez_compressed(kept / ARRAYS, **found)
-
-    where = [f"data.root={data['root']}", f"paths.cache={data['cache']}", "data.workers=0"]
-    norms = {
-        words: gradients.measure(deeper.compose(*words.split(), *where))
-        for words in gradients.NETWORKS
-    }
-    (kept / GRADIENTS).write_text(json.dumps(norms, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    store(sys.argv[1])
