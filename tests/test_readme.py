@@ -11,6 +11,7 @@ from entry import EXPERIMENTS, PROJECT, RECIPES, TAKE_FILES
 from hydra._internal.utils import get_args_parser
 
 from deeper.cli.arguments import quoted, with_files
+from deeper.figures.forest import STUDIES
 
 README = (PROJECT / "README.md").read_text()
 PAGES = "\n".join([README, *(page.read_text() for page in (PROJECT / "docs").glob("*.md"))])
@@ -55,7 +56,7 @@ def test_every_link_leads_to_a_file():
         assert (PROJECT / link).exists(), link
 
 
-@pytest.mark.parametrize("study", ["remeasured", "remeasured_2014"])
+@pytest.mark.parametrize("study", STUDIES)
 def test_the_studys_table_is_that_of_the_stored_runs(study):
     """Difference, interval and verdict of each arm, in points."""
     arms = json.loads((PROJECT / "results" / study / "table.json").read_text())["arms"]

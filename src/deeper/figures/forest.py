@@ -61,11 +61,22 @@ def draw(table: Mapping[str, Any]) -> Picture:
     return picture
 
 
+STUDIES = {
+    "remeasured": "",
+    "remeasured_2014": ", net of 2014",
+    "remeasured_confirmed": ", new seeds",
+}
+"""Of the paper, by their folders in results/ → what is added to the names of their arms."""
+
+
 def committed() -> Picture:
-    """Of both studies of the paper."""
-    ours, of_2014 = (
-        json.loads((PROJECT / "results" / name / "table.json").read_text())
-        for name in ("remeasured", "remeasured_2014")
-    )
-    arms = [arm | {"experiment": f"{arm['experiment']}, net of 2014"} for arm in of_2014["arms"]]
-    return draw(ours | {"arms": ours["arms"] + arms})
+    """All studies of the paper."""
+    tables = [
+        json.loads((PROJECT / "results" / name / "table.json").read_text()) for name in STUDIES
+    ]
+    arms = [
+        arm | {"experiment": arm["experiment"] + added}
+        for table, added in zip(tables, STUDIES.values(), strict=True)
+        for arm in table["arms"]
+    ]
+    return draw(tables[0] | {"arms": arms})
