@@ -106,6 +106,20 @@ def test_batch_norm_relu_and_pool(kernel, stride, padding, channels, dtype):
     assert error(ours(x), pool(F.relu(exact(x.double())))) < BOUND[dtype]
 
 
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+@pytest.mark.parametrize("value", [0.0, -0.0, -1e-40])
+def test_windows_of_zeros_are_finite(value, weight, dtype):
+    """The largest number of such a window, or with a negative weight the smallest, is a zero with a sign."""
+    ours = nn.BatchNorm2d(64)
+    nn.init.constant_(ours.weight, weight)
+    ours.__class__, ours.pool = layers.BatchNormReLUPool, nn.MaxPool2d(3, 2)
+    ours.pool.__class__ = layers.MaxPool
+    x = images(64, dtype).detach()
+    x[0, :, 2:7, 2:7] = value
+    assert ours(x).isfinite().all()
+
+
 @pytest.mark.parametrize("norm", ["bn", "lrn", "none"])
 def test_a_whole_network(build, norm):
     net = build(image_size=96, norm=norm, stem="imagenet", init=He(), width=0.25).double()
@@ -125,10 +139,10 @@ def test_a_whole_network(build, norm):
 
 
 @pytest.mark.parametrize("dtype", BOUND)
-@pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf"), -0.0])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf"), -0.0, -1e-40])
 def test_max_pool_of_special_values(value, dtype):
     x = images(64, dtype).detach()
-    x[0, :, 3:6, 3:6] = value
+    x[0, :, 2:7, 2:7] = value  # whole windows, too
     x[1, 5, 4, 4] = -value
     ours = nn.MaxPool2d(3, 2)
     ours.__class__ = layers.MaxPool

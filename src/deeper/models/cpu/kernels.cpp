@@ -224,11 +224,16 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
     });
 }
 
-// An integer in the order of the value with these bits, NaN above all; its own inverse but for NaN.
+// An integer in the order of the value with these bits, which must be no NaN; its own inverse.
 static inline Integer ordered(Integer bits) {
     constexpr Integer largest = std::numeric_limits<Integer>::max();
-    const Integer flipped = bits ^ (Integer(bits >> (8 * sizeof(Integer) - 1)) & largest);
-    return Integer(bits & largest) > INFINITE ? largest : flipped;
+    return Integer(bits ^ (Integer(bits >> (8 * sizeof(Integer) - 1)) & largest));
+}
+
+// The same with NaN above all.
+static inline Integer ordered_or_nan(Integer bits) {
+    constexpr Integer largest = std::numeric_limits<Integer>::max();
+    return Integer(bits & largest) > INFINITE ? largest : ordered(bits);
 }
 
 // Calls work(first, width) for parts of the channels; the widths are constants but for the last.
@@ -320,7 +325,7 @@ static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t
         visit([&](int64_t here, int64_t at) {
             const Integer* __restrict xs = bits + at;
             for (int64_t c = 0; c < lanes; ++c) {
-                const Integer value = ordered(xs[c] ^ flip[c]);
+                const Integer value = ordered_or_nan(xs[c] ^ flip[c]);
                 const bool larger = value > best[c];
                 best[c] = larger ? value : best[c];
                 place[c] = larger ? Integer(here) : place[c];
