@@ -66,8 +66,8 @@ def _no_paths(words: Sequence[str]) -> list[str]:
 
 
 def _is_path(value: Any) -> bool:
-    """Whether a value is a place on this machine."""
-    return isinstance(value, str) and value.startswith(("/", "~"))
+    """Whether a value is a place on this machine; in a word of Hydra's it may be quoted."""
+    return isinstance(value, str) and value.lstrip("\"'").startswith(("/", "~"))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
