@@ -261,7 +261,7 @@ def test_what_is_kept_adds_to_what_was(store, tmp_path):
 
 def test_kept_settings_lack_paths_alone():
     data = {"root": "imagenet", "scale": "imagenet", "cache": "/c"}
-    record = {"command": ["train.py", "--config-dir=/mine", "lr=0.1"],
+    record = {"command": ["train.py", "--config-dir=/mine", 'hydra.sweep.dir="/logs"', "lr=0.1"],
               "config": {"data": data, "model": {"pretrained": "/w.pth", "width": 0.5}}}  # fmt: skip
     assert keep._without_paths(record) == {
         "command": ["train.py", "lr=0.1"],
