@@ -27,11 +27,17 @@ initialisers treat it differently.
 """
 
 
+def _require_probability(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}: must lie in 0..1 (1 excluded)")
+
+
 class AvgPoolHead(nn.Module):
     """The paper's head: average pool → dropout → linear (Table 1, last rows)."""
 
     def __init__(self, features: Features, num_classes: int, *, dropout: float = 0.4) -> None:
         super().__init__()
+        _require_probability(dropout)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features.channels, num_classes)
@@ -56,6 +62,7 @@ class FCHead(nn.Module):
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
+        _require_probability(dropout)
         layers: list[nn.Module] = [nn.Flatten()]
         last = features.channels * features.size**2
         for units in (scaled_width(units, features.width) for units in hidden):
@@ -77,6 +84,7 @@ class NINHead(nn.Module):
 
     def __init__(self, features: Features, num_classes: int, *, dropout: float = 0.4) -> None:
         super().__init__()
+        _require_probability(dropout)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(features.channels, num_classes, 1)
         self.act = nn.ReLU()
@@ -103,6 +111,7 @@ class AuxHead(nn.Module):
         pool: Literal["paper", "adaptive"] = "paper",
     ) -> None:
         super().__init__()
+        _require_probability(dropout)
         channels, size, width, norm = features
         conv, hidden = scaled_width(conv, width), scaled_width(hidden, width)
         self.pool: nn.Module
