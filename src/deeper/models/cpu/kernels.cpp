@@ -236,15 +236,19 @@ static inline Integer ordered_or_nan(Integer bits) {
     return Integer(bits & largest) > INFINITE ? largest : ordered(bits);
 }
 
-// Calls work(first, width) for parts of the channels; the widths are constants but for the last.
+// Calls work(first, width) for parts of the channels. Widths are constants but below 32 channels; the
+// last part may overlap the one before it, whose values it writes again.
 template <int64_t width = LANES, class Work>
-static void by_lanes(int64_t channels, const Work& work, int64_t first = 0) {
-    for (; first + width <= channels; first += width)
-        work(first, std::integral_constant<int64_t, width>{});
-    if constexpr (width > 8)
-        by_lanes<width / 2>(channels, work, first);
-    else if (first < channels)
-        work(first, channels - first);
+static void by_lanes(int64_t channels, const Work& work) {
+    if (channels >= width) {
+        for (int64_t first = 0; first + width < channels; first += width)
+            work(first, std::integral_constant<int64_t, width>{});
+        work(channels - width, std::integral_constant<int64_t, width>{});
+    } else if constexpr (width > 32) {
+        by_lanes<width / 2>(channels, work);
+    } else {
+        work(0, channels);
+    }
 }
 
 struct Pool {
