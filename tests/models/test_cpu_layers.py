@@ -16,8 +16,8 @@ from deeper.models.norm import LRN, BatchNorm
 
 BOUND = {torch.float32: 3e-6, torch.bfloat16: 3e-3}
 """Relative errors; bfloat16 has 8 bits."""
-CHANNELS = [1, 3, 64, 70]
-"""One, fewer and more than a register's, and whole and partial blocks of 64."""
+CHANNELS = [1, 3, 40, 64, 70]
+"""Fewer than the pools take at once; parts of 32 and of 64, alone and with one that overlaps."""
 
 
 @pytest.fixture(autouse=True, scope="module")
