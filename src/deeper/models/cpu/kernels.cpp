@@ -407,11 +407,16 @@ extern "C" void batch_norm_relu_pool_backward(const Value* grad, int64_t stride,
     });
 }
 
-// scale^-beta; the published exponents by square roots, which the compiler vectorises.
-static inline float power(float scale, float beta) {
-    if (beta == 0.75f) return 1 / (std::sqrt(scale) * std::sqrt(std::sqrt(scale)));
-    if (beta == 0.5f) return 1 / std::sqrt(scale);
-    return std::pow(scale, -beta);
+// Calls work(power), where power(scale) = scale^-beta. The published exponents are square roots; each is
+// a function of its own, since compilers vectorise no loop that chooses among them.
+template <class Work>
+static void with_power(float beta, const Work& work) {
+    if (beta == 0.75f)
+        work([](float scale) { return 1 / (std::sqrt(scale) * std::sqrt(std::sqrt(scale))); });
+    else if (beta == 0.5f)
+        work([](float scale) { return 1 / std::sqrt(scale); });
+    else
+        work([beta](float scale) { return std::pow(scale, -beta); });
 }
 
 // to[c] = Σ from[c - below … c + above]; `from` has that many zeros on either side.
@@ -427,18 +432,20 @@ static inline void window_sum(const float* __restrict from, int64_t below, int64
 extern "C" void lrn_forward(const Value* x, int64_t rows, int64_t channels, int64_t below,
                             int64_t above, float alpha, float beta, float k, Value* y,
                             int64_t threads) {
-    in_threads(threads, rows, [&](int64_t, int64_t first, int64_t last) {
-        std::vector<float> padded(channels + below + above, 0.0f), sums(channels);
-        float* __restrict squares = padded.data() + below;
-        float* __restrict sum = sums.data();
-        for (int64_t row = first; row < last; ++row) {
-            const Value* __restrict xs = x + row * channels;
-            Value* __restrict ys = y + row * channels;
-            for (int64_t c = 0; c < channels; ++c) squares[c] = load(xs[c]) * load(xs[c]);
-            window_sum(squares, below, above, channels, sum);
-            for (int64_t c = 0; c < channels; ++c)
-                store(ys + c, load(xs[c]) * power(sum[c] * alpha + k, beta));
-        }
+    with_power(beta, [&](const auto& power) {
+        in_threads(threads, rows, [&](int64_t, int64_t first, int64_t last) {
+            std::vector<float> padded(channels + below + above, 0.0f), sums(channels);
+            float* __restrict squares = padded.data() + below;
+            float* __restrict sum = sums.data();
+            for (int64_t row = first; row < last; ++row) {
+                const Value* __restrict xs = x + row * channels;
+                Value* __restrict ys = y + row * channels;
+                for (int64_t c = 0; c < channels; ++c) squares[c] = load(xs[c]) * load(xs[c]);
+                window_sum(squares, below, above, channels, sum);
+                for (int64_t c = 0; c < channels; ++c)
+                    store(ys + c, load(xs[c]) * power(sum[c] * alpha + k));
+            }
+        });
     });
 }
 
@@ -446,26 +453,28 @@ extern "C" void lrn_forward(const Value* x, int64_t rows, int64_t channels, int6
 extern "C" void lrn_backward(const Value* grad, int64_t stride, const Value* x, int64_t rows,
                              int64_t channels, int64_t below, int64_t above, float alpha,
                              float beta, float k, Value* grad_x, int64_t threads) {
-    in_threads(threads, rows, [&](int64_t, int64_t first, int64_t last) {
-        const int64_t ends = below + above;
-        std::vector<float> padded(channels + 2 * ends, 0.0f), sums(channels), factors(channels);
-        float* __restrict terms = padded.data() + ends;
-        float* __restrict sum = sums.data();
-        float* __restrict direct = factors.data();
-        for (int64_t row = first; row < last; ++row) {
-            const Value* __restrict xs = x + row * channels;
-            const Value* __restrict gs = grad + row * stride;
-            Value* __restrict out = grad_x + row * channels;
-            for (int64_t c = 0; c < channels; ++c) terms[c] = load(xs[c]) * load(xs[c]);
-            window_sum(terms, below, above, channels, sum);
-            for (int64_t c = 0; c < channels; ++c) {
-                const float scale = sum[c] * alpha + k;
-                direct[c] = load(gs[c]) * power(scale, beta);
-                terms[c] = direct[c] * load(xs[c]) / scale;
+    with_power(beta, [&](const auto& power) {
+        in_threads(threads, rows, [&](int64_t, int64_t first, int64_t last) {
+            const int64_t ends = below + above;
+            std::vector<float> padded(channels + 2 * ends, 0.0f), sums(channels), factors(channels);
+            float* __restrict terms = padded.data() + ends;
+            float* __restrict sum = sums.data();
+            float* __restrict direct = factors.data();
+            for (int64_t row = first; row < last; ++row) {
+                const Value* __restrict xs = x + row * channels;
+                const Value* __restrict gs = grad + row * stride;
+                Value* __restrict out = grad_x + row * channels;
+                for (int64_t c = 0; c < channels; ++c) terms[c] = load(xs[c]) * load(xs[c]);
+                window_sum(terms, below, above, channels, sum);
+                for (int64_t c = 0; c < channels; ++c) {
+                    const float scale = sum[c] * alpha + k;
+                    direct[c] = load(gs[c]) * power(scale);
+                    terms[c] = direct[c] * load(xs[c]) / scale;
+                }
+                window_sum(terms, above, below, channels, sum);
+                for (int64_t c = 0; c < channels; ++c)
+                    store(out + c, direct[c] - 2 * alpha * beta * load(xs[c]) * sum[c]);
             }
-            window_sum(terms, above, below, channels, sum);
-            for (int64_t c = 0; c < channels; ++c)
-                store(out + c, direct[c] - 2 * alpha * beta * load(xs[c]) * sum[c]);
-        }
+        });
     });
 }
