@@ -16,7 +16,6 @@
 
 constexpr int64_t BLOCK = 64;  // rows whose sum is float
 constexpr int64_t VECTOR = 32;  // values in a vector of the widest processors
-constexpr int64_t LANES = 64;  // channels of a pool whose values stay in registers
 
 #ifdef BFLOAT16
 using Value = uint16_t;  // the upper half of a float
@@ -224,30 +223,62 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
     });
 }
 
+// `count` values, which stay in registers as arrays do not (an extension that GCC and Clang share).
+template <class T, int64_t count>
+struct Vector {
+    typedef T type __attribute__((vector_size(count * sizeof(T))));
+};
+template <int64_t count>
+using Integers = typename Vector<Integer, count>::type;
+template <int64_t count>
+using Floats = typename Vector<float, count>::type;
+template <int64_t count>
+using Masks = typename Vector<int32_t, count>::type;
+template <int64_t count>
+using Bytes = typename Vector<uint8_t, count>::type;
+
+template <class Vector, class T>
+static inline Vector vector_at(const T* from) {
+    Vector result;
+    std::memcpy(&result, from, sizeof result);
+    return result;
+}
+
+template <int64_t count>
+static inline Masks<count> float_bits(const Value* from) {
+    if constexpr (sizeof(Value) == sizeof(float)) {
+        return vector_at<Masks<count>>(from);
+    } else {
+        float floats[count];
+        for (int64_t i = 0; i < count; ++i) floats[i] = load(from[i]);
+        return vector_at<Masks<count>>(floats);
+    }
+}
+
 // An integer in the order of the value with these bits, which must be no NaN; its own inverse.
-static inline Integer ordered(Integer bits) {
+template <class Integers>
+static inline Integers ordered(Integers bits) {
     constexpr Integer largest = std::numeric_limits<Integer>::max();
-    return Integer(bits ^ (Integer(bits >> (8 * sizeof(Integer) - 1)) & largest));
+    return bits ^ ((bits >> (8 * sizeof(Integer) - 1)) & largest);
 }
 
 // The same with NaN above all.
-static inline Integer ordered_or_nan(Integer bits) {
+template <class Integers>
+static inline Integers ordered_or_nan(Integers bits) {
     constexpr Integer largest = std::numeric_limits<Integer>::max();
-    return Integer(bits & largest) > INFINITE ? largest : ordered(bits);
+    return (bits & largest) > INFINITE ? Integers{} + largest : ordered(bits);
 }
 
-// Calls work(first, width) for parts of the channels. Widths are constants but below 32 channels; the
-// last part may overlap the one before it, whose values it writes again.
-template <int64_t width = LANES, class Work>
-static void by_lanes(int64_t channels, const Work& work) {
+// Calls work(first, width) for parts of the channels, with a constant for the width; the last part may
+// overlap the one before it, whose values it writes again.
+template <int64_t width = 64, class Work>
+static void by_parts(int64_t channels, const Work& work) {
     if (channels >= width) {
         for (int64_t first = 0; first + width < channels; first += width)
             work(first, std::integral_constant<int64_t, width>{});
         work(channels - width, std::integral_constant<int64_t, width>{});
-    } else if constexpr (width > 32) {
-        by_lanes<width / 2>(channels, work);
-    } else {
-        work(0, channels);
+    } else if constexpr (width > 1) {
+        by_parts<width / 2>(channels, work);
     }
 }
 
@@ -266,7 +297,7 @@ struct Pool {
                 const int64_t left = window % out_width * stride - padding;
                 const int64_t i0 = std::max<int64_t>(-top, 0), i1 = std::min(kernel, height - top);
                 const int64_t j0 = std::max<int64_t>(-left, 0), j1 = std::min(kernel, width - left);
-                by_lanes(channels, [&](int64_t channel, auto lanes) {
+                by_parts(channels, [&](int64_t channel, auto lanes) {
                     work(window, channel, lanes, i0 * kernel + j0, [&](const auto& pixel_work) {
                         for (int64_t i = i0; i < i1; ++i)
                             for (int64_t j = j0; j < j1; ++j) {
@@ -293,20 +324,27 @@ struct Pool {
                 const int64_t row = line % height + padding, column = pixel % width + padding;
                 const int64_t y1 = std::min(row / stride + 1, out_height);
                 const int64_t x1 = std::min(column / stride + 1, out_width);
-                by_lanes(channels, [&](int64_t channel, auto lanes) {
-                    float sum[LANES];
-                    for (int64_t c = 0; c < lanes; ++c) sum[c] = 0;
+                by_parts(channels, [&](int64_t channel, auto lanes) {
+                    constexpr int64_t size = std::min<int64_t>(lanes, 16), vectors = lanes / size;
+                    Floats<size> sum[vectors] = {};
                     for (int64_t y = first_window(row); y < y1; ++y)
                         for (int64_t x = first_window(column); x < x1; ++x) {
                             const int64_t window = (image * out_height + y) * out_width + x;
                             const uint8_t here =
                                 uint8_t((row - y * stride) * kernel + column - x * stride);
-                            const Value* __restrict gs = grad + window * grad_stride + channel;
-                            const uint8_t* __restrict places = index + window * channels + channel;
-                            for (int64_t c = 0; c < lanes; ++c)
-                                sum[c] += places[c] == here ? load(gs[c]) : 0.0f;
+                            const Value* gs = grad + window * grad_stride + channel;
+                            const uint8_t* places = index + window * channels + channel;
+#pragma GCC unroll 4
+                            for (int64_t v = 0; v < vectors; ++v) {
+                                const auto taken = vector_at<Bytes<size>>(places + v * size) == here;
+                                const auto mask = __builtin_convertvector(taken, Masks<size>);
+                                sum[v] += Floats<size>(float_bits<size>(gs + v * size) & mask);
+                            }
                         }
-                    finish(pixel * channels + channel, channel, lanes, sum);
+                    float sums[lanes];
+                    for (int64_t v = 0; v < vectors; ++v)
+                        std::memcpy(sums + v * size, &sum[v], sizeof sum[v]);
+                    finish(pixel * channels + channel, channel, lanes, sums);
                 });
             }
         });
@@ -320,23 +358,29 @@ static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t
                     const Write& write) {
     const Integer* bits = reinterpret_cast<const Integer*>(x);
     p.windows(threads, [&](int64_t window, int64_t channel, auto lanes, int64_t start, auto visit) {
-        Integer best[LANES], place[LANES];
-        for (int64_t c = 0; c < lanes; ++c) {
-            best[c] = std::numeric_limits<Integer>::min();
-            place[c] = Integer(start);
+        constexpr int64_t size = std::min<int64_t>(lanes, 64 / sizeof(Integer));
+        constexpr int64_t vectors = lanes / size;
+        Integers<size> best[vectors], place[vectors], flip[vectors];
+        for (int64_t v = 0; v < vectors; ++v) {
+            best[v] = Integers<size>{} + std::numeric_limits<Integer>::min();
+            place[v] = Integers<size>{} + Integer(start);
+            flip[v] = vector_at<Integers<size>>(signs + channel + v * size);
         }
-        const Integer* __restrict flip = signs + channel;
         visit([&](int64_t here, int64_t at) {
-            const Integer* __restrict xs = bits + at;
-            for (int64_t c = 0; c < lanes; ++c) {
-                const Integer value = ordered_or_nan(xs[c] ^ flip[c]);
-                const bool larger = value > best[c];
-                best[c] = larger ? value : best[c];
-                place[c] = larger ? Integer(here) : place[c];
+#pragma GCC unroll 4
+            for (int64_t v = 0; v < vectors; ++v) {
+                const auto xs = vector_at<Integers<size>>(bits + at + v * size);
+                const auto value = ordered_or_nan(xs ^ flip[v]);
+                const auto larger = value > best[v];
+                best[v] = larger ? value : best[v];
+                place[v] = larger ? Integers<size>{} + Integer(here) : place[v];
             }
         });
-        for (int64_t c = 0; c < lanes; ++c) best[c] = ordered(best[c]) ^ flip[c];
-        write(window * p.channels + channel, channel, lanes, best, place);
+        for (int64_t v = 0; v < vectors; ++v) best[v] = ordered(best[v]) ^ flip[v];
+        Integer values[lanes], places[lanes];
+        std::memcpy(values, best, sizeof values);
+        std::memcpy(places, place, sizeof places);
+        write(window * p.channels + channel, channel, lanes, values, places);
     });
 }
 
@@ -345,15 +389,17 @@ extern "C" void max_pool_forward(const Value* x, const Pool& p, Value* y, uint8_
     const std::vector<Integer> signs(p.channels, 0);
     largest(x, p, signs.data(), threads,
             [&](int64_t to, int64_t, auto lanes, const Integer* values, const Integer* places) {
+        uint8_t* __restrict indices = index + to;
         std::memcpy(y + to, values, lanes * sizeof(Value));
-        for (int64_t c = 0; c < lanes; ++c) index[to + c] = uint8_t(places[c]);
+        for (int64_t c = 0; c < lanes; ++c) indices[c] = uint8_t(places[c]);
     });
 }
 
 extern "C" void max_pool_backward(const Value* grad, int64_t stride, const uint8_t* index,
                                   const Pool& p, Value* grad_x, int64_t threads) {
     p.pixels(threads, grad, stride, index, [&](int64_t at, int64_t, auto lanes, const float* sum) {
-        for (int64_t c = 0; c < lanes; ++c) store(grad_x + at + c, sum[c]);
+        Value* __restrict out = grad_x + at;
+        for (int64_t c = 0; c < lanes; ++c) store(out + c, sum[c]);
     });
 }
 
@@ -371,8 +417,9 @@ extern "C" void batch_norm_relu_pool_forward(const Value* x, const Pool& p, cons
             [&](int64_t to, int64_t channel, auto lanes, const Integer* xs, const Integer* places) {
         const float *__restrict by = scale + channel, *__restrict plus = shift + channel;
         Value *__restrict from = source + to, *__restrict out = y + to;
+        uint8_t* __restrict indices = index + to;
         std::memcpy(from, xs, lanes * sizeof(Value));
-        for (int64_t c = 0; c < lanes; ++c) index[to + c] = uint8_t(places[c]);
+        for (int64_t c = 0; c < lanes; ++c) indices[c] = uint8_t(places[c]);
         for (int64_t c = 0; c < lanes; ++c) {
             const float value = load(from[c]) * by[c] + plus[c];
             store(out + c, value < 0.0f ? 0.0f : value);
