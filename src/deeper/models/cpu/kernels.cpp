@@ -223,19 +223,13 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
     });
 }
 
-// `count` values, which stay in registers as arrays do not (an extension that GCC and Clang share).
+// Values that stay in registers, as those of an array do not (an extension of GCC that Clang has too).
 template <class T, int64_t count>
-struct Vector {
+struct Registers {
     typedef T type __attribute__((vector_size(count * sizeof(T))));
 };
-template <int64_t count>
-using Integers = typename Vector<Integer, count>::type;
-template <int64_t count>
-using Floats = typename Vector<float, count>::type;
-template <int64_t count>
-using Masks = typename Vector<int32_t, count>::type;
-template <int64_t count>
-using Bytes = typename Vector<uint8_t, count>::type;
+template <class T, int64_t count>
+using Vector = typename Registers<T, count>::type;
 
 template <class Vector, class T>
 static inline Vector vector_at(const T* from) {
@@ -245,21 +239,18 @@ static inline Vector vector_at(const T* from) {
 }
 
 template <int64_t count>
-static inline Masks<count> float_bits(const Value* from) {
-    if constexpr (sizeof(Value) == sizeof(float)) {
-        return vector_at<Masks<count>>(from);
-    } else {
-        float floats[count];
-        for (int64_t i = 0; i < count; ++i) floats[i] = load(from[i]);
-        return vector_at<Masks<count>>(floats);
-    }
+static inline Vector<int32_t, count> float_bits(const Value* from) {
+    if constexpr (sizeof(Value) == sizeof(float)) return vector_at<Vector<int32_t, count>>(from);
+    float floats[count];
+    for (int64_t i = 0; i < count; ++i) floats[i] = load(from[i]);
+    return vector_at<Vector<int32_t, count>>(floats);
 }
 
 // An integer in the order of the value with these bits, which must be no NaN; its own inverse.
 template <class Integers>
 static inline Integers ordered(Integers bits) {
     constexpr Integer largest = std::numeric_limits<Integer>::max();
-    return bits ^ ((bits >> (8 * sizeof(Integer) - 1)) & largest);
+    return bits ^ ((bits >> Integer(8 * sizeof(Integer) - 1)) & largest);
 }
 
 // The same with NaN above all.
@@ -326,7 +317,9 @@ struct Pool {
                 const int64_t x1 = std::min(column / stride + 1, out_width);
                 by_parts(channels, [&](int64_t channel, auto lanes) {
                     constexpr int64_t size = std::min<int64_t>(lanes, 16), vectors = lanes / size;
-                    Floats<size> sum[vectors] = {};
+                    using Floats = Vector<float, size>;
+                    using Masks = Vector<int32_t, size>;
+                    Floats sum[vectors] = {};
                     for (int64_t y = first_window(row); y < y1; ++y)
                         for (int64_t x = first_window(column); x < x1; ++x) {
                             const int64_t window = (image * out_height + y) * out_width + x;
@@ -336,9 +329,9 @@ struct Pool {
                             const uint8_t* places = index + window * channels + channel;
 #pragma GCC unroll 4
                             for (int64_t v = 0; v < vectors; ++v) {
-                                const auto taken = vector_at<Bytes<size>>(places + v * size) == here;
-                                const auto mask = __builtin_convertvector(taken, Masks<size>);
-                                sum[v] += Floats<size>(float_bits<size>(gs + v * size) & mask);
+                                const auto at = vector_at<Vector<uint8_t, size>>(places + v * size);
+                                const Masks taken = __builtin_convertvector(at == here, Masks);
+                                sum[v] += Floats(float_bits<size>(gs + v * size) & taken);
                             }
                         }
                     float sums[lanes];
@@ -360,20 +353,21 @@ static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t
     p.windows(threads, [&](int64_t window, int64_t channel, auto lanes, int64_t start, auto visit) {
         constexpr int64_t size = std::min<int64_t>(lanes, 64 / sizeof(Integer));
         constexpr int64_t vectors = lanes / size;
-        Integers<size> best[vectors], place[vectors], flip[vectors];
+        using Integers = Vector<Integer, size>;
+        Integers best[vectors], place[vectors], flip[vectors];
         for (int64_t v = 0; v < vectors; ++v) {
-            best[v] = Integers<size>{} + std::numeric_limits<Integer>::min();
-            place[v] = Integers<size>{} + Integer(start);
-            flip[v] = vector_at<Integers<size>>(signs + channel + v * size);
+            best[v] = Integers{} + std::numeric_limits<Integer>::min();
+            place[v] = Integers{} + Integer(start);
+            flip[v] = vector_at<Integers>(signs + channel + v * size);
         }
         visit([&](int64_t here, int64_t at) {
 #pragma GCC unroll 4
             for (int64_t v = 0; v < vectors; ++v) {
-                const auto xs = vector_at<Integers<size>>(bits + at + v * size);
+                const auto xs = vector_at<Integers>(bits + at + v * size);
                 const auto value = ordered_or_nan(xs ^ flip[v]);
                 const auto larger = value > best[v];
                 best[v] = larger ? value : best[v];
-                place[v] = larger ? Integers<size>{} + Integer(here) : place[v];
+                place[v] = larger ? Integers{} + Integer(here) : place[v];
             }
         });
         for (int64_t v = 0; v < vectors; ++v) best[v] = ordered(best[v]) ^ flip[v];
