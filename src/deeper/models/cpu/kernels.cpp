@@ -309,7 +309,8 @@ struct Pool {
         const auto first_window = [&](int64_t at) {
             return at < kernel ? 0 : (at - kernel) / stride + 1;
         };
-        in_threads(threads, batch * height, [&](int64_t, int64_t first, int64_t last) {
+        // Copies, for what lies behind a reference may change with each value that is stored.
+        in_threads(threads, batch * height, [=, *this, &finish](int64_t, int64_t first, int64_t last) {
             for (int64_t pixel = first * width; pixel < last * width; ++pixel) {
                 const int64_t line = pixel / width, image = line / height;
                 const int64_t row = line % height + padding, column = pixel % width + padding;
