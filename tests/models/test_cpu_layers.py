@@ -16,8 +16,8 @@ from deeper.models.norm import LRN, BatchNorm
 
 BOUND = {torch.float32: 3e-6, torch.bfloat16: 3e-3}
 """Relative errors; bfloat16 has 8 bits."""
-CHANNELS = [1, 3, 40, 64, 70]
-"""Fewer than the pools take at once; parts of 32 and of 64, alone and with one that overlaps."""
+CHANNELS = [1, 3, 6, 12, 24, 40, 64, 130]
+"""Each size of the parts that pools take, 1 to 64; most with a last part that overlaps."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -76,7 +76,7 @@ def test_batch_norm_relu(channels, dtype, momentum):
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "ceil"),
-    [(3, 1, 1, False), (3, 2, 0, True), (2, 2, 0, True), (5, 3, 2, False)],
+    [(3, 1, 1, False), (3, 2, 0, True), (2, 2, 0, True), (5, 3, 2, False), (15, 7, 7, True)],
 )
 def test_max_pool(kernel, stride, padding, ceil, channels, dtype):
     theirs = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
@@ -86,6 +86,18 @@ def test_max_pool(kernel, stride, padding, ceil, channels, dtype):
     assert torch.equal(ours(x), theirs(x))
     torch.manual_seed(0)
     assert max(compared(ours, theirs, x)) < BOUND[dtype]
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_max_pool_takes_a_gradient_to_one_pixel_alone(value, dtype):
+    pool = nn.MaxPool2d(3, 1, 1)
+    pool.__class__ = layers.MaxPool
+    x = images(40, dtype)
+    grad = torch.zeros_like(x)
+    grad[1, 2, 3, 4] = value
+    pool(x).backward(grad)
+    assert (x.grad != 0).sum() == 1
 
 
 @pytest.mark.parametrize("dtype", BOUND)

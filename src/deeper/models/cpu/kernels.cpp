@@ -1,4 +1,4 @@
-// Layers on a CPU that read and write memory less often than torch's. layers.py calls them.
+// Layers on a CPU that read and write memory less often than torch's. The modules beside call them.
 //
 // Tensors are channels_last: rows of `channels` values, one row a pixel. Gradients may lie further
 // apart, `stride` values from row to row, as parts of a concatenation do. Sums are float within a
@@ -15,7 +15,7 @@
 #include <vector>
 
 constexpr int64_t BLOCK = 64;  // rows whose sum is float
-constexpr int64_t VECTOR = 32;  // values in a vector of the widest processors
+constexpr int64_t WIDEST = 32;  // values in a register of the widest processors
 
 #ifdef BFLOAT16
 using Value = uint16_t;  // the upper half of a float
@@ -59,7 +59,7 @@ struct LongRows {
     LongRows(int64_t rows, int64_t channels)
         : rows(rows),
           channels(channels),
-          together(VECTOR / std::gcd(channels, VECTOR) * std::max<int64_t>(1, 128 / channels)),
+          together(WIDEST / std::gcd(channels, WIDEST) * std::max<int64_t>(1, 128 / channels)),
           width(together * channels),
           count((rows + together - 1) / together) {}
 
@@ -223,21 +223,34 @@ extern "C" void batch_norm_relu_backward(const Value* grad, int64_t stride, cons
     });
 }
 
-// Values that stay in registers, as those of an array do not (an extension of GCC that Clang has too).
+#if defined(__AVX512BW__)
+constexpr int64_t REGISTER = 64;  // bytes of a register for vectors
+#elif defined(__AVX2__)
+constexpr int64_t REGISTER = 32;
+#else
+constexpr int64_t REGISTER = 16;
+#endif
+
+// `count` values of type T as one value, an extension that GCC and Clang have. Compilers keep it in a
+// register; an array they store and load again for each pixel.
 template <class T, int64_t count>
-struct Registers {
+struct VectorOf {
     typedef T type __attribute__((vector_size(count * sizeof(T))));
 };
 template <class T, int64_t count>
-using Vector = typename Registers<T, count>::type;
+using Vector = typename VectorOf<T, count>::type;
 
-template <class Vector, class T>
-static inline Vector vector_at(const T* from) {
-    Vector result;
+template <class Result, class T>
+static inline Result vector_at(const T* from) {
+    Result result;
     std::memcpy(&result, from, sizeof result);
     return result;
 }
 
+template <class Result, class T>
+static inline Result everywhere(T value) { return Result{} + value; }
+
+// The bits of `count` values as floats.
 template <int64_t count>
 static inline Vector<int32_t, count> float_bits(const Value* from) {
     if constexpr (sizeof(Value) == sizeof(float)) return vector_at<Vector<int32_t, count>>(from);
@@ -257,26 +270,27 @@ static inline Integers ordered(Integers bits) {
 template <class Integers>
 static inline Integers ordered_or_nan(Integers bits) {
     constexpr Integer largest = std::numeric_limits<Integer>::max();
-    return (bits & largest) > INFINITE ? Integers{} + largest : ordered(bits);
+    return (bits & largest) > INFINITE ? everywhere<Integers>(largest) : ordered(bits);
 }
 
-// Calls work(first, width) for parts of the channels, with a constant for the width; the last part may
-// overlap the one before it, whose values it writes again.
-template <int64_t width = 64, class Work>
+// Calls work(first, count) for parts of the channels, where `count` is a constant: the largest power
+// of two that fits, at most four registers of floats. The last part may overlap the one before it,
+// whose values it writes again.
+template <int64_t count = REGISTER, class Work>
 static void by_parts(int64_t channels, const Work& work) {
-    if (channels >= width) {
-        for (int64_t first = 0; first + width < channels; first += width)
-            work(first, std::integral_constant<int64_t, width>{});
-        work(channels - width, std::integral_constant<int64_t, width>{});
-    } else if constexpr (width > 1) {
-        by_parts<width / 2>(channels, work);
+    if (channels >= count) {
+        for (int64_t first = 0; first + count < channels; first += count)
+            work(first, std::integral_constant<int64_t, count>{});
+        work(channels - count, std::integral_constant<int64_t, count>{});
+    } else if constexpr (count > 1) {
+        by_parts<count / 2>(channels, work);
     }
 }
 
 struct Pool {
     int64_t batch, height, width, channels, out_height, out_width, kernel, stride, padding;
 
-    // Calls work(window, channel, lanes, place, visit) for each window and part of the channels,
+    // Calls work(window, channel, count, place, visit) for each window and part of the channels,
     // where `place` is that of the window's first pixel, and visit(f) calls f(place, index of the
     // first value) for each of its pixels.
     template <class Work>
@@ -288,8 +302,8 @@ struct Pool {
                 const int64_t left = window % out_width * stride - padding;
                 const int64_t i0 = std::max<int64_t>(-top, 0), i1 = std::min(kernel, height - top);
                 const int64_t j0 = std::max<int64_t>(-left, 0), j1 = std::min(kernel, width - left);
-                by_parts(channels, [&](int64_t channel, auto lanes) {
-                    work(window, channel, lanes, i0 * kernel + j0, [&](const auto& pixel_work) {
+                by_parts(channels, [&](int64_t channel, auto count) {
+                    work(window, channel, count, i0 * kernel + j0, [&](const auto& pixel_work) {
                         for (int64_t i = i0; i < i1; ++i)
                             for (int64_t j = j0; j < j1; ++j) {
                                 const int64_t pixel = (image * height + top + i) * width + left + j;
@@ -301,23 +315,24 @@ struct Pool {
         });
     }
 
-    // For each pixel and part of the channels finish(at, channel, lanes, sum), where `sum` are the
+    // The first window, in one direction, that has pixel `at` of the padded image.
+    int64_t first_window(int64_t at) const { return at < kernel ? 0 : (at - kernel) / stride + 1; }
+
+    // For each pixel and part of the channels finish(at, channel, count, sum), where `sum` are the
     // gradients of the windows that took their value from it and `at` is the index of the first.
     template <class Finish>
     void pixels(int64_t threads, const Value* grad, int64_t grad_stride, const uint8_t* index,
                 const Finish& finish) const {
-        const auto first_window = [&](int64_t at) {
-            return at < kernel ? 0 : (at - kernel) / stride + 1;
-        };
-        // Copies, for what lies behind a reference may change with each value that is stored.
+        // Captured by copy: through references the compiler loads sizes again after each store.
         in_threads(threads, batch * height, [=, *this, &finish](int64_t, int64_t first, int64_t last) {
             for (int64_t pixel = first * width; pixel < last * width; ++pixel) {
                 const int64_t line = pixel / width, image = line / height;
                 const int64_t row = line % height + padding, column = pixel % width + padding;
                 const int64_t y1 = std::min(row / stride + 1, out_height);
                 const int64_t x1 = std::min(column / stride + 1, out_width);
-                by_parts(channels, [&](int64_t channel, auto lanes) {
-                    constexpr int64_t size = std::min<int64_t>(lanes, 16), vectors = lanes / size;
+                by_parts(channels, [&](int64_t channel, auto count) {
+                    constexpr int64_t size = std::min<int64_t>(count, REGISTER / sizeof(float));
+                    constexpr int64_t vectors = count / size;
                     using Floats = Vector<float, size>;
                     using Masks = Vector<int32_t, size>;
                     Floats sum[vectors] = {};
@@ -331,14 +346,16 @@ struct Pool {
 #pragma GCC unroll 4
                             for (int64_t v = 0; v < vectors; ++v) {
                                 const auto at = vector_at<Vector<uint8_t, size>>(places + v * size);
-                                const Masks taken = __builtin_convertvector(at == here, Masks);
-                                sum[v] += Floats(float_bits<size>(gs + v * size) & taken);
+                                // Of a comparison of bytes ARM's Clang takes the result for unsigned.
+                                const auto taken = Vector<int8_t, size>(at == here);
+                                const auto mask = __builtin_convertvector(taken, Masks);
+                                sum[v] += Floats(float_bits<size>(gs + v * size) & mask);
                             }
                         }
-                    float sums[lanes];
+                    float sums[count];
                     for (int64_t v = 0; v < vectors; ++v)
                         std::memcpy(sums + v * size, &sum[v], sizeof sum[v]);
-                    finish(pixel * channels + channel, channel, lanes, sums);
+                    finish(pixel * channels + channel, channel, count, sums);
                 });
             }
         });
@@ -346,19 +363,19 @@ struct Pool {
 };
 
 // Of each window the first of the largest values, or of the smallest where `signs` has the bit of
-// the sign, and its place, row by row: write(index of the first value, lanes, values, places).
+// the sign, and its place, row by row: write(index of the first value, its channel, count, values, places).
 template <class Write>
 static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t threads,
                     const Write& write) {
     const Integer* bits = reinterpret_cast<const Integer*>(x);
-    p.windows(threads, [&](int64_t window, int64_t channel, auto lanes, int64_t start, auto visit) {
-        constexpr int64_t size = std::min<int64_t>(lanes, 64 / sizeof(Integer));
-        constexpr int64_t vectors = lanes / size;
+    p.windows(threads, [&](int64_t window, int64_t channel, auto count, int64_t start, auto visit) {
+        constexpr int64_t size = std::min<int64_t>(count, REGISTER / sizeof(Integer));
+        constexpr int64_t vectors = count / size;
         using Integers = Vector<Integer, size>;
         Integers best[vectors], place[vectors], flip[vectors];
         for (int64_t v = 0; v < vectors; ++v) {
-            best[v] = Integers{} + std::numeric_limits<Integer>::min();
-            place[v] = Integers{} + Integer(start);
+            best[v] = everywhere<Integers>(std::numeric_limits<Integer>::min());
+            place[v] = everywhere<Integers>(Integer(start));
             flip[v] = vector_at<Integers>(signs + channel + v * size);
         }
         visit([&](int64_t here, int64_t at) {
@@ -368,14 +385,14 @@ static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t
                 const auto value = ordered_or_nan(xs ^ flip[v]);
                 const auto larger = value > best[v];
                 best[v] = larger ? value : best[v];
-                place[v] = larger ? Integers{} + Integer(here) : place[v];
+                place[v] = larger ? everywhere<Integers>(Integer(here)) : place[v];
             }
         });
         for (int64_t v = 0; v < vectors; ++v) best[v] = ordered(best[v]) ^ flip[v];
-        Integer values[lanes], places[lanes];
+        Integer values[count], places[count];
         std::memcpy(values, best, sizeof values);
         std::memcpy(places, place, sizeof places);
-        write(window * p.channels + channel, channel, lanes, values, places);
+        write(window * p.channels + channel, channel, count, values, places);
     });
 }
 
@@ -383,18 +400,18 @@ extern "C" void max_pool_forward(const Value* x, const Pool& p, Value* y, uint8_
                                  int64_t threads) {
     const std::vector<Integer> signs(p.channels, 0);
     largest(x, p, signs.data(), threads,
-            [&](int64_t to, int64_t, auto lanes, const Integer* values, const Integer* places) {
+            [&](int64_t to, int64_t, auto count, const Integer* values, const Integer* places) {
         uint8_t* __restrict indices = index + to;
-        std::memcpy(y + to, values, lanes * sizeof(Value));
-        for (int64_t c = 0; c < lanes; ++c) indices[c] = uint8_t(places[c]);
+        std::memcpy(y + to, values, count * sizeof(Value));
+        for (int64_t c = 0; c < count; ++c) indices[c] = uint8_t(places[c]);
     });
 }
 
 extern "C" void max_pool_backward(const Value* grad, int64_t stride, const uint8_t* index,
                                   const Pool& p, Value* grad_x, int64_t threads) {
-    p.pixels(threads, grad, stride, index, [&](int64_t at, int64_t, auto lanes, const float* sum) {
+    p.pixels(threads, grad, stride, index, [&](int64_t at, int64_t, auto count, const float* sum) {
         Value* __restrict out = grad_x + at;
-        for (int64_t c = 0; c < lanes; ++c) store(out + c, sum[c]);
+        for (int64_t c = 0; c < count; ++c) store(out + c, sum[c]);
     });
 }
 
@@ -409,13 +426,13 @@ extern "C" void batch_norm_relu_pool_forward(const Value* x, const Pool& p, cons
     for (int64_t c = 0; c < p.channels; ++c)
         signs[c] = scale[c] < 0 ? std::numeric_limits<Integer>::min() : 0;
     largest(x, p, signs.data(), threads,
-            [&](int64_t to, int64_t channel, auto lanes, const Integer* xs, const Integer* places) {
+            [&](int64_t to, int64_t channel, auto count, const Integer* xs, const Integer* places) {
         const float *__restrict by = scale + channel, *__restrict plus = shift + channel;
         Value *__restrict from = source + to, *__restrict out = y + to;
         uint8_t* __restrict indices = index + to;
-        std::memcpy(from, xs, lanes * sizeof(Value));
-        for (int64_t c = 0; c < lanes; ++c) indices[c] = uint8_t(places[c]);
-        for (int64_t c = 0; c < lanes; ++c) {
+        std::memcpy(from, xs, count * sizeof(Value));
+        for (int64_t c = 0; c < count; ++c) indices[c] = uint8_t(places[c]);
+        for (int64_t c = 0; c < count; ++c) {
             const float value = load(from[c]) * by[c] + plus[c];
             store(out + c, value < 0.0f ? 0.0f : value);
         }
@@ -435,13 +452,13 @@ extern "C" void batch_norm_relu_pool_backward(const Value* grad, int64_t stride,
     gradient_sums(grad, stride, source, p.channels, windows, pixels, eps, mean, variance, scale,
                   shift, grad_weight, grad_bias, slope.data(), offset.data(), threads);
     p.pixels(threads, grad, stride, index,
-             [&](int64_t at, int64_t channel, auto lanes, const float* sum) {
+             [&](int64_t at, int64_t channel, auto count, const float* sum) {
         const Value* __restrict xs = x + at;
         const float *__restrict by = scale + channel, *__restrict plus = shift + channel;
         const float *__restrict times = slope.data() + channel;
         const float *__restrict rest = offset.data() + channel;
         Value* __restrict out = grad_x + at;
-        for (int64_t c = 0; c < lanes; ++c) {
+        for (int64_t c = 0; c < count; ++c) {
             const float value = load(xs[c]);
             const float g = value * by[c] + plus[c] > 0.0f ? sum[c] : 0.0f;
             store(out + c, by[c] * g + times[c] * value + rest[c]);
