@@ -16,7 +16,7 @@ from deeper.models.norm import LRN, BatchNorm
 
 BOUND = {torch.float32: 3e-6, torch.bfloat16: 3e-3}
 """Relative errors; bfloat16 has 8 bits."""
-CHANNELS = [1, 3, 6, 12, 24, 40, 64, 130]
+CHANNELS = [1, 3, 6, 12, 24, 40, 64, 70, 130]
 """Each size of the parts that pools take, 1 to 64; most with a last part that overlaps."""
 
 

@@ -363,10 +363,11 @@ struct Pool {
 };
 
 // Of each window the first of the largest values, or of the smallest where `signs` has the bit of
-// the sign, and its place, row by row: write(index of the first value, its channel, count, values, places).
+// the sign: write(index of the first value, its channel, count, values); `index` gets its place, row
+// by row.
 template <class Write>
-static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t threads,
-                    const Write& write) {
+static void largest(const Value* x, const Pool& p, const Integer* signs, uint8_t* index,
+                    int64_t threads, const Write& write) {
     const Integer* bits = reinterpret_cast<const Integer*>(x);
     p.windows(threads, [&](int64_t window, int64_t channel, auto count, int64_t start, auto visit) {
         constexpr int64_t size = std::min<int64_t>(count, REGISTER / sizeof(Integer));
@@ -392,18 +393,19 @@ static void largest(const Value* x, const Pool& p, const Integer* signs, int64_t
         Integer values[count], places[count];
         std::memcpy(values, best, sizeof values);
         std::memcpy(places, place, sizeof places);
-        write(window * p.channels + channel, channel, count, values, places);
+        const int64_t to = window * p.channels + channel;
+        write(to, channel, count, values);
+        uint8_t* __restrict indices = index + to;
+        for (int64_t c = 0; c < count; ++c) indices[c] = uint8_t(places[c]);
     });
 }
 
 extern "C" void max_pool_forward(const Value* x, const Pool& p, Value* y, uint8_t* index,
                                  int64_t threads) {
     const std::vector<Integer> signs(p.channels, 0);
-    largest(x, p, signs.data(), threads,
-            [&](int64_t to, int64_t, auto count, const Integer* values, const Integer* places) {
-        uint8_t* __restrict indices = index + to;
+    largest(x, p, signs.data(), index, threads,
+            [&](int64_t to, int64_t, auto count, const Integer* values) {
         std::memcpy(y + to, values, count * sizeof(Value));
-        for (int64_t c = 0; c < count; ++c) indices[c] = uint8_t(places[c]);
     });
 }
 
@@ -425,13 +427,11 @@ extern "C" void batch_norm_relu_pool_forward(const Value* x, const Pool& p, cons
     std::vector<Integer> signs(p.channels);
     for (int64_t c = 0; c < p.channels; ++c)
         signs[c] = scale[c] < 0 ? std::numeric_limits<Integer>::min() : 0;
-    largest(x, p, signs.data(), threads,
-            [&](int64_t to, int64_t channel, auto count, const Integer* xs, const Integer* places) {
+    largest(x, p, signs.data(), index, threads,
+            [&](int64_t to, int64_t channel, auto count, const Integer* xs) {
         const float *__restrict by = scale + channel, *__restrict plus = shift + channel;
         Value *__restrict from = source + to, *__restrict out = y + to;
-        uint8_t* __restrict indices = index + to;
         std::memcpy(from, xs, count * sizeof(Value));
-        for (int64_t c = 0; c < count; ++c) indices[c] = uint8_t(places[c]);
         for (int64_t c = 0; c < count; ++c) {
             const float value = load(from[c]) * by[c] + plus[c];
             store(out + c, value < 0.0f ? 0.0f : value);
