@@ -1,9 +1,11 @@
 """Schedules at points where their value is known."""
 
+from functools import partial
 from math import cos, pi
 
 import pytest
 
+from deeper.config.instantiate import build, direct
 from deeper.training.schedules import (
     Progress,
     constant,
@@ -105,3 +107,12 @@ def test_onecycle_peaks_after_its_rise_and_ends_at_final(rise, final):
 
 def test_a_rise_to_the_end():
     assert onecycle(Progress(1.0, 1, 1), rise=1.0) <= 1
+
+
+def test_a_schedule_without_hydras_checks_is_the_same():
+    name = "deeper.training.schedules."
+    fall = {"_target_": name + "linear", "_partial_": True, "until": 0.5}
+    built = build({"_target_": name + "scaled", "_partial_": True, "factor": 0.3, "schedule": fall})
+    plain = direct(built)
+    assert plain(at(1, 4)) == built(at(1, 4)) == 0.15
+    assert type(plain) is type(plain.keywords["schedule"]) is partial

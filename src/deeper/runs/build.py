@@ -68,7 +68,7 @@ def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None)
         instantiate.build(cfg.preprocess),
         instantiate.build(cfg.loss),
         instantiate.build(cfg.optimizer),
-        instantiate.build(cfg.scheduler),
+        instantiate.direct(instantiate.build(cfg.scheduler)),
         seed=cfg.seed,
         checkpoint_metadata=contents(
             without_secrets(instantiate.resolved(cfg)), [*classes], test_images

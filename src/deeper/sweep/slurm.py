@@ -118,9 +118,9 @@ class Cluster:
         return self._jobs
 
     def named(self, name: str) -> str | None:
-        """The number of the job of that name. Raises `ConfigError` where squeue fails."""
+        """The number of the job of that name. Raises `ValueError` where squeue fails."""
         if (jobs := self.jobs()) is None:
-            raise ConfigError(["squeue fails, so that jobs could be submitted twice; try again"])
+            raise ValueError("squeue fails, so that jobs could be submitted twice; try again")
         return next((number for number, found in jobs.items() if found == name), None)
 
 
