@@ -18,6 +18,7 @@ import torch
 from entry import PROJECT, call, command, hear_ctrl_c, record, rows, run_dirs, shell, small
 from omegaconf import OmegaConf
 
+import deeper
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.runs import build
@@ -395,6 +396,20 @@ def test_bf16_on_cpu_runs_for_every_norm(train, norm):
     words = ["precision=bf16", f"model/norm={norm}", "model/init=bvlc", TINY, "test=false"]
     words += ["data.limit=4", "data.batch_size=4", "data.eval_batch_size=4"]
     train(*words, "data.val_from=official")
+
+
+def test_a_larger_size_in_evaluation(train, tmp_path, capsys):
+    run = train("data.eval_size=112", TINY)
+    assert "80 px, evaluated at 112 px" in capsys.readouterr().out
+    costs = record(run)["costs"]
+    assert costs["macs_inference"] > 1.5 * costs["macs_training"] > 0
+    words = [f"run={run}", "trainer=cpu", "precision=fp32", f"paths.logs={tmp_path / 'e'}"]
+    result = call(*words, script="eval")
+    assert result.returncode == 0, result.stderr
+    (file,) = (run / "eval").iterdir()
+    found, own = json.loads(file.read_text())["results"], record(run)["results"]
+    assert found["test/loss"] == pytest.approx(own["test/loss"], abs=1e-6)
+    assert deeper.load(run).image_size == 112
 
 
 def test_another_network_trains_and_evaluates(train, tmp_path):

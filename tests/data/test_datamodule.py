@@ -104,6 +104,13 @@ def test_what_a_batch_is(loader):
     assert sorted(valid) == list(range(24 if loader == "train_dataloader" else 9))
 
 
+def test_another_size_in_evaluation():
+    module = data(eval_size=6)
+    for loader, size in (("train", 8), ("val", 6), ("test", 6)):
+        batch = next(iter(getattr(module, f"{loader}_dataloader")()))
+        assert batch.images.shape == (4, 3, size, size)
+
+
 def test_workers_change_no_bit():
     """Workers that stay alive get the second epoch right, too."""
     expected = [list(at(data(), epoch)) for epoch in (0, 1)]
@@ -342,6 +349,9 @@ def test_splits_come_after_setup():
         module.classes  # noqa: B018
 
 
+SIZES = "image_size, eval_size, batch_size and eval_batch_size must be at least 1"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -349,8 +359,9 @@ def test_splits_come_after_setup():
         ({"holdout": 1.0}, "holdout=1.0: the fraction of train held out, in 0..1"),
         ({"limit": 0}, "limit=0: must be at least 1 image, or null"),
         ({"workers": -1}, "workers=-1: auto, or a number from 0 (no process) on"),
-        ({"image_size": 0}, "image_size, batch_size and eval_batch_size must be at least 1"),
-        ({"eval_batch_size": 0}, "image_size, batch_size and eval_batch_size must be at least 1"),
+        ({"image_size": 0}, SIZES),
+        ({"eval_size": 0}, SIZES),
+        ({"eval_batch_size": 0}, SIZES),
     ],
 )
 def test_refusals(options, message):

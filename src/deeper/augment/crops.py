@@ -18,7 +18,8 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torchvision.transforms import v2
 
-from deeper.data.images.encoded import Box, Encoded
+from deeper.data.images.encoded import Encoded
+from deeper.data.images.region import Box
 
 INTERPOLATIONS = {
     "bilinear": Resampling.BILINEAR,

@@ -24,7 +24,7 @@ from deeper.processes import start_worker
 
 
 class ImageData(L.LightningDataModule):
-    """Images of a source as `Batch`es of `image_size` pixels.
+    """Images of a source as `Batch`es of `image_size` pixels, in evaluation of `eval_size`.
 
     `source` is called with `root` and `cache`, a folder for what can be made again. `batch_size` is
     global: over all processes and accumulated batches. `val_from`, `holdout` and `limit` are those of
@@ -46,6 +46,7 @@ class ImageData(L.LightningDataModule):
         protocol: Callable[..., Callable[[Image], Tensor]],
         seed: int,
         scale: Literal["small", "imagenet"] = "small",
+        eval_size: int | None = None,
         eval_crop: float = 0.875,
         eval_batch_size: int = 64,
         val_from: ValFrom = "holdout",
@@ -63,25 +64,29 @@ class ImageData(L.LightningDataModule):
             )
         if not 0 < holdout < 1:
             raise ValueError(f"holdout={holdout}: the fraction of train held out, in 0..1")
-        if min(image_size, batch_size, eval_batch_size) < 1:
-            raise ValueError("image_size, batch_size and eval_batch_size must be at least 1")
+        self.image_size = image_size
+        self.eval_size = image_size if eval_size is None else eval_size
+        if min(image_size, self.eval_size, batch_size, eval_batch_size) < 1:
+            raise ValueError(
+                "image_size, eval_size, batch_size and eval_batch_size must be at least 1"
+            )
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit}: must be at least 1 image, or null")
         if workers != "auto" and workers < 0:
             raise ValueError(f"workers={workers}: auto, or a number from 0 (no process) on")
         self.source, self.root, self.cache = source(root=root, cache=cache), root, cache
-        self.image_size, self.scale = image_size, scale
+        self.scale = scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
         self.bad, self.stage_to, self.workers = bad, stage_to, workers
         self._augment = Pipeline(augment, image_size)
-        crops = protocol(image_size, eval_crop)
+        crops = protocol(self.eval_size, eval_crop)
         if (views := getattr(crops, "views", 1)) != 1:
             raise ValueError(
                 f"the protocol has {views} views of an image, and a training validates with one: train "
                 f"with protocol=single, then `python src/eval.py run=RUN protocol=…`"
             )
-        self._evaluate = Pipeline({"protocol": crops}, image_size)
+        self._evaluate = Pipeline({"protocol": crops}, self.eval_size)
         self._partition: Partition | None = None
 
     def prepare_data(self) -> None:

@@ -49,7 +49,7 @@ class Trained(Deployed):
         """A label is an index into this list."""
         self.weights = weights if "averaged_state_dict" in state else "live"
         """averaged or live: the weights that were loaded."""
-        self.image_size = int(config.data.image_size)
+        self.image_size = int(config.data.get("eval_size") or config.data.image_size)
         """S in pixels."""
         self.eval_crop = float(config.data.get("eval_crop", 0.875))
         """Fraction of the shorter side that the centre crop keeps; a data set of one's own may omit it."""

@@ -81,16 +81,16 @@ def _kernel(stage: nn.Module) -> str:
     return f"{size}×{size}/{stride}"
 
 
-def costs(net: nn.Module, image_size: int) -> dict[str, int | None]:
-    """Parameters, and multiply-adds of an image, in training and, without auxiliary heads, in inference.
+def costs(net: nn.Module, image_size: int, eval_size: int) -> dict[str, int | None]:
+    """Parameters, and multiply-adds of an image: in training, and in inference without auxiliary heads.
 
     None for a network whose forward pass the meta device does not suit.
     """
     found: dict[str, int | None] = {}
-    for mode in ("training", "inference"):
+    for mode, size in (("training", image_size), ("inference", eval_size)):
         copied = copy.deepcopy(net).train(mode == "training")
         try:
-            rows = summary(copied, image_size)
+            rows = summary(copied, size)
         except Exception:  # of any network of the user's
             rows = []
         found[f"parameters_{mode}"] = sum(row.parameters for row in rows) or None

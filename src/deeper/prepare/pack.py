@@ -34,7 +34,7 @@ def options(resize: Resize | None) -> dict[str, Any]:
     """How images are packed."""
     if resize is None:
         return {"size": "original"}
-    fixed = {"resampling": "lanczos", "restart_marker_rows": 1}
+    fixed = {"resampling": "lanczos", "restart_marker_blocks": "1..4"}
     return {"size": resize.size, "quality": resize.quality} | fixed
 
 

@@ -79,7 +79,7 @@ def facts(trainer: L.Trainer, module: ImageClassifier, data: ImageData) -> dict[
     on_gpu = module.device.type == "cuda"
     return {
         "classes": len(data.classes),
-        "costs": costs(module.net, data.image_size),
+        "costs": costs(module.net, data.image_size, data.eval_size),
         "processes": trainer.world_size,
         "threads": torch.get_num_threads(),
         "peak_memory": {

@@ -9,10 +9,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from deeper.data.images.strip import strip
-
-Box = tuple[float, float, float, float]
-"""left, top, right, bottom, in pixels"""
+from deeper.data.images.region import Box, Region, region
 
 MAX_PIXELS = 89_478_485
 """Pillow's limit for decompression bombs, 2³⁰/4 bytes of RGB. ImageNet's largest image has 61 million."""
@@ -56,8 +53,8 @@ class Encoded:
         """[h, w, 3], and `box` (left, top, right, bottom) in the coordinates of these pixels.
 
         A JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 of its size at which `box` still has
-        `size` (width, height) pixels. With `cut`, rows that `box` does not touch may be missing, as
-        they are of packed images.
+        `size` (width, height) pixels. With `cut`, pixels around `box` may be missing: of packed images
+        on all sides, of others below it.
         """
         left, top, right, bottom = box = box or (0, 0, *self.size)
         if self._jpeg is None:
@@ -66,21 +63,21 @@ class Encoded:
         if size is not None:
             spare = min((right - left) / size[0], (bottom - top) / size[1])
             scale = next((s for s in (8, 4, 2) if s <= spare), 1)
-        width, height = self._jpeg
-        part = strip(self.data, top - scale, bottom + scale) if cut else None
-        data, first, height = part or (self.data, 0, height)
+        around = (left - scale, top - scale, right + scale, bottom + scale)
+        part = region(self.data, around) if cut else None
+        part = part or Region(self.data, 0, 0, *self._jpeg, complete=True)
         try:
             pixels = simplejpeg.decode_jpeg(
-                data, min_width=-(-width // scale), min_height=-(-height // scale)
+                part.data,
+                min_width=-(-part.width // scale),
+                min_height=-(-part.height // scale),
+                strict=part.complete,
             )
         except ValueError:
             return self._by_pillow(), box
-        return pixels, (
-            left / scale,
-            (top - first) / scale,
-            right / scale,
-            (bottom - first) / scale,
-        )
+        x, y = part.left, part.top
+        left, top, right, bottom = left - x, top - y, right - x, bottom - y
+        return pixels, (left / scale, top / scale, right / scale, bottom / scale)
 
     def pil(self) -> Image.Image:
         """RGB, full size."""
