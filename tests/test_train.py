@@ -399,7 +399,7 @@ def test_bf16_on_cpu_runs_for_every_norm(train, norm):
 
 
 def test_a_larger_size_in_evaluation(train, tmp_path, capsys):
-    run = train("data.eval_size=112", TINY)
+    run = train("data.eval_scale=1.4", TINY)
     assert "80 px, evaluated at 112 px" in capsys.readouterr().out
     costs = record(run)["costs"]
     assert costs["macs_inference"] > 1.5 * costs["macs_training"] > 0

@@ -315,7 +315,8 @@ def test_every_recipe_runs(train, recipe):
 def test_every_accepted_pair_runs(train, recipe, experiment):
     if not accepted(recipe, experiment):
         pytest.skip(f"{experiment} does not apply to {recipe}")
-    train(f"recipe={recipe}", f"experiment={experiment}", "model.width=0.125")
+    same_size = ["data.eval_scale=1"] if experiment.startswith("head_fc") else []
+    train(f"recipe={recipe}", f"experiment={experiment}", "model.width=0.125", *same_size)
 
 
 def test_the_ensemble_of_the_paper_differs_in_order_and_crops(configs):

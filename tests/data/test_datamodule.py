@@ -105,8 +105,8 @@ def test_what_a_batch_is(loader):
 
 
 def test_another_size_in_evaluation():
-    module = data(eval_size=6)
-    for loader, size in (("train", 8), ("val", 6), ("test", 6)):
+    module = data(eval_scale=1.5)
+    for loader, size in (("train", 8), ("val", 12), ("test", 12)):
         batch = next(iter(getattr(module, f"{loader}_dataloader")()))
         assert batch.images.shape == (4, 3, size, size)
 
@@ -349,7 +349,7 @@ def test_splits_come_after_setup():
         module.classes  # noqa: B018
 
 
-SIZES = "image_size, eval_size, batch_size and eval_batch_size must be at least 1"
+SIZES = "image_size, batch_size and eval_batch_size must be at least 1"
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ SIZES = "image_size, eval_size, batch_size and eval_batch_size must be at least 
         ({"limit": 0}, "limit=0: must be at least 1 image, or null"),
         ({"workers": -1}, "workers=-1: auto, or a number from 0 (no process) on"),
         ({"image_size": 0}, SIZES),
-        ({"eval_size": 0}, SIZES),
+        ({"eval_scale": 0.9}, "eval_scale=0.9: a multiple of image_size; must be at least 1"),
         ({"eval_batch_size": 0}, SIZES),
     ],
 )

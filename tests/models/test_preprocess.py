@@ -82,24 +82,3 @@ def test_a_network_refuses_another_size(build, height, width, mode):
         net(torch.zeros(1, 3, height, width))
     with pytest.raises(ValueError, match=message):
         net.forward_features(torch.zeros(1, 3, height, width))
-
-
-def test_a_network_takes_another_size_in_evaluation(build):
-    options = {"width": 0.125, "aux": "both"}
-    net = build(image_size=64, eval_size=48, **options).eval()
-    other = build(image_size=48, **options | {"aux": "none"}).eval()
-    other.load_state_dict(net.state_dict(), strict=False)
-    images = torch.rand(1, 3, 48, 48)
-    assert torch.equal(net(images).logits, other(images).logits)
-    assert net.train()(torch.rand(2, 3, 64, 64)).aux
-    with pytest.raises(ValueError, match="built for 64×64"):
-        net(torch.rand(1, 3, 56, 56))
-
-
-def test_a_head_for_maps_of_one_size_refuses_another_in_evaluation(build):
-    with pytest.raises(
-        ValueError, match="^eval_size=48: FCHead takes maps of one size, that of im"
-    ):
-        build(image_size=32, eval_size=48, width=0.125, head="fc")
-    with pytest.raises(ValueError, match="^eval_size=2 is too small for stage inception5b$"):
-        build(image_size=32, eval_size=2, width=0.125)

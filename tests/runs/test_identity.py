@@ -103,3 +103,9 @@ def test_processes_are_devices_times_nodes(monkeypatch, devices, number):
 
 def test_a_null_is_no_root():
     assert identity({"data": {}, "a": None}) != identity({"data": {}})
+
+
+def test_runs_from_before_an_option_keep_their_identity():
+    before = identity({"data": {}})
+    assert identity({"data": {"eval_scale": 1}}) == before
+    assert identity({"data": {"eval_scale": 1.25}}) != before

@@ -5,7 +5,7 @@ from math import cos, pi
 
 import pytest
 
-from deeper.config.instantiate import build, direct
+from deeper.config.instantiate import build, without_hydra_check
 from deeper.training.schedules import (
     Progress,
     constant,
@@ -113,6 +113,6 @@ def test_a_schedule_without_hydras_checks_is_the_same():
     name = "deeper.training.schedules."
     fall = {"_target_": name + "linear", "_partial_": True, "until": 0.5}
     built = build({"_target_": name + "scaled", "_partial_": True, "factor": 0.3, "schedule": fall})
-    plain = direct(built)
+    plain = without_hydra_check(built)
     assert plain(at(1, 4)) == built(at(1, 4)) == 0.15
     assert type(plain) is type(plain.keywords["schedule"]) is partial

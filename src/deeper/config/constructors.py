@@ -10,13 +10,14 @@ from torch import nn
 
 from deeper.config.errors import user_error
 from deeper.config.instantiate import build
+from deeper.models.evaluation import accept_eval_size
 from deeper.training.loss import training_loss
 from deeper.training.metrics import collection
 from deeper.training.optimizers import make_optimizer
 from deeper.training.schedules import Progress
 
 OTHERS = {
-    "loss": ("mix", "model"), "scheduler": ("epochs",), "data": ("augment", "protocol"),
+    "model": ("data",), "loss": ("mix", "model"), "scheduler": ("epochs",), "data": ("augment", "protocol"),
 }  # fmt: skip
 """Part → other keys of which it is built."""
 
@@ -61,7 +62,9 @@ def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
     """Data is only described here: its images are looked for when nothing else is wrong."""
     simple = ("preprocess", "averaging", "augment", "mix", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
-        "model": lambda: build(cfg.model, num_classes=10),
+        "model": lambda: accept_eval_size(
+            build(cfg.model, num_classes=10), cfg.data.image_size, cfg.data.get("eval_scale", 1.0)
+        ),
         "metrics": lambda: collection(build(cfg.metrics), 10),
         # A loss is asked for the weight of each auxiliary head.
         "loss": lambda: [

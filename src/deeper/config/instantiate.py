@@ -20,15 +20,15 @@ def build(node: Any, **arguments: Any) -> Any:
     return instantiate(twice, _convert_="all", **arguments)
 
 
-def direct(function: Any) -> Any:
-    """A partial of Hydra's, and those that it holds, without the check of its target at each call.
+def without_hydra_check(function: Any) -> Any:
+    """A partial as Hydra built it, and those among its arguments, but without Hydra's check at each call.
 
-    The check takes a tenth of a millisecond, for functions that are called in every step.
+    That check of the target takes a tenth of a millisecond: much for what is called in every step.
     """
     if not isinstance(function, partial):
         return function
-    keywords = {name: direct(value) for name, value in function.keywords.items()}
-    return partial(function.func, *map(direct, function.args), **keywords)
+    keywords = {name: without_hydra_check(value) for name, value in function.keywords.items()}
+    return partial(function.func, *map(without_hydra_check, function.args), **keywords)
 
 
 def verbatim(node: Any, only: Callable[[str], bool] = lambda text: True) -> Any:

@@ -20,11 +20,12 @@ from deeper.data.quarantine import BadImages, without_bad
 from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBatchSampler
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.staging import staged
+from deeper.models.geometry import eval_size
 from deeper.processes import start_worker
 
 
 class ImageData(L.LightningDataModule):
-    """Images of a source as `Batch`es of `image_size` pixels, in evaluation of `eval_size`.
+    """Images of a source as `Batch`es of `image_size` pixels, in evaluation `eval_scale` times as many.
 
     `source` is called with `root` and `cache`, a folder for what can be made again. `batch_size` is
     global: over all processes and accumulated batches. `val_from`, `holdout` and `limit` are those of
@@ -46,7 +47,7 @@ class ImageData(L.LightningDataModule):
         protocol: Callable[..., Callable[[Image], Tensor]],
         seed: int,
         scale: Literal["small", "imagenet"] = "small",
-        eval_size: int | None = None,
+        eval_scale: float = 1.0,
         eval_crop: float = 0.875,
         eval_batch_size: int = 64,
         val_from: ValFrom = "holdout",
@@ -64,18 +65,15 @@ class ImageData(L.LightningDataModule):
             )
         if not 0 < holdout < 1:
             raise ValueError(f"holdout={holdout}: the fraction of train held out, in 0..1")
-        self.image_size = image_size
-        self.eval_size = image_size if eval_size is None else eval_size
-        if min(image_size, self.eval_size, batch_size, eval_batch_size) < 1:
-            raise ValueError(
-                "image_size, eval_size, batch_size and eval_batch_size must be at least 1"
-            )
+        if min(image_size, batch_size, eval_batch_size) < 1:
+            raise ValueError("image_size, batch_size and eval_batch_size must be at least 1")
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit}: must be at least 1 image, or null")
         if workers != "auto" and workers < 0:
             raise ValueError(f"workers={workers}: auto, or a number from 0 (no process) on")
         self.source, self.root, self.cache = source(root=root, cache=cache), root, cache
-        self.scale = scale
+        self.image_size, self.scale = image_size, scale
+        self.eval_size = eval_size(image_size, eval_scale)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
         self.bad, self.stage_to, self.workers = bad, stage_to, workers

@@ -16,6 +16,7 @@ from deeper.data.dataset import Pipeline
 from deeper.data.images.encoded import Encoded
 from deeper.inference.inputs import read_image
 from deeper.models.deployed import Deployed
+from deeper.models.geometry import eval_size
 from deeper.runs import build as builder
 from deeper.runs import select
 
@@ -49,7 +50,7 @@ class Trained(Deployed):
         """A label is an index into this list."""
         self.weights = weights if "averaged_state_dict" in state else "live"
         """averaged or live: the weights that were loaded."""
-        self.image_size = int(config.data.get("eval_size") or config.data.image_size)
+        self.image_size = eval_size(config.data.image_size, config.data.get("eval_scale", 1.0))
         """S in pixels."""
         self.eval_crop = float(config.data.get("eval_crop", 0.875))
         """Fraction of the shorter side that the centre crop keeps; a data set of one's own may omit it."""

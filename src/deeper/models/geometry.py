@@ -22,6 +22,13 @@ def auto_stem(image_size: int) -> Stem:
     return "small" if image_size <= SMALL_UP_TO else "imagenet"
 
 
+def eval_size(image_size: int, scale: float) -> int:
+    """Height (= width) in pixels of the images of an evaluation. Raises `ValueError` for a scale below 1."""
+    if not scale >= 1:
+        raise ValueError(f"eval_scale={scale}: a multiple of image_size; must be at least 1")
+    return round(image_size * scale)
+
+
 def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]:
     """Height (= width) in pixels of the map after each Inception module; 0 where the image is too small.
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from deeper.models.geometry import LAST_STAGE, Stem, auto_stem, feature_sizes, require_room
+from deeper.models.geometry import LAST_STAGE, Stem, auto_stem, require_room
 from deeper.models.heads import Features, HeadFactory
 from deeper.models.inception import Block, ConvNormAct, Widths, scaled_width
 from deeper.models.norm import NormScheme
@@ -45,7 +44,6 @@ class GoogLeNet(nn.Module):
 
     `aux`: stage → auxiliary head on its output.
     `image_size`: S, which fixes the sizes of fully connected layers; other sizes are refused.
-    `eval_size`: another S that is accepted, for evaluation; the head must be one for maps of any size.
     `width`: multiplier of the widths of convolutions and hidden layers (see `scaled_width`).
     `pool4`: kernel of the last pool of stride 2; 3 in Table 1, 2 in TF-slim and torchvision.
     `pretrained`: stored only; `runs/warm_start.py` loads the weights when a training starts.
@@ -58,7 +56,6 @@ class GoogLeNet(nn.Module):
         num_classes: int,
         *,
         image_size: int,
-        eval_size: int | None = None,
         head: HeadFactory,
         aux: Mapping[str, HeadFactory],
         norm: NormScheme,
@@ -78,7 +75,8 @@ class GoogLeNet(nn.Module):
         chosen: Stem = auto_stem(image_size) if stem == "auto" else stem
         sizes = require_room(image_size, chosen, list(aux), pool4)
         self.image_size, self.pretrained = image_size, pretrained
-        self.eval_size = image_size if eval_size is None else eval_size
+        self.eval_size = image_size
+        """Another S that is accepted in evaluation, if the head takes it."""
 
         self._add_stem(chosen, width, norm)
         channels = {"norm2": scaled_width(192, width)}
@@ -104,21 +102,6 @@ class GoogLeNet(nn.Module):
         for stage in self.stages:
             init(self.get_submodule(stage), stage)
         self.reset_classifier(num_classes)
-        if self.eval_size != image_size:
-            self._require_eval_size(feature_sizes(self.eval_size, chosen, pool4)[LAST_STAGE])
-
-    def _require_eval_size(self, side: int) -> None:
-        """Raise `ValueError` where the head does not take maps of that side, too."""
-        if side < 1:
-            raise ValueError(f"eval_size={self.eval_size} is too small for stage {LAST_STAGE}")
-        try:
-            self.head.eval()(torch.zeros(1, self.num_features, side, side))
-        except RuntimeError:
-            raise ValueError(
-                f"eval_size={self.eval_size}: {type(self.head).__name__} takes maps of one size, that of "
-                f"image_size={self.image_size}; leave data.eval_size out, or pass model/head=avgpool"
-            ) from None
-        self.head.train()
 
     def _add_stem(self, stem: Stem, width: float, norm: NormScheme) -> None:
         """Table 1 above the first Inception module; `small` keeps the resolution of small images."""
@@ -160,7 +143,8 @@ class GoogLeNet(nn.Module):
 
     def _trunk(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         height, width = images.shape[-2:]
-        if height != width or height not in (self.image_size, self.eval_size):
+        sizes = (self.image_size,) if self.training else (self.image_size, self.eval_size)
+        if height != width or height not in sizes:
             raise ValueError(
                 f"images of {height}×{width} px, but this network was built for "
                 f"{self.image_size}×{self.image_size}: set data.image_size, or resize"

@@ -20,6 +20,7 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.loggers.mirror import mirrors
 from deeper.models.cpu import layers
+from deeper.models.evaluation import accept_eval_size
 from deeper.runs.lease import Lease
 from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
@@ -44,6 +45,7 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     """The network alone. Networks that draw from torch's generator follow `init_seed` too."""
     torch.manual_seed(cfg.init_seed)
     net: nn.Module = instantiate.build(cfg.model, num_classes=len(classes))
+    accept_eval_size(net, cfg.data.image_size, cfg.data.get("eval_scale", 1.0))
     if cfg.channels_last:
         net = net.to(memory_format=torch.channels_last)
     if cfg.compile:
@@ -68,7 +70,7 @@ def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None)
         instantiate.build(cfg.preprocess),
         instantiate.build(cfg.loss),
         instantiate.build(cfg.optimizer),
-        instantiate.direct(instantiate.build(cfg.scheduler)),
+        instantiate.without_hydra_check(instantiate.build(cfg.scheduler)),
         seed=cfg.seed,
         checkpoint_metadata=contents(
             without_secrets(instantiate.resolved(cfg)), [*classes], test_images

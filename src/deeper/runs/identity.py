@@ -27,6 +27,9 @@ IRRELEVANT_BELOW = {
 }
 """The same, below groups whose other keys are relevant."""
 
+ADDED = {"data": {"eval_scale": 1.0}}
+"""Keys that came after the first runs, at the value that changes nothing: runs keep their identity."""
+
 SEEDS = ("seed", "init_seed", "data_seed")
 """Keys in which repetitions of a run differ."""
 
@@ -62,6 +65,8 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     for group, names in IRRELEVANT_BELOW.items():
         node = kept.get(group) or {}
         kept[group] = {key: value for key, value in node.items() if key not in names.split()}
+    for group, added in ADDED.items():
+        kept[group] = {k: v for k, v in kept[group].items() if k not in added or v != added[k]}
     source = (kept["data"].get("source") or {}).items()
     kept["data"]["source"] = {key: v for key, v in source if key not in SOURCE_PATHS}
     return kept

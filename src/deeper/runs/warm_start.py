@@ -98,7 +98,7 @@ def _words(theirs: Any, ours: Any) -> Iterator[str]:
     if theirs.preprocess != ours.preprocess:
         yield f"preprocess={_option('preprocess', theirs.preprocess)}"
     for key, value in theirs.model.items():
-        if key in ("init", "pretrained", "image_size", "eval_size") or value == ours.model.get(key):
+        if key in ("init", "pretrained", "image_size") or value == ours.model.get(key):
             continue
         if OmegaConf.is_config(value):
             yield f"model/{key}={_option(f'model/{key}', value)}"

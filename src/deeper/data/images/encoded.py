@@ -31,8 +31,8 @@ ADVICE = "; `python src/prepare.py data.root=DIR` lists all such files"
 class Encoded:
     """The bytes of an image file; `name` is its path or archive member, for errors.
 
-    The format is that of the bytes, not of the name. simplejpeg decodes JPEG, strictly; Pillow
-    decodes what simplejpeg refuses, CMYK and all other formats. The result is RGB as Pillow converts
+    The format is that of the bytes, not of the name. simplejpeg decodes JPEG, and the whole of it
+    strictly; Pillow decodes what simplejpeg refuses, CMYK and all other formats. The result is RGB as Pillow converts
     it: the upper 8 of 16 bits, the first of several frames, without transparency and EXIF rotation.
 
     Raises `ValueError` for bytes that are no image, for a truncated image, and for one that claims
@@ -63,15 +63,14 @@ class Encoded:
         if size is not None:
             spare = min((right - left) / size[0], (bottom - top) / size[1])
             scale = next((s for s in (8, 4, 2) if s <= spare), 1)
-        around = (left - scale, top - scale, right + scale, bottom + scale)
-        part = region(self.data, around) if cut else None
-        part = part or Region(self.data, 0, 0, *self._jpeg, complete=True)
+        part = region(self.data, box, scale) if cut else None
+        part = part or Region(self.data, 0, 0, *self._jpeg, strict=True)
         try:
             pixels = simplejpeg.decode_jpeg(
                 part.data,
                 min_width=-(-part.width // scale),
                 min_height=-(-part.height // scale),
-                strict=part.complete,
+                strict=part.strict,
             )
         except ValueError:
             return self._by_pillow(), box

@@ -28,8 +28,8 @@ class Region(NamedTuple):
     top: int
     width: int
     height: int
-    complete: bool
-    """False if the coded data goes on after the last row; a strict decoder refuses that."""
+    strict: bool
+    """Whether to decode it strictly; False where the coded data goes on after the last row."""
 
 
 class Header(NamedTuple):
@@ -44,22 +44,26 @@ class Header(NamedTuple):
     down: int
     """Height of a block in pixels: 8, or 16 where chroma is halved."""
     marked: bool
-    """Whether there are restart markers, also one after the last block of each row."""
+    """Whether there are restart markers, one of them at the end of each row of blocks."""
 
 
-def region(data: bytes, box: Box) -> Region | None:
-    """A JPEG that has at least the pixels in `box`, equal to those of the whole image to the bit.
+def region(data: bytes, box: Box, scale: int = 1) -> Region | None:
+    """A JPEG with the pixels in `box`, which decode at 1/`scale` of the size as in the whole image.
 
-    It has more pixels around them, from which chroma is interpolated. None if that is the whole image,
-    or if `data` is no complete baseline JPEG, or has restart markers but none at the ends of rows. A
-    decoder must have accepted the header before.
+    Parts at least 5 pixels wide after scaling are equal to the bit. Chroma is interpolated from the
+    next pixel, so these are included. None if that is the whole image, or if `data` is not a complete
+    baseline JPEG with restart markers at the ends of rows or without any marker. A decoder must have
+    accepted the header before.
     """
     header = _header(data)
     if header is None or data[-2:] != END:
         return None
     columns, rows = -(-header.width // header.across), -(-header.height // header.down)
-    first, last = _span(box[0], box[2], header.across, columns)
-    upper, lower = _span(box[1], box[3], header.down, rows)
+    marks = _markers(data, header.scan, len(data) - 2)
+    if len(marks) != (rows * columns - 1 if header.marked else 0):
+        return None
+    first, last = _span(box[0], box[2], scale + 1, header.across, columns)
+    upper, lower = _span(box[1], box[3], scale + 1, header.down, rows)
     if not header.marked:
         upper = 0
     if (last - first, lower - upper) == (columns, rows):
@@ -71,30 +75,27 @@ def region(data: bytes, box: Box) -> Region | None:
     head[header.frame + 5 : header.frame + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
     if not header.marked:
         whole = b"".join((head, memoryview(data)[header.scan :]))
-        return Region(whole, left, top, width, height, complete=False)
-    marks = _restart_markers(data, header.scan)
+        return Region(whole, left, top, width, height, strict=False)
     starts = [header.scan, *(marks + 2).tolist(), len(data)]
-    if len(starts) != rows * columns + 1:
-        return None
     body = bytearray()
     for row in range(upper * columns, lower * columns, columns):
         body += memoryview(data)[starts[row + first] : starts[row + last]]
-    marks = _restart_markers(body)
+    marks = _markers(body, 0, len(body) - 2)
     np.frombuffer(body, np.uint8)[marks + 1] = 0xD0 + np.arange(len(marks)) % 8  # counted anew
     body[-2:] = END
-    return Region(b"".join((head, body)), left, top, width, height, complete=True)
+    return Region(b"".join((head, body)), left, top, width, height, strict=True)
 
 
-def _span(low: float, high: float, length: int, number: int) -> tuple[int, int]:
-    """Of `number` parts of that length, the first that has pixels from `low` − 1 to `high`, and the end."""
-    return max(int(low - 1) // length, 0), min(int(high) // length + 1, number)
+def _span(low: float, high: float, margin: int, length: int, number: int) -> tuple[int, int]:
+    """The first and the end of the parts of that length, of `number`, that reach from `low` to `high`."""
+    return max(int(low - margin) // length, 0), min(int(high + margin) // length + 1, number)
 
 
-def _restart_markers(data: bytes | bytearray, start: int = 0) -> NDArray[np.intp]:
-    """Offsets of the bytes 0xFF, 0xD0…D7. Within coded data 0 follows every 0xFF."""
-    coded = np.frombuffer(data, np.uint8, offset=start)
+def _markers(data: bytes | bytearray, start: int, stop: int) -> NDArray[np.intp]:
+    """Offsets of the markers in coded data, where otherwise 0 follows every 0xFF."""
+    coded = np.frombuffer(data, np.uint8)[start:stop]
     found = np.flatnonzero(coded[:-1] == 0xFF)
-    marks: NDArray[np.intp] = found[coded[found + 1] & 0xF8 == 0xD0] + start
+    marks: NDArray[np.intp] = found[coded[found + 1] != 0] + start
     return marks
 
 
