@@ -47,10 +47,14 @@ def _killed(workers: Sequence[BaseProcess]) -> BaseProcess | None:
 
 
 def worker_count(asked: int | Literal["auto"]) -> int:
-    """auto: one where torch has no GPU, else a GPU's share of the cores, or what SLURM gives a task."""
+    """auto: a GPU's share of the cores, or what SLURM gives a task; one where torch has no GPU.
+
+    On one or two cores without a GPU none: a worker would compete with the threads of the network. At
+    32 and 128 px a training is 10 % faster without it, at 224 px as fast.
+    """
     if asked != "auto":
         return asked
     if not torch.cuda.is_available():
-        return 1
+        return int(cores() > 2)
     task = int(os.environ.get("SLURM_CPUS_PER_TASK", 0))  # to which it may be bound already
     return max(min(max(cores() // torch.cuda.device_count(), task), cores(), 16), 1)
