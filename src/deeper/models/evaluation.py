@@ -19,7 +19,7 @@ def accept_eval_size(net: nn.Module, image_size: int, scale: float) -> None:
         return
     if isinstance(net, GoogLeNet):
         net.eval_size = size
-    if _takes(net, image_size) and not _takes(net, size):
+    if not _takes(net, size) and _takes(net, image_size):
         raise ValueError(
             f"data.eval_scale={scale}: the network takes images of {image_size} px, but not of the "
             f"{size} px of an evaluation; pass data.eval_scale=1, or a head such as model/head=avgpool"

@@ -51,7 +51,9 @@ def test_pixels_are_those_of_the_whole(height, subsampling, mode, markers):
                 continue
             cuts += 1
             pixels = simplejpeg.decode_jpeg(part.data, strict=part.strict)
-            assert pixels.shape[:2] == (part.height, part.width)
+            assert pixels.shape[:2] == (part.height, part.width) != (height, 90)
+            assert part.top <= top
+            assert part.left <= left
             found = pixels[top - part.top :, left - part.left :][: bottom - top, : right - left]
             assert np.array_equal(found, whole[top:bottom, left:right])
     assert cuts > 0 or height <= 17
