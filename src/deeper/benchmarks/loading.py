@@ -23,6 +23,7 @@ from deeper.data.dataset import Pipeline, Samples
 from deeper.data.layouts import packed
 from deeper.data.loader import LazyLoader
 from deeper.data.sampler import SampleKey
+from deeper.data.shared import SharedCollate
 from deeper.data.source import LabelledImages
 from deeper.data.sources.folder import Folder
 from deeper.models.preprocess import Preprocess
@@ -90,7 +91,7 @@ def our_loader(
         Samples(images, pipeline, seed=0),  # type: ignore[arg-type]  # collate makes the Batch
         batch_sampler=[keys[i : i + size] for i in range(0, len(keys), size)],
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=SharedCollate() if workers else collate,
         persistent_workers=workers > 0,
     )
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 
 class Sample(NamedTuple):
@@ -27,11 +27,11 @@ class Batch(NamedTuple):
     """bool [B]"""
 
 
-def collate(samples: list[Sample]) -> Batch:
-    """Images lie as [H, W, 3] in memory, so they are copied once, without a transposition.
+def collate(samples: list[Sample], out: Tensor | None = None) -> Batch:
+    """Images lie as [H, W, 3] in memory, so they are copied once, to `out` if given, as they lie.
 
     Samples with views make a batch of [B, V, 3, H, W].
     """
-    rows = [sample._replace(image=sample.image.movedim(-3, -1)) for sample in samples]
-    images, *others = default_collate(rows)
-    return Batch(images.movedim(-1, -3), *others)
+    images, *others = zip(*samples, strict=True)
+    stacked = torch.stack([image.movedim(-3, -1) for image in images], out=out)
+    return Batch(stacked.movedim(-1, -3), *map(torch.tensor, others))

@@ -18,6 +18,7 @@ from deeper.data.loader import LazyLoader, worker_count
 from deeper.data.partition import Partition, ValFrom
 from deeper.data.quarantine import BadImages, without_bad
 from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBatchSampler
+from deeper.data.shared import PREFETCH, SharedCollate
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.staging import staged
 from deeper.models.geometry import eval_size
@@ -189,7 +190,8 @@ class ImageData(L.LightningDataModule):
             Samples(images, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=SharedCollate() if workers else collate,
+            prefetch_factor=PREFETCH if workers else None,
             worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and workers > 0,
