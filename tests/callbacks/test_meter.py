@@ -2,6 +2,7 @@
 
 import math
 from time import sleep
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -66,6 +67,14 @@ def test_the_bottleneck_of_a_run(loads, monkeypatch, capsys):
     assert found == {"data_wait": meter.data_wait}
     slower = "loader" if loads else "network"
     assert (meter.data_wait > 0.5) == loads
+    assert f"the {slower} is the bottleneck" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("workers", "slower"), [(0, "network"), (1, "loader")])
+def test_waiting_for_a_loader_with_processes_says_more(workers, slower, monkeypatch, capsys):
+    monkeypatch.setattr(Meter, "data_wait", 0.2)
+    loader = SimpleNamespace(num_workers=workers)
+    results.show_bottleneck(SimpleNamespace(callbacks=[Meter()], train_dataloader=loader))
     assert f"the {slower} is the bottleneck" in capsys.readouterr().out
 
 

@@ -50,8 +50,8 @@ class Meter(L.Callback):
     def data_wait(self) -> float:
         """Fraction of the whole training that this rank waited for batches.
 
-        Above a few percent the loader is slower than the network, also where a GPU computes meanwhile:
-        with a batch ready there is no wait.
+        Above a few percent a loader with processes is slower than the network, also where a GPU
+        computes meanwhile: with a batch ready there is no wait.
         """
         return self._all_waited / max(self._all_trained, 1e-9)
 

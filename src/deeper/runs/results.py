@@ -68,9 +68,11 @@ def show_bottleneck(trainer: L.Trainer) -> dict[str, float]:
     meter = next((c for c in trainer.callbacks if isinstance(c, Meter)), None)  # type: ignore[attr-defined]
     if meter is None:
         return {}
-    slower = "the loader" if meter.data_wait > WAITS else "the network"
+    loader = trainer.train_dataloader
+    limit = WAITS if loader and loader.num_workers else 0.5  # in one process they take turns
+    slower = "loader" if meter.data_wait > limit else "network"
     share = f"{meter.data_wait:.0%} of the training time was spent waiting for images"
-    print(f"data: {share}; {slower} is the bottleneck")
+    print(f"data: {share}; the {slower} is the bottleneck")
     return {"data_wait": meter.data_wait}
 
 
