@@ -1,13 +1,15 @@
 """Batches that come through shared buffers are those of a loader without processes."""
 
+import pickle
 from itertools import islice
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from deeper.data.batch import Batch, Sample, collate
+from deeper.data.loader import LazyLoader
 from deeper.data.shared import BUFFERS, PREFETCH, SharedCollate
 
 SIZES = [3, 3, 1, 5, 2, 5, 5, 4, 3, 1]
@@ -25,15 +27,19 @@ class Numbered(Dataset[Sample]):
         return Sample(image, index % 7, index, index != 4)
 
 
-def loader(workers: int, *shape: int, persistent: bool = False) -> DataLoader[Batch]:
+def loader(
+    workers: int, *shape: int, persistent: bool = False, start: str | None = None
+) -> LazyLoader:
     ends = torch.tensor(SIZES).cumsum(0).tolist()
     batches = [[*range(end - size, end)] for end, size in zip(ends, SIZES, strict=True)]
-    return DataLoader(
+    return LazyLoader(
         Numbered(*shape),  # type: ignore[arg-type]  # collate makes the Batch
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=SharedCollate() if workers else collate,
+        prefetch_factor=PREFETCH if workers else None,
         persistent_workers=persistent,
+        multiprocessing_context=start,
     )
 
 
@@ -68,10 +74,23 @@ def test_two_passes_at_once_do_not_mix():
         assert same(batches[1], batches[2])
 
 
-def test_few_buffers_are_received_and_those_of_ended_workers_dropped():
+def test_spawned_workers_send_the_same():
+    assert all(map(same, loader(1, 3, 4, 4, start="spawn"), loader(0, 3, 4, 4)))
+
+
+def test_few_buffers_are_received_and_those_of_ended_workers_freed():
+    before = {*BUFFERS}
     for _ in range(3):
         assert len([*loader(2, 3, 4, 4)]) == len(SIZES)
-        assert len(BUFFERS) <= 2 * PREFETCH
+        assert len({*BUFFERS} - before) <= 2 * PREFETCH
+
+
+def test_images_of_another_shape_have_a_buffer_of_their_own():
+    together, sent = SharedCollate(), []
+    for shape in [(3, 4, 4), (3, 4, 4), (3, 2, 5), (3, 8, 8)]:
+        samples = [Numbered(*shape)[index] for index in range(3)]
+        sent.append(pickle.loads(pickle.dumps(together(samples))))
+        assert same(sent[-1], collate(samples))
 
 
 def is_shared(images: Tensor) -> bool:

@@ -23,12 +23,13 @@ from deeper.data.dataset import Pipeline, Samples
 from deeper.data.layouts import packed
 from deeper.data.loader import LazyLoader
 from deeper.data.sampler import SampleKey
-from deeper.data.shared import SharedCollate
+from deeper.data.shared import PREFETCH, SharedCollate
 from deeper.data.source import LabelledImages
 from deeper.data.sources.folder import Folder
 from deeper.models.preprocess import Preprocess
 from deeper.prepare.prepare import prepare
 from deeper.prepare.verify import Resize
+from deeper.processes import start_worker
 
 IMAGES = 1200
 PACKED = Resize(size=256, quality=90)
@@ -92,6 +93,8 @@ def our_loader(
         batch_sampler=[keys[i : i + size] for i in range(0, len(keys), size)],
         num_workers=workers,
         collate_fn=SharedCollate() if workers else collate,
+        prefetch_factor=PREFETCH if workers else None,
+        worker_init_fn=start_worker,
         persistent_workers=workers > 0,
     )
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from deeper.data.batch import Batch
+from deeper.data.shared import forget_ended_workers
 from deeper.processes import cores, signals_held
 
 
@@ -22,6 +23,7 @@ class LazyLoader(DataLoader[Batch]):
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        forget_ended_workers()
         with signals_held():  # until `start_worker` has begun in each worker
             batches = super().__iter__()
         workers = active_children() if self.num_workers else []

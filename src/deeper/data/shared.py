@@ -1,8 +1,7 @@
-"""Batches from worker processes, through shared memory that is allocated once."""
+"""Batches from worker processes, through shared memory that is used again and again."""
 
 import os
 from collections.abc import Callable
-from itertools import cycle
 from multiprocessing import active_children
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from deeper.data.batch import Batch, Sample, collate
 
 PREFETCH = 2
-"""Batches that a worker may be ahead: DataLoader's `prefetch_factor`."""
+"""Batches that a worker may be ahead: the `prefetch_factor` of a DataLoader with `SharedCollate`."""
 
 
 class SharedCollate:
@@ -26,24 +25,27 @@ class SharedCollate:
     """
 
     def __init__(self) -> None:
-        self.buffers: dict[int, Tensor] = {}
-        self.numbers = cycle(range(PREFETCH))
+        self.buffers: list[Tensor | None] = [None] * PREFETCH
+        self.turn = 0
 
     def __call__(self, samples: list[Sample]) -> "SharedBatch":
-        number = next(self.numbers)
-        buffer, new = self.buffers.get(number), None
-        if buffer is None or len(buffer) < len(samples):
-            shape = samples[0].image.movedim(-3, -1).shape
-            new = torch.empty(len(samples), *shape, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
-            self.buffers[number] = buffer = new
+        shape = samples[0].image.movedim(-3, -1).shape
+        buffer, new = self.buffers[self.turn], None
+        if buffer is None or len(buffer) < len(samples) or buffer.shape[1:] != shape:
+            new = torch.empty(len(samples), *shape, dtype=torch.uint8)
+            buffer = new.share_memory_()  # type: ignore[no-untyped-call]
         _, *others = collate(samples, out=buffer[: len(samples)])
-        return SharedBatch((os.getpid(), number), new, *(values.numpy() for values in others))
+        numbers = [values.numpy() for values in others]
+        message = SharedBatch((os.getpid(), self.turn), new, *numbers)
+        self.buffers[self.turn] = buffer
+        self.turn = (self.turn + 1) % PREFETCH
+        return message
 
 
 class SharedBatch:
     """A message that becomes a `Batch` where it is unpickled.
 
-    The buffer itself is in the first one only: passing memory to another process takes long.
+    A buffer is in its first message only: passing memory to another process takes long.
     """
 
     def __init__(self, *content: Any) -> None:
@@ -54,14 +56,20 @@ class SharedBatch:
 
 
 BUFFERS: dict[tuple[int, int], Tensor] = {}
-"""In the reading process: by process id of the worker and number."""
+"""In the reading process: by process id of the worker and the buffer's turn."""
 
 
 def received(key: tuple[int, int], new: Tensor | None, *others: NDArray[Any]) -> Batch:
+    """The batch in buffer `key`, copied; `others` are labels, index and valid."""
     if new is not None:
-        workers = {process.pid for process in active_children()}
-        for ended in [worker for worker in BUFFERS if worker[0] not in workers]:
-            del BUFFERS[ended]
         BUFFERS[key] = new
     images = BUFFERS[key][: len(others[0])].clone()
     return Batch(images.movedim(-1, -3), *map(torch.from_numpy, others))
+
+
+def forget_ended_workers() -> None:
+    """Free their buffers; before new workers are forked, which would inherit them."""
+    living = {worker.pid for worker in active_children()}
+    for key in [*BUFFERS]:
+        if key[0] not in living:
+            BUFFERS.pop(key, None)
