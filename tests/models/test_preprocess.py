@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from deeper.models.preprocess import Preprocess
+from deeper.models.preprocess import Preprocess, resized
 
 # Two pixels side by side, red 0 and 255, green 51 and 102, blue 204 and 153.
 PIXELS = torch.tensor([[0, 255], [51, 102], [204, 153]], dtype=torch.uint8).view(1, 3, 1, 2)
@@ -82,3 +83,13 @@ def test_a_network_refuses_another_size(build, height, width, mode):
         net(torch.zeros(1, 3, height, width))
     with pytest.raises(ValueError, match=message):
         net.forward_features(torch.zeros(1, 3, height, width))
+
+
+def test_resized_images_are_averages_of_their_surroundings():
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    images = images.to(memory_format=torch.channels_last)
+    assert resized(images, 32) is images
+    small = resized(images, 24)
+    assert small.dtype == torch.uint8
+    exact = F.interpolate(images.double(), (24, 24), mode="bilinear", antialias=True)
+    assert (small - exact).abs().max() <= 1

@@ -109,3 +109,5 @@ def test_runs_from_before_an_option_keep_their_identity():
     before = identity({"data": {}})
     assert identity({"data": {"eval_scale": 1}}) == before
     assert identity({"data": {"eval_scale": 1.25}}) != before
+    assert identity({"data": {"initial_scale": 1.0}}) == before
+    assert identity({"data": {"initial_scale": 0.75}}) != before

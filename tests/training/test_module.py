@@ -47,6 +47,20 @@ def test_evaluation_counts_each_image_once(batch):
         )
 
 
+def test_training_images_grow_and_those_of_evaluations_are_whole():
+    seen: dict[bool, list[int]] = {True: [], False: []}
+
+    class Seen(Net):
+        def forward(self, x):
+            seen[self.training].append(x.shape[-1])
+            return super().forward(nn.functional.pad(x, (1, 1, 1, 1)))
+
+    run = trainer(max_epochs=4)
+    run.fit(module(Seen(), initial_scale=0.34), data())
+    assert seen[True] == [2] * 8 + [6] * 4  # of 12 steps, from 0.65 of the training on
+    assert {*seen[False]} == {6}
+
+
 @pytest.mark.parametrize("limit", [1, 2, 0.5])
 def test_a_limited_evaluation_counts_what_it_saw(limit):
     run = trainer(limit_val_batches=limit)

@@ -49,7 +49,8 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
     train, val, test = (len(split) for split in data.splits[1:])
     chosen = "held out of train" if data.val_from == "holdout" else "the official set"
     world, accumulated = trainer.world_size, trainer.accumulate_grad_batches
-    other = "" if data.eval_size == data.image_size else f", evaluated at {data.eval_size} px"
+    other = "" if data.initial_size == data.image_size else f", from {data.initial_size} px on"
+    other += "" if data.eval_size == data.image_size else f", evaluated at {data.eval_size} px"
     lines = [
         f"network   {type(net).__name__}, {parameters:,} parameters, {data.image_size} px{other}",
         f"data      {len(data.classes)} classes from {data.root}",

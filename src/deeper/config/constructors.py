@@ -10,7 +10,7 @@ from torch import nn
 
 from deeper.config.errors import user_error
 from deeper.config.instantiate import build
-from deeper.models.evaluation import accept_eval_size
+from deeper.models.sizes import accept_sizes
 from deeper.training.loss import training_loss
 from deeper.training.metrics import collection
 from deeper.training.optimizers import make_optimizer
@@ -62,9 +62,7 @@ def _attempts(cfg: DictConfig) -> dict[str, Callable[[], Any]]:
     """Data is only described here: its images are looked for when nothing else is wrong."""
     simple = ("preprocess", "averaging", "augment", "mix", "protocol")
     return {part: lambda part=part: build(cfg[part]) for part in simple} | {
-        "model": lambda: accept_eval_size(
-            build(cfg.model, num_classes=10), cfg.data.image_size, cfg.data.get("eval_scale", 1.0)
-        ),
+        "model": lambda: accept_sizes(build(cfg.model, num_classes=10), cfg.data),
         "metrics": lambda: collection(build(cfg.metrics), 10),
         # A loss is asked for the weight of each auxiliary head.
         "loss": lambda: [

@@ -21,7 +21,7 @@ from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBat
 from deeper.data.shared import PREFETCH, SharedCollate
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.staging import staged
-from deeper.models.geometry import eval_size
+from deeper.models.geometry import eval_size, training_size
 from deeper.processes import start_worker
 
 
@@ -30,8 +30,9 @@ class ImageData(L.LightningDataModule):
 
     `source` is called with `root` and `cache`, a folder for what can be made again. `batch_size` is
     global: over all processes and accumulated batches. `val_from`, `holdout` and `limit` are those of
-    `Partition`. Recipes read from `scale` how long to train, and protocols from `eval_crop` which
-    fraction of the shorter side the centre crop keeps. `bad` says what becomes of images that
+    `Partition`. Recipes read from `scale` how long to train, networks from `initial_scale` how small
+    the first images become, and protocols from `eval_crop` which fraction of the shorter side the
+    centre crop keeps. `bad` says what becomes of images that
     `prepare.py` found unreadable. `stage_to` is a disk of this node, to which a packed root is copied
     first.
     """
@@ -49,6 +50,7 @@ class ImageData(L.LightningDataModule):
         seed: int,
         scale: Literal["small", "imagenet"] = "small",
         eval_scale: float = 1.0,
+        initial_scale: float = 1.0,
         eval_crop: float = 0.875,
         eval_batch_size: int = 64,
         val_from: ValFrom = "holdout",
@@ -75,6 +77,7 @@ class ImageData(L.LightningDataModule):
         self.source, self.root, self.cache = source(root=root, cache=cache), root, cache
         self.image_size, self.scale = image_size, scale
         self.eval_size = eval_size(image_size, eval_scale)
+        self.initial_size = training_size(image_size, initial_scale, 0)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.val_from, self.holdout, self.limit = seed, val_from, holdout, limit
         self.bad, self.stage_to, self.workers = bad, stage_to, workers

@@ -29,6 +29,26 @@ def eval_size(image_size: int, scale: float) -> int:
     return round(image_size * scale)
 
 
+def training_size(image_size: int, initial_scale: float, fraction: float) -> int:
+    """Height (= width) in pixels of training images after a fraction of the training.
+
+    `initial_scale` × `image_size` in the first half of the training, then growing to the whole at
+    80 % of it, in steps of 4 px (progressive resizing; the defaults of MosaicML's Composer).
+    """
+    if not 0 < initial_scale <= 1:
+        raise ValueError(
+            f"initial_scale={initial_scale}: a part of image_size, in 0..1 (0 excluded)"
+        )
+    grown = min(max((fraction - 0.5) / 0.3, 0.0), 1.0)
+    missing = image_size * (1 - initial_scale) * (1 - grown)
+    return max(image_size - 4 * round(missing / 4), 1)
+
+
+def training_sizes(image_size: int, initial_scale: float) -> list[int]:
+    """All of them, the smallest first."""
+    return [*range(training_size(image_size, initial_scale, 0), image_size + 1, 4)]
+
+
 def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]:
     """Height (= width) in pixels of the map after each Inception module; 0 where the image is too small.
 

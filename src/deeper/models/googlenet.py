@@ -75,8 +75,8 @@ class GoogLeNet(nn.Module):
         chosen: Stem = auto_stem(image_size) if stem == "auto" else stem
         sizes = require_room(image_size, chosen, list(aux), pool4)
         self.image_size, self.pretrained = image_size, pretrained
-        self.eval_size = image_size
-        """Another S that is accepted in evaluation, if the head takes it."""
+        self.training_sizes = self.eval_sizes = {image_size}
+        """Each S that is accepted in training and in evaluation, if the heads take it."""
 
         self._add_stem(chosen, width, norm)
         channels = {"norm2": scaled_width(192, width)}
@@ -143,7 +143,7 @@ class GoogLeNet(nn.Module):
 
     def _trunk(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         height, width = images.shape[-2:]
-        sizes = (self.image_size,) if self.training else (self.image_size, self.eval_size)
+        sizes = self.training_sizes if self.training else self.eval_sizes
         if height != width or height not in sizes:
             raise ValueError(
                 f"images of {height}×{width} px, but this network was built for "

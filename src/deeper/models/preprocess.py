@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """uint8 [B, 3, S, S] → [B, 3, `size`, `size`], antialiased; float on a GPU, without kernel for uint8."""
+    if images.shape[-1] == size:
+        return images
+    pixels = images if images.device.type == "cpu" else images.float()
+    return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
 
 
 class Preprocess(nn.Module):

@@ -20,7 +20,7 @@ from deeper.data.datamodule import ImageData
 from deeper.loggers.jsonl import MetricsFile
 from deeper.loggers.mirror import mirrors
 from deeper.models.cpu import layers
-from deeper.models.evaluation import accept_eval_size
+from deeper.models.sizes import accept_sizes
 from deeper.runs.lease import Lease
 from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
@@ -45,7 +45,7 @@ def network(cfg: Any, classes: Sequence[str]) -> nn.Module:
     """The network alone. Networks that draw from torch's generator follow `init_seed` too."""
     torch.manual_seed(cfg.init_seed)
     net: nn.Module = instantiate.build(cfg.model, num_classes=len(classes))
-    accept_eval_size(net, cfg.data.image_size, cfg.data.get("eval_scale", 1.0))
+    accept_sizes(net, cfg.data)
     if cfg.channels_last:
         net = net.to(memory_format=torch.channels_last)
     if cfg.compile:
@@ -77,6 +77,7 @@ def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None)
         ),
         mix=instantiate.build(cfg.mix),
         metrics=instantiate.build(cfg.get("metrics") or {}),
+        initial_scale=cfg.data.get("initial_scale", 1.0),
     )
 
 

@@ -27,7 +27,7 @@ IRRELEVANT_BELOW = {
 }
 """The same, below groups whose other keys are relevant."""
 
-ADDED = {"data": {"eval_scale": 1.0}}
+ADDED = {"data": {"eval_scale": 1.0, "initial_scale": 1.0}}
 """Keys that came after the first runs, at the value that changes nothing: runs keep their identity."""
 
 SEEDS = ("seed", "init_seed", "data_seed")

@@ -15,7 +15,9 @@ from deeper.augment.mix import Mix
 from deeper.checkpoint import require_classes
 from deeper.data.batch import Batch
 from deeper.data.sampler import derive_seed
+from deeper.models.geometry import training_size
 from deeper.models.output import Output
+from deeper.models.preprocess import resized
 from deeper.training.failures import Diverged
 from deeper.training.hooks import skip_empty_hooks
 from deeper.training.loss import AuxWeighted, training_loss
@@ -29,7 +31,8 @@ class ImageClassifier(L.LightningModule):
 
     `seed` fixes dropout, `mix` and all else that draws in a step, by epoch, batch and rank.
     `checkpoint_metadata` is `checkpoint.contents(…)`, which every checkpoint holds. `metrics` are
-    computed in validation and test beside the negative log-likelihood and the accuracy.
+    computed in validation and test beside the negative log-likelihood and the accuracy. The first
+    images are resized to `initial_scale` of their size (`training_size`).
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class ImageClassifier(L.LightningModule):
         checkpoint_metadata: dict[str, Any],
         mix: Mix | None = None,
         metrics: Mapping[str, Metric | Callable[..., Metric]] | None = None,
+        initial_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.net, self.preprocess, self.mix = net, preprocess, mix or Mix()
         self.loss = training_loss(loss, self.mix)
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
+        self.initial_scale = initial_scale
         self.checkpoint_metadata = checkpoint_metadata
         self.num_classes = len(checkpoint_metadata["classes"])
         self.topk, self.metrics = TopK(), collection(metrics or {}, self.num_classes)
@@ -91,8 +96,10 @@ class ImageClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         seed = self.step_seed(batch_idx)
-        images, targets = self.mix(batch.images, batch.labels, self.num_classes, seed)
         progress = self.progress(self.global_step)
+        size = training_size(batch.images.shape[-1], self.initial_scale, progress.fraction)
+        images = resized(batch.images, size)
+        images, targets = self.mix(images, batch.labels, self.num_classes, seed)
         return self.loss(self(images), targets, progress)  # type: ignore[no-any-return]
 
     def step_seed(self, batch_idx: int) -> int:
