@@ -92,4 +92,4 @@ def test_resized_images_are_averages_of_their_surroundings():
     small = resized(images, 24)
     assert small.dtype == torch.uint8
     exact = F.interpolate(images.double(), (24, 24), mode="bilinear", antialias=True)
-    assert (small - exact).abs().max() <= 1
+    assert (small - exact).abs().max() < 1.1  # rounded twice, with weights of 16 bits
