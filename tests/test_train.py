@@ -400,7 +400,7 @@ def test_bf16_on_cpu_runs_for_every_norm(train, norm):
 
 def test_smaller_images_at_first_and_larger_ones_in_evaluation(train, tmp_path, capsys):
     run = train("data.initial_scale=0.75", "data.eval_scale=1.4", "model/aux=none", TINY)
-    assert "80 px, from 60 px on, evaluated at 112 px" in capsys.readouterr().out
+    assert "80 px, at first 60 px, evaluated at 112 px" in capsys.readouterr().out
     costs = record(run)["costs"]
     assert costs["macs_inference"] > 1.5 * costs["macs_training"] > 0
     words = [f"run={run}", "trainer=cpu", "precision=fp32", f"paths.logs={tmp_path / 'e'}"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeper.models.geometry import training_size, training_sizes
+from deeper.models.geometry import relative_work, training_size, training_sizes
 from deeper.models.sizes import accept_sizes
 
 
@@ -51,6 +51,14 @@ def test_training_images_grow_in_steps_of_four_pixels():
     for scale in (0, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"a part of image_size, in 0\.\.1"):
             training_size(32, scale, 0.0)
+
+
+def test_the_work_of_a_training_is_that_of_its_pixels():
+    assert relative_work(1.0, 0.25, 0.75) == pytest.approx(0.5)
+    assert relative_work(0.75, 0.0, 0.5) == pytest.approx(0.5 * 0.75**2)
+    assert relative_work(0.75, 0.8, 1.0) == pytest.approx(0.2)
+    growing = 0.3 * (1 - 0.75**3) / 3 / 0.25  # the mean of x² from 0.75 to 1
+    assert relative_work(0.75, 0.5, 0.8) == pytest.approx(growing, rel=1e-3)
 
 
 @pytest.mark.parametrize("scale", [0.9, 0, float("nan")])

@@ -1,5 +1,6 @@
 """Prints what is about to be trained, and how long it will take."""
 
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from deeper.callbacks.duration import duration, speed
+from deeper.models.geometry import relative_work
 from deeper.training.module import steps_per_epoch
 
 MEASURED_BATCHES = 20
@@ -34,9 +36,11 @@ class Banner(L.Callback):
         batches, epoch = done - self._from, int(trainer.num_training_batches)
         if batches == min(MEASURED_BATCHES, epoch - 1):
             elapsed = perf_counter() - self._started
-            left = epoch * (trainer.max_epochs or 1) - done
+            total = epoch * (trainer.max_epochs or 1)
+            work = partial(relative_work, pl_module.initial_scale)  # type: ignore[arg-type]
+            seconds = elapsed * work(done / total, 1) / work(self._from / total, done / total)
             images = batches * trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
-            estimate = f"about {duration(elapsed / batches * left)} of training"
+            estimate = f"about {duration(seconds)} of training"
             line = f"time      {estimate}, at {speed(images, elapsed)}"
             rank_zero_only(print)(line, flush=True)
 
@@ -49,7 +53,7 @@ def facts(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
     train, val, test = (len(split) for split in data.splits[1:])
     chosen = "held out of train" if data.val_from == "holdout" else "the official set"
     world, accumulated = trainer.world_size, trainer.accumulate_grad_batches
-    other = "" if data.initial_size == data.image_size else f", from {data.initial_size} px on"
+    other = "" if data.initial_size == data.image_size else f", at first {data.initial_size} px"
     other += "" if data.eval_size == data.image_size else f", evaluated at {data.eval_size} px"
     lines = [
         f"network   {type(net).__name__}, {parameters:,} parameters, {data.image_size} px{other}",

@@ -1,5 +1,6 @@
 """Progress on screen: a bar with the time left on a terminal, one line per epoch everywhere."""
 
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -8,6 +9,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from deeper.callbacks.duration import duration, speed
+from deeper.models.geometry import relative_work
 
 
 class ProgressBar(RichProgressBar):
@@ -44,7 +46,10 @@ class ProgressBar(RichProgressBar):
     def _line(self, trainer: L.Trainer) -> str:
         now = perf_counter()
         epochs, done = trainer.max_epochs or 1, trainer.current_epoch + 1
-        left = (now - self._fit_start) / (done - self._first_epoch) * (epochs - done)
+        module: Any = trainer.lightning_module
+        work = partial(relative_work, module.initial_scale)
+        left = (now - self._fit_start) * work(done / epochs, 1)
+        left /= work(self._first_epoch / epochs, done / epochs)
         batch = trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
         images = trainer.num_training_batches * batch
         # Without a validation in this epoch, Lightning still holds the metrics of an earlier one.

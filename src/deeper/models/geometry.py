@@ -49,6 +49,14 @@ def training_sizes(image_size: int, initial_scale: float) -> list[int]:
     return [*range(training_size(image_size, initial_scale, 0), image_size + 1, 4)]
 
 
+def relative_work(initial_scale: float, start: float, end: float) -> float:
+    """Pixels that a training sees between two fractions of it, where all at full size would be 1."""
+    parts, size = 200, 4000  # of which steps of 4 px are fine ones
+    middles = [start + (end - start) * (part + 0.5) / parts for part in range(parts)]
+    pixels = sum(training_size(size, initial_scale, middle) ** 2 for middle in middles)
+    return (end - start) * pixels / (parts * size**2)
+
+
 def feature_sizes(image_size: int, stem: Stem, pool4: int = 3) -> dict[str, int]:
     """Height (= width) in pixels of the map after each Inception module; 0 where the image is too small.
 

@@ -75,7 +75,8 @@ class GoogLeNet(nn.Module):
         chosen: Stem = auto_stem(image_size) if stem == "auto" else stem
         sizes = require_room(image_size, chosen, list(aux), pool4)
         self.image_size, self.pretrained = image_size, pretrained
-        self.training_sizes = self.eval_sizes = {image_size}
+        self.training_sizes: tuple[int, ...] = (image_size,)
+        self.eval_sizes: tuple[int, ...] = (image_size,)
         """Each S that is accepted in training and in evaluation, if the heads take it."""
 
         self._add_stem(chosen, width, norm)

@@ -20,7 +20,7 @@ def accept_sizes(net: nn.Module, data: Mapping[str, Any]) -> None:
     larger = eval_size(image_size, data.get("eval_scale", 1.0))
     smaller = training_sizes(image_size, data.get("initial_scale", 1.0))
     if isinstance(net, GoogLeNet):
-        net.training_sizes, net.eval_sizes = {*smaller}, {image_size, larger}
+        net.training_sizes, net.eval_sizes = tuple(smaller), (image_size, larger)
     for key, training, size in (
         ("eval_scale", False, larger),
         ("initial_scale", True, smaller[0]),
