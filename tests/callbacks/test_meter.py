@@ -12,7 +12,7 @@ from tiny_fit import Net, Rows, data, module, trainer
 from deeper import checkpoint
 from deeper.callbacks.checkpoint import Checkpoint
 from deeper.callbacks.meter import Meter
-from deeper.data import datamodule as loading
+from deeper.data import loader as loading
 from deeper.runs import results
 from deeper.training.failures import SHOWN, Diverged
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deeper.data.batch import Batch, Sample, collate
-from deeper.data.loader import LazyLoader
+from deeper.data.loader import LazyLoader, batch_loader
 from deeper.data.shared import BUFFERS, PREFETCH, SharedCollate
 
 SIZES = [3, 3, 1, 5, 2, 5, 5, 4, 3, 1]
@@ -32,12 +32,10 @@ def loader(
 ) -> LazyLoader:
     ends = torch.tensor(SIZES).cumsum(0).tolist()
     batches = [[*range(end - size, end)] for end, size in zip(ends, SIZES, strict=True)]
-    return LazyLoader(
-        Numbered(*shape),  # type: ignore[arg-type]  # collate makes the Batch
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=SharedCollate() if workers else collate,
-        prefetch_factor=PREFETCH if workers else None,
+    return batch_loader(
+        Numbered(*shape),
+        batches,
+        workers,
         persistent_workers=persistent,
         multiprocessing_context=start,
     )

@@ -18,18 +18,15 @@ from deeper.augment.flip import RandomFlip
 from deeper.benchmarks import reference
 from deeper.benchmarks.setting import Setting
 from deeper.benchmarks.timing import Contest, Figure, Pass
-from deeper.data.batch import collate
 from deeper.data.dataset import Pipeline, Samples
 from deeper.data.layouts import packed
-from deeper.data.loader import LazyLoader
+from deeper.data.loader import LazyLoader, batch_loader
 from deeper.data.sampler import SampleKey
-from deeper.data.shared import PREFETCH, SharedCollate
 from deeper.data.source import LabelledImages
 from deeper.data.sources.folder import Folder
 from deeper.models.preprocess import Preprocess
 from deeper.prepare.prepare import prepare
 from deeper.prepare.verify import Resize
-from deeper.processes import start_worker
 
 IMAGES = 1200
 PACKED = Resize(size=256, quality=90)
@@ -88,13 +85,10 @@ def our_loader(
     """As with `augment=standard`, with the paper's range of areas."""
     pipeline = Pipeline({"crop": AreaAspectCrop(setting.size), "flip": RandomFlip()}, setting.size)
     keys, size = [SampleKey(0, index) for index in order], setting.batch_size
-    return LazyLoader(
-        Samples(images, pipeline, seed=0),  # type: ignore[arg-type]  # collate makes the Batch
-        batch_sampler=[keys[i : i + size] for i in range(0, len(keys), size)],
-        num_workers=workers,
-        collate_fn=SharedCollate() if workers else collate,
-        prefetch_factor=PREFETCH if workers else None,
-        worker_init_fn=start_worker,
+    return batch_loader(
+        Samples(images, pipeline, seed=0),
+        [keys[i : i + size] for i in range(0, len(keys), size)],
+        workers,
         persistent_workers=workers > 0,
     )
 

@@ -1,6 +1,5 @@
 """Prints what is about to be trained, and how long it will take."""
 
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -8,8 +7,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeper.callbacks.duration import duration, speed
-from deeper.models.geometry import relative_work
+from deeper.callbacks.duration import duration, speed, time_left
 from deeper.training.module import steps_per_epoch
 
 MEASURED_BATCHES = 20
@@ -37,8 +35,8 @@ class Banner(L.Callback):
         if batches == min(MEASURED_BATCHES, epoch - 1):
             elapsed = perf_counter() - self._started
             total = epoch * (trainer.max_epochs or 1)
-            work = partial(relative_work, pl_module.initial_scale)  # type: ignore[arg-type]
-            seconds = elapsed * work(done / total, 1) / work(self._from / total, done / total)
+            scale: Any = pl_module.initial_scale
+            seconds = time_left(elapsed, scale, self._from / total, done / total)
             images = batches * trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
             estimate = f"about {duration(seconds)} of training"
             line = f"time      {estimate}, at {speed(images, elapsed)}"

@@ -1,5 +1,15 @@
 """How callbacks print durations and speeds."""
 
+from functools import partial
+
+from deeper.models.geometry import relative_work
+
+
+def time_left(elapsed: float, initial_scale: float, start: float, now: float) -> float:
+    """Seconds to the end of a training that took `elapsed` of them from one fraction of it to another."""
+    work = partial(relative_work, initial_scale)
+    return elapsed * work(now, 1) / work(start, now)
+
 
 def duration(seconds: float) -> str:
     """In hours, minutes or seconds."""

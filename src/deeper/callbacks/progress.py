@@ -1,6 +1,5 @@
 """Progress on screen: a bar with the time left on a terminal, one line per epoch everywhere."""
 
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -8,8 +7,7 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
-from deeper.callbacks.duration import duration, speed
-from deeper.models.geometry import relative_work
+from deeper.callbacks.duration import duration, speed, time_left
 
 
 class ProgressBar(RichProgressBar):
@@ -47,9 +45,8 @@ class ProgressBar(RichProgressBar):
         now = perf_counter()
         epochs, done = trainer.max_epochs or 1, trainer.current_epoch + 1
         module: Any = trainer.lightning_module
-        work = partial(relative_work, module.initial_scale)
-        left = (now - self._fit_start) * work(done / epochs, 1)
-        left /= work(self._first_epoch / epochs, done / epochs)
+        start, elapsed = self._first_epoch / epochs, now - self._fit_start
+        left = time_left(elapsed, module.initial_scale, start, done / epochs)
         batch = trainer.datamodule.batch_size / trainer.accumulate_grad_batches  # type: ignore[attr-defined]
         images = trainer.num_training_batches * batch
         # Without a validation in this epoch, Lightning still holds the metrics of an earlier one.

@@ -11,18 +11,16 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from deeper.data.batch import Batch, collate
+from deeper.data.batch import Batch
 from deeper.data.dataset import Pipeline, Samples, Transform
 from deeper.data.layouts import packed
-from deeper.data.loader import LazyLoader, worker_count
+from deeper.data.loader import batch_loader, worker_count
 from deeper.data.partition import Partition, ValFrom
 from deeper.data.quarantine import BadImages, without_bad
 from deeper.data.sampler import EvalBatchSampler, RankSlice, SampleKey, TrainBatchSampler
-from deeper.data.shared import PREFETCH, SharedCollate
 from deeper.data.source import LabelledImages, Source, Splits, prepare_once
 from deeper.data.staging import staged
 from deeper.models.geometry import eval_size, training_size
-from deeper.processes import start_worker
 
 
 class ImageData(L.LightningDataModule):
@@ -189,13 +187,10 @@ class ImageData(L.LightningDataModule):
     ) -> DataLoader[Batch]:
         """Of `batches` of keys, by any pipeline: an evaluation by another protocol has one of its own."""
         workers = worker_count(self.workers)
-        return LazyLoader(
-            Samples(images, pipeline, self.seed),  # type: ignore[arg-type]  # collate makes the Batch
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=SharedCollate() if workers else collate,
-            prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=start_worker,
+        return batch_loader(
+            Samples(images, pipeline, self.seed),
+            batches,
+            workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and workers > 0,
         )

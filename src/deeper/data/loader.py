@@ -2,17 +2,17 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from deeper.data.batch import Batch
-from deeper.data.shared import forget_ended_workers
-from deeper.processes import cores, signals_held
+from deeper.data.batch import Batch, collate
+from deeper.data.shared import PREFETCH, SharedCollate, forget_ended_workers
+from deeper.processes import cores, signals_held, start_worker
 
 
 class LazyLoader(DataLoader[Batch]):
@@ -36,6 +36,24 @@ class LazyLoader(DataLoader[Batch]):
             if closed and (worker := _killed(workers)):
                 raise RuntimeError(f"DataLoader worker (pid {worker.pid}) was killed") from error
             raise
+
+
+def batch_loader(
+    samples: Dataset[Any], batches: Iterable[Any], workers: int, **options: Any
+) -> LazyLoader:
+    """A loader of `Batch`es whose `workers` processes send them through shared buffers.
+
+    `PREFETCH` is what keeps these safe, so it is not for callers to choose.
+    """
+    return LazyLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=SharedCollate() if workers else collate,
+        prefetch_factor=PREFETCH if workers else None,
+        worker_init_fn=start_worker,
+        **options,
+    )
 
 
 def _killed(workers: Sequence[BaseProcess]) -> BaseProcess | None:
