@@ -15,4 +15,4 @@ class RandomFlip:
         self.p = p
 
     def __call__(self, image: Tensor) -> Tensor:
-        return image.flip(-1) if torch.rand(1) < self.p else image
+        return image.flip(-1) if torch.rand(1).item() < self.p else image

@@ -33,14 +33,15 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
     graph = new_graph(setting)  # on the CPU, as export wants it
     eager = graph.trained.to(setting.device)
     fold = Deployed(eager.preprocess, folded(eager.net)).eval()
-    half = folded(eager.net).bfloat16()
-    build.use_kernels(setting.config(), half)
     networks: dict[str, Callable[[], Any]] = {
         RUN: lambda: theirs(floats),
         "ours": lambda: eager(images),
         "ours, folded": lambda: fold(images),
-        HALF: lambda: half(fold.preprocess(images).bfloat16()).logits,
     }
+    if setting.has_bf16:
+        half = folded(eager.net).bfloat16()
+        build.use_kernels(setting.config(), half)
+        networks[HALF] = lambda: half(fold.preprocess(images).bfloat16()).logits
     if setting.device.type == "cpu":
         kernels = copy.deepcopy(fold)
         build.use_kernels(setting.config(), kernels)
@@ -65,6 +66,8 @@ def contests(setting: Setting) -> Iterator[Contest | Counts]:
             Figure("inference against torchvision as run", in_torch, RUN, at_least=3),
         ],
     )
+    if not setting.has_bf16:
+        return
     with torch.inference_mode():
         exact, rough = fold(images).softmax(1), networks[HALF]().float().softmax(1)
     row = {

@@ -21,7 +21,9 @@ COPIED = {"cpu": 2**28, "cuda": 2**30}
 def contests(setting: Setting) -> Iterator[Contest]:
     n = 2048 if setting.device.type == "cpu" else 8192
     n = min(n, setting.size * setting.batch_size)  # small where all else is
-    formats = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    formats = {"fp32": torch.float32}
+    if setting.has_bf16:
+        formats["bf16"] = torch.bfloat16
     products = {name: multiplication(n, dtype, setting.device) for name, dtype in formats.items()}
     work = REPEATS * 2 * n**3 / 1e9
     yield Contest(f"matrix multiply {n}³", products, "GFLOP/s", work, baselines=("fp32",))

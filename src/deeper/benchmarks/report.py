@@ -90,9 +90,10 @@ def _shown(value: Any) -> str:
 
 
 def _hardware(device: torch.device) -> str:
-    """A file name: the GPU, or the processor with its number of cores."""
+    """A file name: the GPU, or the processor, which virtual machines name vaguely, with its vector instructions."""
     if device.type == "cuda":
         words = torch.cuda.get_device_name(device)
     else:
-        words = f"{processor()}-{os.cpu_count()}-cores"
+        vectors = torch.backends.cpu.get_cpu_capability()
+        words = f"{processor()}-{vectors}-{os.cpu_count()}-cores"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")

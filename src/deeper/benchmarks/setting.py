@@ -16,7 +16,12 @@ from deeper.data.batch import Batch
 from deeper.runs import build
 from deeper.training.memory import keep_freed_memory
 from deeper.training.module import ImageClassifier
-from deeper.training.precision import Precision, accelerator_for, resolved_precision
+from deeper.training.precision import (
+    Precision,
+    accelerator_for,
+    bf16_in_hardware,
+    resolved_precision,
+)
 from deeper.training.silence import silence_lightning
 
 CLASSES = [str(number) for number in range(1000)]
@@ -69,6 +74,11 @@ class Setting:
             "batch_size": self.batch_size, "size": self.size, "workers": self.workers,
             "threads": torch.get_num_threads(),
         }  # fmt: skip
+
+    @property
+    def has_bf16(self) -> bool:
+        """Otherwise it is emulated, a hundred times as slow as fp32 on a CPU, and left out."""
+        return bf16_in_hardware(self.device.type)[0]  # type: ignore[arg-type]
 
     @property
     def autocast(self) -> torch.autocast:

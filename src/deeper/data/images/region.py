@@ -94,9 +94,11 @@ def _span(low: float, high: float, margin: int, length: int, number: int) -> tup
 
 
 def _has_marker(data: bytes, start: int, stop: int) -> bool:
-    """Whether coded data has a marker: twice as fast as `_markers` for a large file."""
+    """Whether coded data has a marker: in half of the time of `_markers` for a large file."""
     coded = np.frombuffer(data, np.uint8)[start:stop]
-    return bool(((coded[:-1] == 0xFF) & (coded[1:] != 0)).any())
+    marks = coded[:-1] == 0xFF
+    marks &= coded[1:] != 0  # in place, since a new array costs a third of the time
+    return bool(marks.any())
 
 
 def _markers(data: bytes | bytearray, start: int, stop: int) -> NDArray[np.intp]:

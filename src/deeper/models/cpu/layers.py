@@ -63,14 +63,21 @@ class ConvReLU(ConvNormAct):
     """Without gradients, as in evaluation, ReLU is a part of oneDNN's convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, fused = self.conv, getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-        usual = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not fused
-        if usual or not library.takes(x) or x.dtype != conv.weight.dtype:
+        conv = self.conv
+        usual = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        if usual or not library.takes(x) or x.dtype != conv.weight.dtype or not _fuses(x.dtype):
             return super().forward(x)
-        return fused(  # type: ignore[no-any-return, misc]
+        return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
             x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups,
             "relu", [], "",
         )  # fmt: skip
+
+
+def _fuses(dtype: torch.dtype) -> bool:
+    """Whether this build and this processor have oneDNN's convolution with ReLU for the type."""
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class MergedReduced(Reduced):
