@@ -29,7 +29,7 @@ def accept_sizes(net: nn.Module, data: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"data.{key}={data[key]}: the network takes images of {image_size} px, but not of "
                 f"{size} px in {'training' if training else 'evaluation'}; pass data.{key}=1, or "
-                f"model/head=avgpool with model/aux=adaptive or none"
+                f"model/head=avgpool{' with model/aux=adaptive or none' if training else ''}"
             )
 
 

@@ -18,6 +18,7 @@ from deeper.checkpoint import AtomicCheckpointIO, load_checkpoint, network_state
 from deeper.data.batch import Batch
 from deeper.data.datamodule import ImageData
 from deeper.files import gigabytes
+from deeper.models.geometry import relative_work
 from deeper.runs import build, directory, record
 from deeper.runs.provenance import host_memory
 from deeper.runs.run import Run
@@ -63,11 +64,13 @@ def _preflight(
             f"batch_size={cfg.batch_size}: {len(batch.images)} images at a time do not fit the memory "
             f"of {device}; pass trainer.accumulate_grad_batches=2 or more, or a smaller batch_size"
         ) from error
-    if cfg.preflight == "auto" and images / (network * trainer.world_size) < LONG_S:
+    computing = images * relative_work(module.initial_scale, 0, 1) / (network * trainer.world_size)
+    if cfg.preflight == "auto" and computing < LONG_S:
         return
     loader = _loader_speed(data)
-    limit = "the network" if network < loader else "the loader (data.workers=, or packed images)"
-    seconds = images / (min(network, loader) * trainer.world_size)
+    loading = images / (loader * trainer.world_size)
+    limit = "the loader (data.workers=, or packed images)" if loading > computing else "the network"
+    seconds = max(computing, loading)
     size = _round_trip(run, module, batch.images[:8])
     per_class = np.bincount(data.splits.train.labels, minlength=len(data.classes))
     for line in (
