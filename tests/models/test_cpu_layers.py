@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from deeper.files import remove_temporary
-from deeper.models.cpu import layers, library
+from deeper.models.cpu import layers, library, winograd
 from deeper.models.inception import ConvNormAct, Reduced, Widths
 from deeper.models.init import He
 from deeper.models.lrn import LocalResponseNorm
@@ -195,6 +195,59 @@ def test_convolution_with_relu_in_evaluation(dtype):
     assert type(fused) is layers.ConvReLU
     with torch.no_grad():
         assert error(fused(x), block.double()(x.double())) < 3 * BOUND[dtype]
+
+
+@pytest.fixture
+def every_convolution(monkeypatch):
+    """Winograd's for few images too, one at a time."""
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+    monkeypatch.setattr(winograd, "CACHE", 1)
+
+
+@pytest.mark.parametrize(("channels", "out"), [(8, 24), (40, 16), (64, 64)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (4, 8), (9, 7)])
+def test_convolution_of_3x3(channels, out, bias, size, every_convolution):
+    torch.manual_seed(0)
+    theirs = nn.Conv2d(channels, out, 3, padding=1, bias=bias)
+    ours, exact = nn.Sequential(copy.deepcopy(theirs)), copy.deepcopy(theirs).double()
+    layers.use_kernels(ours, None)
+    assert type(ours[0]) is winograd.Conv3x3
+    assert max(compared(ours, exact, images(channels, size=size))) < 6e-6
+
+
+@torch.inference_mode()
+def test_convolution_of_3x3_with_relu(every_convolution):
+    block = ConvNormAct(8, 16, 3, LRN()).eval()
+    ours, x = copy.deepcopy(block), images(8, offset=0.0)
+    layers.use_kernels(ours, None)
+    assert ours.conv.takes(x)
+    with torch.no_grad():
+        assert error(ours(x), block.double()(x.double())) < 6e-6
+
+
+def test_other_convolutions_are_torchs():
+    conv = {"kernel_size": 3, "padding": 1, "in_channels": 8, "out_channels": 8}
+    for change in (
+        {"kernel_size": 5}, {"padding": 0}, {"stride": 2}, {"dilation": 2}, {"groups": 2},
+        {"in_channels": 12}, {"out_channels": 12}, {"padding_mode": "reflect"},
+    ):  # fmt: skip
+        net = nn.Sequential(nn.Conv2d(**conv | change))
+        layers.use_kernels(net, None)
+        assert type(net[0]) is nn.Conv2d, change
+
+
+def test_a_convolution_of_few_pixels_or_in_bfloat16_is_torchs(monkeypatch):
+    monkeypatch.setattr(winograd, "convolution", None)
+    theirs = nn.Conv2d(8, 8, 3, padding=1)
+    ours = copy.deepcopy(theirs)
+    ours.__class__ = winograd.Conv3x3
+    x = images(8)
+    assert torch.equal(ours(x), theirs(x))
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours.bfloat16()(x.bfloat16()), theirs.bfloat16()(x.bfloat16()))
 
 
 class WithSum(ConvNormAct):

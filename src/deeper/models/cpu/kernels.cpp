@@ -1,4 +1,5 @@
-// Layers on a CPU that read and write memory less often than torch's. The modules beside call them.
+// Layers on a CPU that read and write memory less often than torch's, or multiply less often. The
+// modules beside call them.
 //
 // Tensors are channels_last: rows of `channels` values, one row a pixel. Gradients may lie further
 // apart, `stride` values from row to row, as parts of a concatenation do. Sums are float within a
@@ -537,3 +538,96 @@ extern "C" void lrn_backward(const Value* grad, int64_t stride, const Value* x, 
         });
     });
 }
+
+#ifndef BFLOAT16
+// Winograd's convolution of 3×3 pixels, padded by 1 (Lavin & Gray, 2016, §4.2: F(4×4, 3×3)). A tile is
+// 4×4 pixels of the result and 6×6 of the images, those around it included; the last ones of an
+// image may reach beyond it. Channels are a multiple of LANES.
+constexpr int64_t LANES = 8;
+using Lanes = Vector<float, LANES>;
+
+struct Tiles {
+    int64_t batch, height, width, channels;
+
+    int64_t down() const { return (height + 3) / 4; }
+    int64_t across() const { return (width + 3) / 4; }
+    int64_t count() const { return batch * down() * across(); }
+
+    // Calls visit(pixel of the tile, offset of the pixel's first value) for those within the image,
+    // for the tile enlarged by `border` pixels on each side.
+    template <class Visit>
+    void pixels(int64_t tile, int64_t border, const Visit& visit) const {
+        const int64_t image = tile / (down() * across()), side = 4 + 2 * border;
+        const int64_t top = tile / across() % down() * 4 - border;
+        const int64_t left = tile % across() * 4 - border;
+        for (int64_t i = std::max<int64_t>(0, -top); i < std::min(side, height - top); ++i)
+            for (int64_t j = std::max<int64_t>(0, -left); j < std::min(side, width - left); ++j)
+                visit(6 * i + j, ((image * height + top + i) * width + left + j) * channels);
+    }
+};
+
+// Bᵀ·d of six values that lie `step` apart, in place.
+static inline void transform_input(Lanes* d, int64_t step) {
+    const Lanes d0 = d[0], d1 = d[step], d2 = d[2 * step];
+    const Lanes d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+    const Lanes even1 = d4 - 4 * d2, odd1 = d3 - 4 * d1, even2 = d4 - d2, odd2 = 2 * (d3 - d1);
+    d[0] = 4 * d0 - 5 * d2 + d4;
+    d[step] = even1 + odd1;
+    d[2 * step] = even1 - odd1;
+    d[3 * step] = even2 + odd2;
+    d[4 * step] = even2 - odd2;
+    d[5 * step] = 4 * d1 - 5 * d3 + d5;
+}
+
+// Aᵀ·m, four values of six, in place.
+static inline void transform_output(Lanes* m, int64_t step) {
+    const Lanes m0 = m[0], m5 = m[5 * step];
+    const Lanes sum1 = m[step] + m[2 * step], difference1 = m[step] - m[2 * step];
+    const Lanes sum2 = m[3 * step] + m[4 * step], difference2 = m[3 * step] - m[4 * step];
+    m[0] = m0 + sum1 + sum2;
+    m[step] = difference1 + 2 * difference2;
+    m[2 * step] = sum1 + 4 * sum2;
+    m[3 * step] = difference1 + 8 * difference2 + m5;
+}
+
+// x → transformed [36, tiles, channels]
+extern "C" void winograd_input(const float* x, const Tiles* tiles, float* transformed,
+                               int64_t threads) {
+    const int64_t count = tiles->count(), channels = tiles->channels;
+    in_threads(threads, count, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t tile = first; tile < last; ++tile)
+            for (int64_t c = 0; c < channels; c += LANES) {
+                Lanes d[36] = {};
+                tiles->pixels(tile, 1, [&](int64_t pixel, int64_t at) {
+                    d[pixel] = vector_at<Lanes>(x + at + c);
+                });
+                for (int64_t j = 0; j < 6; ++j) transform_input(d + j, 6);
+                for (int64_t i = 0; i < 6; ++i) transform_input(d + 6 * i, 1);
+                for (int64_t k = 0; k < 36; ++k)
+                    std::memcpy(transformed + (k * count + tile) * channels + c, d + k, sizeof *d);
+            }
+    });
+}
+
+// products [36, tiles, channels] → y, plus the bias, and with `relu` rectified
+extern "C" void winograd_output(const float* products, const float* bias, int64_t relu,
+                                const Tiles* tiles, float* y, int64_t threads) {
+    const int64_t count = tiles->count(), channels = tiles->channels;
+    in_threads(threads, count, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t tile = first; tile < last; ++tile)
+            for (int64_t c = 0; c < channels; c += LANES) {
+                Lanes m[36];
+                for (int64_t k = 0; k < 36; ++k)
+                    m[k] = vector_at<Lanes>(products + (k * count + tile) * channels + c);
+                for (int64_t j = 0; j < 6; ++j) transform_output(m + j, 6);
+                for (int64_t i = 0; i < 4; ++i) transform_output(m + 6 * i, 1);
+                const Lanes plus = vector_at<Lanes>(bias + c);
+                tiles->pixels(tile, 0, [&](int64_t pixel, int64_t at) {
+                    Lanes value = m[pixel] + plus;
+                    if (relu) value = value < 0 ? Lanes{} : value;  // NaN stays NaN
+                    std::memcpy(y + at + c, &value, sizeof value);
+                });
+            }
+    });
+}
+#endif

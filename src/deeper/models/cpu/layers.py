@@ -10,6 +10,7 @@ from deeper.models.cpu import library
 from deeper.models.cpu.batch_norm import BatchNormReLU, BatchNormReLUPool
 from deeper.models.cpu.lrn import LRN
 from deeper.models.cpu.max_pool import MaxPool, MaxPoolReLU
+from deeper.models.cpu.winograd import Conv3x3, convolution
 from deeper.models.googlenet import GoogLeNet
 from deeper.models.inception import ConvNormAct, Reduced
 from deeper.models.lrn import LocalResponseNorm
@@ -26,6 +27,8 @@ def use_kernels(net: nn.Module, cache: Path) -> None:
             module.norm.__class__, module.act = BatchNormReLU, nn.Identity()
         elif type(module) is ConvNormAct and _kinds(module) == (nn.Identity, nn.ReLU):
             module.__class__ = ConvReLU
+        elif type(module) is nn.Conv2d and Conv3x3.fits(module):
+            module.__class__ = Conv3x3
         elif type(module) is nn.MaxPool2d and MaxPool.fits(module):
             module.__class__ = MaxPool
         elif type(module) is LocalResponseNorm:
@@ -60,13 +63,15 @@ def _pool_in_stem(net: GoogLeNet) -> None:
 
 
 class ConvReLU(ConvNormAct):
-    """Without gradients, as in evaluation, ReLU is a part of oneDNN's convolution."""
+    """Without gradients, as in evaluation, ReLU is a part of the convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self.conv
         usual = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
         if usual or not library.takes(x) or x.dtype != conv.weight.dtype or not _fuses(x.dtype):
             return super().forward(x)
+        if isinstance(conv, Conv3x3) and conv.takes(x):
+            return convolution(x, conv.weight, conv.bias, relu=True)
         return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
             x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups,
             "relu", [], "",
