@@ -39,6 +39,8 @@ def main(cfg: DictConfig) -> None:
     unseen.require_evaluable(cfg, checkpoints, data)
     trainer = build.trainer(settings, run)
     networks = [Trained(state, path, cfg.weights.value) for path, state in checkpoints.items()]
+    for network in networks:
+        build.use_kernels(settings, network.net)
     ensemble = Ensemble(cfg, networks, protocols, data, build.precision(settings).name)
 
     with recorded(run, **ensemble.facts) as record:

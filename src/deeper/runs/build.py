@@ -60,7 +60,7 @@ def use_kernels(cfg: Any, net: nn.Module) -> None:
     try:
         layers.use_kernels(net, Path(cfg.paths.cache).expanduser() / "kernels")
     except OSError as error:
-        rank_zero_only(print)(f"kernels=true: training with torch's layers, as {error}")
+        rank_zero_only(print)(f"kernels=true: computing with torch's layers, as {error}")
 
 
 def classifier(cfg: Any, classes: Sequence[str], test_images: str | None = None) -> ImageClassifier:
