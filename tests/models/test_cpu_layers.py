@@ -28,6 +28,14 @@ def kernels(tmp_path_factory):
         pytest.skip(f"needs a C++ compiler: {error}")
 
 
+@pytest.fixture
+def every_convolution(monkeypatch):
+    """Winograd's for few channels and images too, one image at a time."""
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 8)
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+    monkeypatch.setattr(winograd, "CACHE", 1)
+
+
 def images(channels, dtype=torch.float32, spread=2.0, offset=3.0, size=(9, 7)):
     random = torch.Generator().manual_seed(channels)
     x = torch.randn(4, channels, *size, generator=random) * spread + offset
@@ -133,7 +141,7 @@ def test_windows_of_zeros_are_finite(value, weight, dtype):
 
 
 @pytest.mark.parametrize("norm", ["bn", "lrn", "none"])
-def test_a_whole_network(build, norm):
+def test_a_whole_network(build, norm, every_convolution):
     net = build(image_size=96, norm=norm, stem="imagenet", init=He(), width=0.25).double()
     net.head.dropout.p = 0.0
     ours, x = copy.deepcopy(net).float(), images(3, offset=0.0, size=(96, 96))
@@ -141,6 +149,7 @@ def test_a_whole_network(build, norm):
     layers.use_kernels(ours, None)
     assert type(ours.inception3a) is layers.MergedReduced
     assert type(ours.pool1) is not nn.MaxPool2d
+    assert type(ours.conv2.conv) is winograd.Conv3x3
     for network, images_ in ((ours, x), (net, x.double())):
         network(images_).logits.square().sum().backward()
     for (name, p), q in zip(ours.named_parameters(), net.parameters(), strict=True):
@@ -197,13 +206,6 @@ def test_convolution_with_relu_in_evaluation(dtype):
         assert error(fused(x), block.double()(x.double())) < 3 * BOUND[dtype]
 
 
-@pytest.fixture
-def every_convolution(monkeypatch):
-    """Winograd's for few images too, one at a time."""
-    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
-    monkeypatch.setattr(winograd, "CACHE", 1)
-
-
 @pytest.mark.parametrize(("channels", "out"), [(8, 24), (40, 16), (64, 64)])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (4, 8), (9, 7)])
@@ -227,10 +229,10 @@ def test_convolution_of_3x3_with_relu(every_convolution):
 
 
 def test_other_convolutions_are_torchs():
-    conv = {"kernel_size": 3, "padding": 1, "in_channels": 8, "out_channels": 8}
+    conv = {"kernel_size": 3, "padding": 1, "in_channels": 48, "out_channels": 48}
     for change in (
         {"kernel_size": 5}, {"padding": 0}, {"stride": 2}, {"dilation": 2}, {"groups": 2},
-        {"in_channels": 12}, {"out_channels": 12}, {"padding_mode": "reflect"},
+        {"in_channels": 52}, {"out_channels": 40}, {"padding_mode": "reflect"},
     ):  # fmt: skip
         net = nn.Sequential(nn.Conv2d(**conv | change))
         layers.use_kernels(net, None)

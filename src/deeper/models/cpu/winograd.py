@@ -24,8 +24,8 @@ KERNEL = torch.kron(POINTS, POINTS).float()
 CACHE = 2**24
 """Bytes of transformed values at a time: as many images as have that, at least one."""
 
-FEWEST_TILES = 32
-"""Of a batch. With fewer, transforming the kernels takes longer than is won."""
+FEWEST_TILES, FEWEST_CHANNELS = 32, 48
+"""Of a batch, and of input and output. With fewer, the transformations take longer than is won."""
 
 
 class Conv3x3(nn.Conv2d):
@@ -35,8 +35,9 @@ class Conv3x3(nn.Conv2d):
     def fits(conv: nn.Conv2d) -> bool:
         usual = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
         padded = conv.padding == (1, 1) and conv.padding_mode == "zeros"
-        whole = conv.in_channels % 8 == conv.out_channels % 8 == 0
-        return usual and padded and whole and conv.kernel_size == (3, 3)
+        channels = (conv.in_channels, conv.out_channels)
+        many = min(channels) >= FEWEST_CHANNELS and all(c % 8 == 0 for c in channels)
+        return usual and padded and many and conv.kernel_size == (3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.takes(x):
