@@ -8,11 +8,13 @@ import eval_in_process
 import numpy as np
 import pytest
 from entry import record
+from torch import nn
 
 from deeper import checkpoint
 from deeper.evaluation.runner import Evaluator
 from deeper.evaluation.unseen import require_evaluable, same_images
 from deeper.files import file_digest
+from deeper.models.cpu.max_pool import MaxPool
 from deeper.runs import build
 
 TINY = "model.width=0.125"
@@ -26,14 +28,19 @@ def evaluate(tmp_path):
 
 def test_two_networks_by_two_protocols(train, evaluate, tmp_path, monkeypatch, capsys):
     one, two = train(TINY, "test=false"), train("model.width=0.25", "seed=1", "test=false")
-    passes = []
+    passes, pools = [], set()
     loader = Evaluator.val_dataloader
-    monkeypatch.setattr(
-        Evaluator, "val_dataloader", lambda self: passes.append(self.crops) or loader(self)
-    )
+
+    def seen(self):
+        passes.append(self.crops)
+        pools.add(type(self.net.net.pool3))
+        return loader(self)
+
+    monkeypatch.setattr(Evaluator, "val_dataloader", seen)
     alone = evaluate(f"run={one}", "protocol=ten")
     files = f"files=['{one}','{two}/checkpoints/best.ckpt']"
     found = evaluate(files, "protocols=[single,ten]")
+    assert pools == {MaxPool} if shutil.which("c++") else {nn.MaxPool2d}
     assert passes == [10, 1, 1, 10]  # the first network's ten crops came from the cache
     assert [(row["models"], row["crops"]) for row in found["rows"]] == [
         (1, 1), (1, 10), (1, 1), (1, 10), (2, 1), (2, 10)

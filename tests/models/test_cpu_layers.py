@@ -30,10 +30,9 @@ def kernels(tmp_path_factory):
 
 @pytest.fixture
 def every_convolution(monkeypatch):
-    """Winograd's for few channels and images too, one image at a time."""
+    """Winograd's for few channels and images too."""
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 8)
     monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
-    monkeypatch.setattr(winograd, "CACHE", 1)
 
 
 def images(channels, dtype=torch.float32, spread=2.0, offset=3.0, size=(9, 7)):
@@ -209,7 +208,12 @@ def test_convolution_with_relu_in_evaluation(dtype):
 @pytest.mark.parametrize(("channels", "out"), [(8, 24), (40, 16), (64, 64)])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (4, 8), (9, 7)])
-def test_convolution_of_3x3(channels, out, bias, size, every_convolution):
+@pytest.mark.parametrize("together", [1, 3, 4])
+def test_convolution_of_3x3(channels, out, bias, size, together, every_convolution, monkeypatch):
+    """Of four images, in parts of as many as `together`."""
+    tiles = -(-size[0] // 4) * -(-size[1] // 4)
+    monkeypatch.setattr(winograd, "CACHE", together * 4 * 36 * tiles * (channels + out))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # of the kernels
     torch.manual_seed(0)
     theirs = nn.Conv2d(channels, out, 3, padding=1, bias=bias)
     ours, exact = nn.Sequential(copy.deepcopy(theirs)), copy.deepcopy(theirs).double()
@@ -218,18 +222,29 @@ def test_convolution_of_3x3(channels, out, bias, size, every_convolution):
     assert max(compared(ours, exact, images(channels, size=size))) < 6e-6
 
 
-@torch.inference_mode()
-def test_convolution_of_3x3_with_relu(every_convolution):
-    block = ConvNormAct(8, 16, 3, LRN()).eval()
-    ours, x = copy.deepcopy(block), images(8, offset=0.0)
+@torch.no_grad()
+def test_convolution_of_3x3_with_relu(every_convolution, monkeypatch):
+    block, calls = ConvNormAct(8, 16, 3, LRN()).eval(), []
+    ours, x = copy.deepcopy(block), images(8, offset=0.0).detach()
     layers.use_kernels(ours, None)
-    assert ours.conv.takes(x)
-    with torch.no_grad():
-        assert error(ours(x), block.double()(x.double())) < 6e-6
+
+    def convolution(*arguments, relu):
+        calls.append(relu)
+        return winograd.convolution(*arguments, relu=relu)
+
+    monkeypatch.setattr(layers, "convolution", convolution)
+    found = ours(x)
+    assert error(found, block.double()(x.double())) < 6e-6
+    x[1, 2, 3, 4] = float("nan")
+    spoiled = ours(x)
+    assert calls == [True, True]
+    assert spoiled[1].isnan().any()
+    assert torch.equal(spoiled[[0, 2, 3]], found[[0, 2, 3]])
 
 
 def test_other_convolutions_are_torchs():
     conv = {"kernel_size": 3, "padding": 1, "in_channels": 48, "out_channels": 48}
+    assert winograd.Conv3x3.fits(nn.Conv2d(**conv))
     for change in (
         {"kernel_size": 5}, {"padding": 0}, {"stride": 2}, {"dilation": 2}, {"groups": 2},
         {"in_channels": 52}, {"out_channels": 40}, {"padding_mode": "reflect"},
@@ -249,6 +264,11 @@ def test_a_convolution_of_few_pixels_or_in_bfloat16_is_torchs(monkeypatch):
     monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(ours(x), theirs(x))
+    with pytest.raises(RuntimeError, match="to have 8 channels"):
+        ours(images(16))
+    ours.bias.data = ours.bias.data.double()
+    with pytest.raises(RuntimeError, match="bias"):
+        ours(x)
     assert torch.equal(ours.bfloat16()(x.bfloat16()), theirs.bfloat16()(x.bfloat16()))
 
 

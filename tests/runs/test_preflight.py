@@ -1,8 +1,11 @@
 """What is measured before a long run, which it leaves as it was."""
 
+import re
+
 import pytest
 from entry import call, run_dirs
 
+from deeper.models.geometry import relative_work
 from deeper.runs import preflight
 
 WORDS = (
@@ -24,6 +27,18 @@ def start(images, tmp_path, monkeypatch):
         return call(*given, *words)
 
     return run
+
+
+def test_images_that_grow_take_less_time(start, monkeypatch):
+    monkeypatch.setattr(preflight, "_network_speed", lambda *_: (0.001, 0))
+    monkeypatch.setattr(preflight, "_loader_speed", lambda *_: 1e9)
+
+    def hours(*words):
+        result = start("preflight=only", "model/aux=none", *words)
+        return float(re.search(r"time +about ([\d.]+) h", result.stdout)[1])
+
+    work = relative_work(0.5, 0, 1)
+    assert hours("data.initial_scale=0.5") == pytest.approx(work * hours(), rel=0.02)
 
 
 def test_only_says_what_a_run_needs_and_leaves_nothing(start, tmp_path):

@@ -29,7 +29,7 @@ class Report:
         self.about = provenance() | {"settings": setting.facts | {"rounds": rounds}}
         # Result files are published: paths of this machine are left out.
         self.about["command"] = [re.sub(r"=[/~].*", "=DIR", w) for w in self.about["command"]]
-        self.path = Path(folder).expanduser() / f"{_hardware(setting.device)}.json"
+        self.path = Path(folder).expanduser() / f"{_hardware(setting)}.json"
         self.parts: dict[str, Any] = {}
         self.figures: list[Row] = []
 
@@ -89,11 +89,11 @@ def _shown(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _hardware(device: torch.device) -> str:
-    """A file name: the GPU, or the processor, which virtual machines name vaguely, with its vector instructions."""
-    if device.type == "cuda":
-        words = torch.cuda.get_device_name(device)
+def _hardware(setting: Setting) -> str:
+    """A file name: the GPU; or the processor, its vectors (virtual machines name processors vaguely), its cores."""
+    if setting.device.type == "cuda":
+        words = torch.cuda.get_device_name(setting.device)
     else:
-        vectors = torch.backends.cpu.get_cpu_capability()
+        vectors = torch.backends.cpu.get_cpu_capability() + "-bf16" * setting.has_bf16
         words = f"{processor()}-{vectors}-{os.cpu_count()}-cores"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")

@@ -77,7 +77,7 @@ class Setting:
 
     @property
     def has_bf16(self) -> bool:
-        """Otherwise it is emulated, a hundred times as slow as fp32 on a CPU, and left out."""
+        """Otherwise it is emulated, tens of times as slow as fp32 on a CPU, and left out."""
         return bf16_in_hardware(self.device.type)[0]  # type: ignore[arg-type]
 
     @property

@@ -115,7 +115,7 @@ class Train(Command):
     channels_last: bool = True
     """Memory format of images and convolutions."""
     kernels: bool = True
-    """On a CPU, train and evaluate with the faster layers of `deeper.models.cpu` if a C++ compiler is found."""
+    """On a CPU, train with the faster layers of `deeper.models.cpu` if a C++ compiler is found."""
     precision: NumberFormat = NumberFormat.auto
     """See `deeper.training.precision`."""
     data: Any = MISSING
@@ -177,6 +177,8 @@ class Eval(OneNetwork):
     epochs: int = 1
     data: DataChange = field(default_factory=DataChange)
     precision: NumberFormat = NumberFormat.auto
+    kernels: bool = True
+    """On a CPU, evaluate with the faster layers of `deeper.models.cpu` if a C++ compiler is found."""
     trainer: Any = MISSING
 
 

@@ -17,7 +17,7 @@ def evaluation_config(cfg: Any, state: dict[str, Any]) -> DictConfig:
     # stage_to also where it is null: the training node's disk is not this node's.
     data |= {"cache": cache, "stage_to": here["data"]["stage_to"]}
     signatures.require_buildable({"data": data})
-    config = trained | {key: here[key] for key in ("trainer", "precision", "paths")}
+    config = trained | {key: here[key] for key in ("trainer", "precision", "kernels", "paths")}
     bar = {"_target_": "deeper.callbacks.progress.ProgressBar"}
     config |= {"data": data, "callbacks": {"progress": bar}, "logger": {}, "averaging": {}}
     return stored.as_config(config | {"augment": {}, "compile": False})

@@ -64,6 +64,7 @@ class Ensemble:
             "root": str(Path(data.root).expanduser().absolute()),
             "files": files_digest(self.images),
             "precision": precision,
+            "kernels": cfg.kernels,
             "code": code_hash(own_packages()),
             "torch": str(torch.__version__),
         }

@@ -64,13 +64,15 @@ def _preflight(
             f"batch_size={cfg.batch_size}: {len(batch.images)} images at a time do not fit the memory "
             f"of {device}; pass trainer.accumulate_grad_batches=2 or more, or a smaller batch_size"
         ) from error
-    computing = images * relative_work(module.initial_scale, 0, 1) / (network * trainer.world_size)
-    if cfg.preflight == "auto" and computing < LONG_S:
+    share, scale = images / trainer.world_size, module.initial_scale
+    if cfg.preflight == "auto" and share * relative_work(scale, 0, 1) / network < LONG_S:
         return
     loader = _loader_speed(data)
-    loading = images / (loader * trainer.world_size)
-    limit = "the loader (data.workers=, or packed images)" if loading > computing else "the network"
-    seconds = max(computing, loading)
+    limit = "the network" if network < loader else "the loader (data.workers=, or packed images)"
+    seconds = share * sum(
+        max(relative_work(scale, part / 10, (part + 1) / 10) / network, 0.1 / loader)
+        for part in range(10)  # images may grow, so that the limit changes
+    )
     size = _round_trip(run, module, batch.images[:8])
     per_class = np.bincount(data.splits.train.labels, minlength=len(data.classes))
     for line in (

@@ -22,14 +22,18 @@ KERNEL = torch.kron(POINTS, POINTS).float()
 """[36, 9], G·g·Gᵀ of the paper for a kernel's nine values."""
 
 CACHE = 2**24
-"""Bytes of transformed values at a time: as many images as have that, at least one."""
+"""Bytes of transformed values at a time: as many images as stay below it, at least one."""
 
 FEWEST_TILES, FEWEST_CHANNELS = 32, 48
-"""Of a batch, and of input and output. With fewer, the transformations take longer than is won."""
+"""Of a batch, and of input and output. With fewer, the transformations take longer than is won (on AVX2)."""
 
 
 class Conv3x3(nn.Conv2d):
-    """As `nn.Conv2d` with a relative error of 2e-6 instead of 5e-7, gradients included."""
+    """As `nn.Conv2d` with a relative error of 2e-6 instead of 5e-7, gradients included.
+
+    The error is that of a whole result. Beside a much larger value others are less exact, and an infinite
+    one makes NaN of the 4×4 pixels around it. There are no second derivatives, and no `torch.func`.
+    """
 
     @staticmethod
     def fits(conv: nn.Conv2d) -> bool:
@@ -47,8 +51,10 @@ class Conv3x3(nn.Conv2d):
     def takes(self, x: Tensor) -> bool:
         if not library.takes(x) or x.dim() != 4 or torch.is_autocast_enabled("cpu"):
             return False
-        fp32 = x.dtype == self.weight.dtype == torch.float32
-        return fp32 and len(x) * _tiles(x) >= FEWEST_TILES
+        tensors = [x, *self.parameters(recurse=False)]
+        if any(t.dtype != torch.float32 for t in tensors) or x.shape[1] != self.in_channels:
+            return False
+        return len(x) * _tiles(x) >= FEWEST_TILES
 
 
 class _Convolution(torch.autograd.Function):
@@ -63,7 +69,8 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         mirrored = weight.flip(2, 3).transpose(0, 1)
-        grad_x = convolution(grad, mirrored) if wanted[0] else None
+        with torch.autocast("cpu", enabled=False):  # as in the forward pass
+            grad_x = convolution(grad, mirrored) if wanted[0] else None
         _, *others = torch.ops.aten.convolution_backward(
             grad, x, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
             [False, wanted[1], wanted[2]],
@@ -79,11 +86,13 @@ def convolution(
     (batch, channels, *size), out = x.shape, len(weight)
     transformed = KERNEL @ weight.permute(2, 3, 0, 1).reshape(9, -1)
     kernels = transformed.view(36, out, channels).transpose(1, 2)
-    plus = torch.zeros(out, dtype=x.dtype) if bias is None else bias.contiguous()
-    y = torch.empty((batch, out, *size), dtype=x.dtype, memory_format=torch.channels_last)
+    plus = x.new_zeros(out) if bias is None else bias.contiguous()
+    y = torch.empty(
+        (batch, out, *size), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+    )
     values = 36 * _tiles(x)  # of a channel of an image
     together = min(max(CACHE // (4 * values * (channels + out)), 1), batch)
-    inputs, outputs = (torch.empty(together * values * c, dtype=x.dtype) for c in (channels, out))
+    inputs, outputs = (x.new_empty(together * values * c) for c in (channels, out))
     for part, result in zip(torch.split(x, together), torch.split(y, together), strict=True):
         tiles = len(part) * _tiles(x)
         before = inputs[: 36 * tiles * channels].view(36, tiles, channels)
