@@ -68,9 +68,10 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        mirrored = weight.flip(2, 3).transpose(0, 1)
-        with torch.autocast("cpu", enabled=False):  # as in the forward pass
-            grad_x = convolution(grad, mirrored) if wanted[0] else None
+        grad_x = None
+        if wanted[0]:
+            with torch.autocast("cpu", enabled=False):  # as in the forward pass
+                grad_x = convolution(grad, weight.flip(2, 3).transpose(0, 1))
         _, *others = torch.ops.aten.convolution_backward(
             grad, x, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
             [False, wanted[1], wanted[2]],
@@ -94,9 +95,9 @@ def convolution(
     together = min(max(CACHE // (4 * values * (channels + out)), 1), batch)
     inputs, outputs = (x.new_empty(together * values * c) for c in (channels, out))
     for part, result in zip(torch.split(x, together), torch.split(y, together), strict=True):
-        tiles = len(part) * _tiles(x)
-        before = inputs[: 36 * tiles * channels].view(36, tiles, channels)
-        products = outputs[: 36 * tiles * out].view(36, tiles, out)
+        used = len(part) * values
+        before = inputs[: used * channels].view(36, -1, channels)
+        products = outputs[: used * out].view(36, -1, out)
         shape, out_shape = (torch.tensor([len(part), *size, c]) for c in (channels, out))
         library.call("winograd_input", x.dtype, part, shape, before)
         torch.bmm(before, kernels, out=products)
